@@ -6,9 +6,13 @@ import logging
 import os
 import threading
 import time
+from typing import Final
+
+LINGER_S: Final = 2.0
+"""Maximum seconds that threads may continue after the worker has ended."""
 
 
-def leave_soon(status: int, after_s: float) -> None:
+def leave_soon(status: int, after_s: float = LINGER_S) -> None:
     """End the process with `status` after `after_s` seconds, unless it ends earlier. Returns at once. Without this call
     Python waits at exit for every thread, even for one that hashes many gigabytes or resolves a host name."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from tasks.app import Reject, app, signals
 from tasks.client.celery_message import TRANSCRIBE_TASK
@@ -12,8 +12,6 @@ from tasks.execution.runner import Outcome
 from tasks.forced_exit import leave_soon
 from worker.errors import LedgerNewer, SettingsError
 
-LINGER_S: Final = 2.0
-"""Maximum seconds that threads may continue after the worker has ended."""
 _process = Process()
 
 
@@ -52,4 +50,4 @@ def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.close()
     status = getattr(sender, "exitcode", None) or 0
     # A text as exit code is the reason for a failed start.
-    leave_soon(status if isinstance(status, int) else 1, LINGER_S)
+    leave_soon(status if isinstance(status, int) else 1)

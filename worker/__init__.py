@@ -7,7 +7,7 @@
 2. `worker.audio.recording`           scans the source once and splits it into sections at the quietest points
 3. `worker.audio.decoding.decode`     decodes each section to blocks of samples
 4. `worker.audio.resample`            resamples to mono float32 at the sample rate of the session
-5. `worker.audio.frames`              converts to frames of 16-bit PCM, as sent to the service
+5. `worker.audio.pcm_frames`              converts to frames of 16-bit PCM, as sent to the service
 6. `worker.realtime.pacing`           computes the send time of each frame
 7. `worker.realtime.client`           connects one Socket.IO session; `worker.realtime.session` is its state machine
 8. `worker.realtime.commit_pairing`   pairs the committed messages that contain the same speech

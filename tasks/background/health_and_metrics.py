@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Final
 
-from tasks.observability.health import STARTING, Heartbeat
+from tasks.observability.heartbeat import STARTING, Heartbeat
 from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection

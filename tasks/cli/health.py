@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from pathlib import Path
+from typing import Any
 
 import click
 
 from tasks.cli.terminal_output import echo
-from tasks.observability import health
+from tasks.observability import heartbeat
 from worker.errors import SettingsError
 
 
@@ -17,7 +21,7 @@ from worker.errors import SettingsError
 @click.option(
     "--max-age",
     type=click.FloatRange(min=1),
-    default=health.MAX_AGE_S,
+    default=heartbeat.MAX_AGE_S,
     show_default=True,
     metavar="SECONDS",
     help="Maximum age of the last heartbeat.",
@@ -39,8 +43,41 @@ def command(ready: bool, path: str | None, max_age: float) -> None:
     path = path or os.environ.get("STT_HEALTH_FILE")
     if not path:
         raise SettingsError("set STT_HEALTH_FILE to the health file of the process, or name the file with --file")
-    problem = health.problem(path, ready=ready, max_age_s=max_age)
-    if problem is not None:
-        echo(problem, err=True)
+    found = problem(path, ready=ready, max_age_s=max_age)
+    if found is not None:
+        echo(found, err=True)
         raise SystemExit(1)
     echo("ready" if ready else "alive")
+
+
+def problem(path: str, *, ready: bool = False, max_age_s: float = heartbeat.MAX_AGE_S) -> str | None:
+    """Return the problem of the process that writes the health file `path`, or None if it has none.
+
+    `ready`: check not only that the process is alive, but also that it can do its work.
+    """
+    try:
+        state = json.loads(Path(path).read_text(encoding="utf-8"))
+        pid, written, beats = int(state["pid"]), float(state["written"]), dict[str, float](state["beats"])
+        because = state["problem"]
+    except FileNotFoundError:
+        return f"{path} does not exist: the process has not started, or has ended"
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        return f"{path} cannot be read: {exc}"
+    return _stuck(pid, written, beats, max_age_s) or (_not_ready(because) if ready else None)
+
+
+def _stuck(pid: int, written: float, beats: dict[str, float], max_age_s: float) -> str | None:
+    now = time.monotonic()
+    if written > now:
+        return f"process {pid} is gone: its health file was written before the machine was started"
+    if now - written > max_age_s:
+        return f"process {pid} is stuck or gone: its event loop wrote nothing for {now - written:.0f} s"
+    # Compare with the time of writing, not with `now`: beats after that time are not in the file.
+    for part, at in beats.items():
+        if written - at > max_age_s:
+            return f"process {pid} is stuck: its {part} has not beaten for {now - at:.0f} s"
+    return None
+
+
+def _not_ready(because: Any) -> str | None:
+    return None if because is None else f"not ready: {because}"

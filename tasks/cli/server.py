@@ -50,7 +50,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     raise_limit()
     from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
-    from tasks.observability.health import Heartbeat  # noqa: PLC0415
+    from tasks.observability.heartbeat import Heartbeat  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
     check_recognizer(settings)

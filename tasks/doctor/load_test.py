@@ -13,7 +13,7 @@ from typing import Final
 from tasks.doctor.finding import Finding, fail, ok, warn
 from tasks.doctor.service import SampleResult, many
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE, wire_frames
 from worker.errors import SttError
 from worker.settings import Settings, show_speed
 

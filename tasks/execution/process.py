@@ -19,7 +19,7 @@ from tasks.background.intake import start_intake
 from tasks.background.reaper import Reaper
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.execution.runner import Runner
-from tasks.observability.health import BEAT_S
+from tasks.observability.heartbeat import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable

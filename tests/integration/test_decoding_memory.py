@@ -20,7 +20,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 with open_source(Path(sys.argv[1])) as source:
     samples = sum(len(frame) for frame in wire_frames(source, 16000, 4000)) // 2

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tasks import submit
-from tasks.observability.health import problem
+from tasks.cli.health import problem
 from tests.support.fleet import KEY, Fleet, Worker, environment
 from tests.support.forked_process import start_process
 from tests.support.ports import free_port

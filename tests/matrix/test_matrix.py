@@ -13,7 +13,7 @@ from tests.matrix.shapes import Case, Expected, cases, make
 from tests.support import tones
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 _WITHIN_S = 0.03
 _LOSSY_WITHIN_S = 0.06

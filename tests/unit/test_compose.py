@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tasks.cli import main
-from tasks.observability import health
+from tasks.observability import heartbeat
 from tests.support import compose
 from tests.support.compose import interpolate
 from worker.settings import SECRET_SETTINGS, Settings, load
@@ -238,4 +238,4 @@ def test_profiles_are_documented_at_the_top() -> None:
 
 def test_a_health_check_is_less_frequent_than_the_heartbeat() -> None:
     for service in OURS.values():
-        assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * health.BEAT_S
+        assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * heartbeat.BEAT_S

@@ -14,7 +14,7 @@ import pytest
 from tests.samples.make import HERE, RECORDINGS
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_extensions import is_audio_name
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 TEXTS: dict[str, Any] = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.segmentation.scan import Scan, scan_range
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio

@@ -18,8 +18,8 @@ import numpy as np
 
 from worker.audio.decoded_disk_space import JobSpace
 from worker.audio.decoding.downmix import Pcm16, Samples
-from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.opened_file import SourceFile
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.source import Audio, AudioInfo
 from worker.audio.undecoded_ranges import UndecodedRange
 

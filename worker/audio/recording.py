@@ -16,8 +16,8 @@ from worker.audio.decoded_disk_space import UNBOUNDED, DecodedSpace, JobSpace, S
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.frame_feed import FrameFeed, Piece
-from worker.audio.frames import BYTES_PER_SAMPLE
 from worker.audio.opened_file import SourceFile, as_source_file
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE
 from worker.audio.pcm_spool import PcmSpool
 from worker.audio.segmentation.channel_plans import plan_channels
 from worker.audio.segmentation.scan import scan

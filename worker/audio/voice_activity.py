@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from worker.audio.background_noise import Foreground, encode_levels
-from worker.audio.frames import BYTES_PER_SAMPLE
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE
 
 VOICED_DBFS: Final = -65.0
 """A window has voice activity if its RMS level is above this. Even quiet speech far from the microphone is above about

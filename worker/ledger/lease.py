@@ -21,15 +21,13 @@ from pydantic import TypeAdapter
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.job_progress import Progress
 from worker.ledger.connection import RedisConnection
-from worker.ledger.records import ContentRecord, JobState
+from worker.ledger.records import MAX_WARNINGS, ContentRecord, JobState
 from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
 MAX_REASON_CHARACTERS: Final = 2000
 """Maximum characters of a stored reason, warning or partial text; the rest is cut off."""
-MAX_WARNINGS: Final = 5
-"""Maximum number of warnings in the record of a job; its transcript contains all of them."""
 
 
 class Lease:

@@ -162,6 +162,8 @@ FIELDS: Final = (
 )
 
 
+MAX_WARNINGS: Final = 5
+"""Maximum number of warnings in the record of a job; its transcript contains all of them."""
 MAX_NUMBER: Final = 1e15
 """Maximum absolute value of a number in a record; a larger one counts as damage."""
 MAX_TIME_S: Final = 253_402_300_799

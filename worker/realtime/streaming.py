@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from worker import metrics
 from worker.audio.frame_feed import FrameFeed
-from worker.audio.frames import BYTES_PER_SAMPLE
+from worker.audio.pcm_frames import BYTES_PER_SAMPLE
 from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime import messages
 from worker.realtime.client import Client

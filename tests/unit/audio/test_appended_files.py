@@ -13,7 +13,7 @@ from tests.support import tones
 from tests.support.timedmedia import write_timed
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats import appended_files
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 LENGTH_S = 3.0
 WORDS = [list(tones.speech(LENGTH_S - 0.3, seed=seed)) for seed in (1, 2, 4)]

@@ -15,7 +15,7 @@ from tests.support.trackfiles import RATE, TRACK_FILES, TrackFile, write_tracks
 from worker.audio.audio_tracks import Track, check_track, default_track, labels, listed, parse_track
 from worker.audio.channel_selection import ChannelSelection, check_names, check_selection
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.audio.recording import open_recording
 from worker.audio.segmentation.section_plan import CutOptions
 from worker.audio.source import Audio

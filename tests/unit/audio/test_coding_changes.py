@@ -15,7 +15,7 @@ from tests.support.tones import ToneWord
 from worker.audio.decoding import ffmpeg_container
 from worker.audio.decoding.decode import open_source
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.audio.source import Audio
 
 PART_S = 3.0

@@ -12,7 +12,7 @@ import pytest
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import level_dbfs, pcm_frames, wire_frames
+from worker.audio.pcm_frames import level_dbfs, pcm_frames, wire_frames
 from worker.audio.resample import resample_blocks
 
 pytestmark = pytest.mark.bench

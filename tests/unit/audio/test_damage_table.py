@@ -15,7 +15,7 @@ from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding, write_signal, write_words
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.errors import DamagedSource
 
 WORDS = list(tones.speech(9.0, 5))

@@ -14,7 +14,7 @@ from tests.support.audiofiles import Coding, write_blocks, write_words
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats import mp3, ogg
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.errors import DamagedSource, UnsupportedSource
 
 RATES = [8000, 16000, 44100]

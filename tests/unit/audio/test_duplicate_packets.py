@@ -12,7 +12,7 @@ from tests.support import tones
 from tests.support.timedmedia import write_timed
 from worker.audio.decoding.decode import open_source
 from worker.audio.decoding.duplicate_packets import RepeatFilter
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 LENGTH_S = 3.0
 

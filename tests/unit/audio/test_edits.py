@@ -11,7 +11,7 @@ from tests.support import tones
 from tests.support.timedmedia import write_timed
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 RATE = 44100
 LENGTH_S = 4.0

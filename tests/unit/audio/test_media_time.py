@@ -12,7 +12,7 @@ from tests.support import tones
 from tests.support.timedmedia import write_timed
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 WORDS = [ToneWord(n, 0.4 + 0.6 * n) for n in range(10)]
 LENGTH_S = 6.5

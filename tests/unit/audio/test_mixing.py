@@ -12,7 +12,7 @@ from tests.support import tones
 from tests.support.audiofiles import AIFF, FLAC, MP3, VORBIS, WAV, WAV_24, WAV_FLOAT, Coding, write_signal
 from tests.support.mediafiles import MEDIA, write_media
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 RATE = 16000
 WORDS = list(tones.speech(9.5, seed=5))

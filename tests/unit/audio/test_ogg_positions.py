@@ -16,7 +16,7 @@ from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats import ogg
 from worker.audio.file_formats.ogg_granules import OggPage, checksum
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 WORDS = list(tones.speech(14, seed=9))
 LENGTH_S = 15.0

@@ -16,7 +16,7 @@ from tests.support.tones import ToneWord
 from worker.audio.decoding import ffmpeg_container as container_module
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats.detect_format import detect_format
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.errors import DamagedSource, UnsupportedSource
 
 WORDS = [ToneWord(n, 0.5 + 0.9 * n) for n in range(5)]

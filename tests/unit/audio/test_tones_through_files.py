@@ -9,7 +9,7 @@ import pytest
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 
 CASES = [
     pytest.param(coding, rate, channels, id=f"{coding}-{rate}-{channels}ch")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.frames import to_pcm16
+from worker.audio.pcm_frames import to_pcm16
 from worker.audio.voice_activity import PcmFrame, VoiceActivityMap, frames_with_voice, voiced_runs
 
 RATE = 16000

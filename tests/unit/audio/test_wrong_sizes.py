@@ -16,7 +16,7 @@ import soundfile
 from tests.support import tones
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import wire_frames
+from worker.audio.pcm_frames import wire_frames
 from worker.errors import SourceError
 
 RATE = 16000

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from tasks.cli import main
-from tasks.observability.health import BEAT_S, MAX_AGE_S, Heartbeat, problem
+from tasks.cli.health import problem
+from tasks.observability.heartbeat import BEAT_S, MAX_AGE_S, Heartbeat
 from tests.support.wait import async_wait_until
 
 ROOT = Path(__file__).parents[3]

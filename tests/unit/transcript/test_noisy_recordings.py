@@ -14,7 +14,7 @@ from tests.evaluate import corpus
 from tests.support import sounds
 from tests.support.sounds import RATE
 from tests.support.tones import Samples, encode, sentences
-from worker.audio.frames import to_pcm16
+from worker.audio.pcm_frames import to_pcm16
 from worker.audio.voice_activity import VoiceActivityMap, frames_with_voice
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.audiofiles import FLAC, WAV, write_signal
 from worker.audio.decoding.decode import open_source
-from worker.audio.frames import SILENT_DBFS, level_dbfs, pcm_frames, to_pcm16, wire_frames
+from worker.audio.pcm_frames import SILENT_DBFS, level_dbfs, pcm_frames, to_pcm16, wire_frames
 
 
 def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:

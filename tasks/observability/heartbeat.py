@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from worker.atomic_file import replace_file
 
@@ -93,37 +93,4 @@ class Heartbeat:
             await asyncio.sleep(BEAT_S)
 
 
-def problem(path: str, *, ready: bool = False, max_age_s: float = MAX_AGE_S) -> str | None:
-    """Return the problem of the process that writes the health file `path`, or None if it has none.
-
-    `ready`: check not only that the process is alive, but also that it can do its work.
-    """
-    try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))
-        pid, written, beats = int(state["pid"]), float(state["written"]), dict[str, float](state["beats"])
-        because = state["problem"]
-    except FileNotFoundError:
-        return f"{path} does not exist: the process has not started, or has ended"
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        return f"{path} cannot be read: {exc}"
-    return _stuck(pid, written, beats, max_age_s) or (_not_ready(because) if ready else None)
-
-
-def _stuck(pid: int, written: float, beats: dict[str, float], max_age_s: float) -> str | None:
-    now = time.monotonic()
-    if written > now:
-        return f"process {pid} is gone: its health file was written before the machine was started"
-    if now - written > max_age_s:
-        return f"process {pid} is stuck or gone: its event loop wrote nothing for {now - written:.0f} s"
-    # Compare with the time of writing, not with `now`: beats after that time are not in the file.
-    for part, at in beats.items():
-        if written - at > max_age_s:
-            return f"process {pid} is stuck: its {part} has not beaten for {now - at:.0f} s"
-    return None
-
-
-def _not_ready(because: Any) -> str | None:
-    return None if because is None else f"not ready: {because}"
-
-
-__all__ = ["MAX_AGE_S", "STARTING", "Heartbeat", "problem"]
+__all__ = ["MAX_AGE_S", "STARTING", "Heartbeat"]
