@@ -22,6 +22,8 @@ from hypothesis import settings
 settings.register_profile("everywhere", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("everywhere")
 
+OWN_LOGGERS = ("worker", "tasks", "py.warnings")
+"""Loggers whose levels a command sets."""
 PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16
 
 # Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours.
@@ -59,6 +61,8 @@ def _logging_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
