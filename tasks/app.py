@@ -94,8 +94,8 @@ class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def on_timer(every_s: float, beat: Callable[[], object], pause: Callable[[], object]) -> None:
-    """Set the callbacks of a worker process: `beat` on each tick of its timer, `pause` when the timer stops. Call this
-    before the start."""
+    """Set the callbacks of a worker process: its timer calls `beat` every `every_s` seconds, and `pause` when it stops.
+    Call this before the worker starts."""
     _Timer.every_s, _Timer.beat, _Timer.pause = every_s, staticmethod(beat), staticmethod(pause)
 
 

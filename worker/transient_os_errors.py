@@ -89,9 +89,9 @@ def shortage_of(exc: BaseException) -> WorkerShortage | None:
     if isinstance(exc, WorkerShortage):
         return exc
     files = not isinstance(exc, SttError)
-    # In errors about a remote peer or an output disk (`files` is False), only a lack of resources of this machine is a
-    # shortage. All other errors of this program are none: errors about the input were classified where they occurred,
-    # because a decoder reports damage as an input/output error, too.
+    # Of the errors of this program, only those about a remote peer or an output disk can be caused by a shortage, and
+    # only by a lack of resources of this machine. Errors about the input were classified where they occurred, because a
+    # decoder reports damage as an input/output error, too.
     if not files and not isinstance(exc, (EndpointError, OutputError, SourceUnavailable)):
         return None
     for cause in _chain(exc):

@@ -30,7 +30,7 @@ noticeably."""
 MAX_MEMORY_USE: Final = 0.8
 """Maximum used fraction of Redis's `maxmemory` without a warning."""
 MAX_ID_AHEAD_S: Final = 315_360_000.0
-"""If the id of a stream entry, which begins with a time, is more seconds ahead of the clock, a producer chose the id,
+"""The id of a stream entry begins with a time. If it is this many seconds ahead of the clock, a producer chose the id,
 not Redis."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0

@@ -62,7 +62,8 @@ class Outcome(StrEnum):
     ENDED = "ended"
     """The job has ended. The ledger has its state."""
     POSTPONED = "later"
-    """The attempt failed, and another one follows after a pause. The reaper then sends a message for the job."""
+    """The attempt failed, and another one follows after a pause. Then the reaper, which searches the ledger for jobs
+    that need a worker, sends a message for the job."""
     SKIPPED = "skipped"
     """The message needed no work: another worker runs the job, or the job had ended."""
     RESENT = "sent again"

@@ -132,8 +132,8 @@ class ChannelSelection:
         return self.names[channel] if channel < len(self.names) else str(channel + 1)
 
     def warnings(self, count: int) -> tuple[str, ...]:
-        """Return warnings about the selection for a source with `count` channels, or tracks if all tracks are
-        selected."""
+        """Return warnings about the selection for a source. `count`: its number of channels, or its number of tracks if
+        all tracks are selected."""
         if self.channels != "split" or len(self.names) <= count:
             return ()
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"

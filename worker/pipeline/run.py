@@ -112,7 +112,7 @@ class _Run:
                     group.create_task(self._stream_next(source, waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        # If the service failed, the transcript is incomplete if there is any text; without text, the job fails.
+        # After a failure of the service, the job is incomplete if it has some text, and fails if it has none.
         if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
             raise failures[0]
 

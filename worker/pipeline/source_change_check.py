@@ -78,8 +78,8 @@ class ContentGuard:
             return sha256
         written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
         moved = _location_attributes(now) != _location_attributes(start) or _path_of(self._local) != self._start_path
-        # The hash below is useful if the first one is of the content at the start. If the file may have changed before
-        # the first hash, only changes of name, links or permissions are certainly harmless.
+        # A second hash proves that the content is the same only if the first hash is of the content at the start of the
+        # job. If the file may have changed before the first hash, only its name, links or permissions may have changed.
         provable = self._from_start or (moved and not written)
         if provable and await asyncio.to_thread(sha256_of, self._local.file) == sha256:
             return sha256

@@ -16,8 +16,8 @@ _PHANTOM_WORDS: Final = 3
 
 
 def shifted(words: Words, late_s: float, form: str, number: int) -> Words:
-    """Return `words`, those of commit `number`, with times that are `late_s` seconds too late and have the format
-    `form`: one of `fault_options.WORD_TIME_FORMS`, or "" for the normal format."""
+    """Return the words with times that are `late_s` seconds too late, in the format `form`: one of
+    `fault_options.WORD_TIME_FORMS`, or "" for the normal format. `number`: the number of the commit of these words."""
     if form == "mixed":
         form = _MIXED[number % len(_MIXED)]
     begin = words[0]["start"]

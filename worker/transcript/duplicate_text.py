@@ -71,8 +71,8 @@ class DuplicateTextFilter:
         self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
         # Seconds of sound before a commit with times that neither it nor an earlier commit explains.
         self._skipped_s = 0.0
-        # The commits without times since the last commit with times: the session second at which that commit ends, and
-        # the total effort (duration in Latin letters) of those without times.
+        # The session second at which the last commit with word times ends, and how long the commits after it, which
+        # have no times, take to speak: the number of Latin letters that take as long.
         self._untimed = (-1.0, 0)
 
     def apply(
@@ -148,8 +148,8 @@ class DuplicateTextFilter:
     def _timed_copies(
         self, whole: DeduplicatedCommit, groups: list[Words], times: list[Times], audio: CommitAudio
     ) -> DeduplicatedCommit:
-        """Return the copies that were spoken, if each copy has word times. Without any sound, times that are equal for
-        all copies show false repetitions."""
+        """Return the copies that were spoken, if each copy has word times. If no sound was found to compare the times
+        with, copies that all have the same times are false repetitions."""
         number, sound = len(groups), audio.sound
         if not sound:
             same = all(same_times(groups[0], group) for group in groups)

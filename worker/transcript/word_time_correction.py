@@ -173,7 +173,7 @@ class WordTimeCorrector:
         return end_s + step_s * (self._commits - last) if abs(step_s) <= MAX_STEP_S else 0.0
 
     def _follows(self, shift_s: float) -> bool:
-        """Whether a drift from the last measured shift can have reached `shift_s`."""
+        """Whether the shift can have drifted from its last measured value to `shift_s`."""
         number, last_s = self._measured[-1]
         return abs(shift_s - last_s) <= MAX_STEP_S * (self._commits - number)
 

@@ -173,7 +173,7 @@ class Run:
             await check(self._settings.url, self._settings.api_key, self._settings)
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
-        """Hash the files to identify their jobs. Runs while the stack starts."""
+        """Hash the files to identify their jobs. Runs while the embedded processes start."""
         producer = Producer(self._settings, self._identified)
         try:
             for file, spec in zip(self._files, self._specs, strict=True):

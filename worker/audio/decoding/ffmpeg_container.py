@@ -270,8 +270,8 @@ class MediaContainer:
         return bool(self._container.format.name == "mpegts")
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
-        """Open the rest of a transport stream from a byte position on. Its timeline has the same second 0. Raises
-        SourceError."""
+        """Open a transport stream again at a byte position, to read its rest. Times count from the start of the whole
+        stream. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
         return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
