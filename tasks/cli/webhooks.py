@@ -87,12 +87,12 @@ def _run(work: Callable[[Outbox], Awaitable[T]]) -> T:
 
 
 def _facts(message: Message) -> dict[str, Any]:
-    body = json.loads(message.body)
+    body = json.loads(message.body) if message.body else {}  # empty for a stored message that cannot be read
     return {
         "id": message.id,
         "state": "dead" if message.dead else "waiting",
         "to": message.to,
-        "type": body["type"],
+        "type": body.get("type"),
         "subject": message.subject,
         "attempts": message.attempts,
         "due_at" if not message.dead else "failed_at": message.due_at,

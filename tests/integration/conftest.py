@@ -73,7 +73,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def fleet_settings() -> Mapping[str, str]:
-    """What the workers of `fleet` are set to besides what `Fleet` does; for a module to have its own."""
+    """Further settings for the workers of `fleet`. A module may override this fixture."""
     return {}
 
 

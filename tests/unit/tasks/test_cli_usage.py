@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tasks.cli import main
+from tasks.cli import main, webhooks
+from worker.webhooks import outbox
 
 
 def invoke(*arguments: str, **environ: str) -> Result:
@@ -60,3 +61,11 @@ def test_processes_with_a_log_take_the_short_forms_of_the_level(command: str) ->
 def test_an_unknown_variable_is_reported_by_a_command(tmp_path: Path) -> None:
     result = invoke("plan", str(tmp_path / "none.wav"), STT_SESSIONS="4")
     assert "warning: STT_SESSIONS is not a setting; did you mean STT_WORKER_SESSIONS?" in result.output
+
+
+def test_a_stored_webhook_that_cannot_be_read_does_not_stop_the_list() -> None:
+    message = outbox._message("m", {"kind": "batch", "url": "https://host/hook"}, attempts=1, due_at=0, dead=True)
+    assert message.body == b""
+    facts = webhooks._facts(message)
+    assert (facts["id"], facts["type"]) == ("m", None)
+    assert facts["reason"]
