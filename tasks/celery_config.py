@@ -34,7 +34,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # Cancelling tasks does not work with threads, and the lease in the ledger already decides which worker may
         # continue a job after a lost connection.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # A soft shutdown is not needed: at SIGTERM, tasks.execution.process releases the running jobs at once.
+        # A soft shutdown is not needed: at SIGTERM, `tasks.execution.process_lifecycle` releases the jobs at once.
         "worker_soft_shutdown_timeout": 0,
         # -- broker --------------------------------------------------------------------------------------------------
         "broker_connection_retry_on_startup": True,

@@ -163,7 +163,7 @@ def _check_characters(name: str, *, quoted: bool = False) -> None:
 def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
     """Compute the id of a job: two jobs with the same content and the same requested results have the same id.
 
-    `content` comes from `worker.storage.sources.listing.content_of`. The location of the audio and the speed of
+    `content` comes from `worker.storage.sources.wildcards.content_of`. The location of the audio and the speed of
     streaming do not change the result, so they are not part of the id. `scope` separates jobs that must differ for
     another reason, such as another service.
     """

@@ -1,4 +1,4 @@
-"""The Celery task: passes a message to the runner on the shared event loop and waits for the outcome."""
+"""The Celery task: passes a message to the message handler on the shared event loop and waits for the outcome."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from tasks.app import Reject, app, signals
 from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.event_loop import shared_loop
-from tasks.execution.process import Process
-from tasks.execution.runner import Outcome
-from tasks.forced_exit import leave_soon
+from tasks.execution.message_handler import Outcome
+from tasks.execution.process_lifecycle import WorkerProcess
+from tasks.exit_despite_threads import leave_soon
 from worker.errors import LedgerNewer, SettingsError
 
-_process = Process()
+_process = WorkerProcess()
 
 
 @app.task(name=TRANSCRIBE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
     """Run a job: `{"job_id": …}` for a job in the ledger, or `{"job": {…}}` with all fields of a `JobSpec`. Either may
     be the first argument, see `tasks.broker.message_validation.job_request`."""
-    runner = _process.runner()
-    if runner is None:
+    handler = _process.handler()
+    if handler is None:
         raise Reject("this worker is shutting down", requeue=True)
-    outcome = shared_loop().call(runner.perform(job_id, job))
+    outcome = shared_loop().call(handler.perform(job_id, job))
     if outcome is Outcome.REQUEUED:
         raise Reject("requeued", requeue=True)
 

@@ -44,7 +44,7 @@ def command(ready_file: Path | None, **given: Any) -> None:
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
     from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
     from tasks.background.intake import serve  # noqa: PLC0415
-    from tasks.forced_exit import leave_soon  # noqa: PLC0415
+    from tasks.exit_despite_threads import leave_soon  # noqa: PLC0415
 
     monitor = Monitor(settings)
     work = asyncio.gather(serve(settings), monitor.run())

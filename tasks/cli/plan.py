@@ -20,7 +20,7 @@ from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import JobLine
 from tasks.cli import options
 from tasks.cli.sources import find_recordings
-from tasks.cli.sources.expand import opens_media, sources
+from tasks.cli.sources.expand_arguments import opens_media, sources
 from tasks.cli.sources.output_names import FoundSource
 from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_text, safe

@@ -13,7 +13,7 @@ import click
 from tasks.cli import options
 from tasks.cli.plan import print_plan
 from tasks.cli.sources import find_recordings
-from tasks.cli.sources.expand import sources
+from tasks.cli.sources.expand_arguments import sources
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.sources.output_names import NamedSource, name_outputs
 from tasks.cli.terminal_output import echo, echo_json

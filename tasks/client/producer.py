@@ -25,7 +25,7 @@ from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address, from_path, is_url, show
 from worker.storage.forbidden_characters import control_characters
-from worker.storage.sources.listing import contents_of
+from worker.storage.sources.wildcards import contents_of
 from worker.text_escaping import printable
 from worker.webhooks.outbox import Outbox
 

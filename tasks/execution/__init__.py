@@ -1,1 +1,1 @@
-"""Running jobs in a worker process: process lifecycle, runner, attempts, retries and leases."""
+"""Running jobs in a worker process: process lifecycle, message handler, attempts, retries and leases."""

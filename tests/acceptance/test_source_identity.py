@@ -21,7 +21,7 @@ from worker.errors import SourceChanged, WorkerShortage
 from worker.pipeline.job import KnownContent, ResumeState, StartContent
 from worker.settings import load
 from worker.storage.address import parse
-from worker.storage.sources.listing import content_of
+from worker.storage.sources.wildcards import content_of
 from worker.transcript.model import Segment
 
 WORDS = list(speech(20, seed=7))

@@ -21,7 +21,7 @@ from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.storage.sources import download, web
 from worker.storage.sources.download import local_copy
-from worker.storage.sources.listing import content_of
+from worker.storage.sources.wildcards import content_of
 
 CONTENT = np.random.default_rng(1).bytes(3_000_001)
 

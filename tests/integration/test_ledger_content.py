@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tasks.execution.attempt import job_of
-from tasks.execution.runner import Outcome, Runner
+from tasks.execution.message_handler import MessageHandler, Outcome
 from tasks.job_spec import JobSpec
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import DamagedSource, EndpointUnavailable, OutputUnavailable, SourceChanged
@@ -93,7 +93,7 @@ class Failing:
 
 
 async def attempt(ledger: Ledger, settings: Settings, error: Exception, job_id: str = "a") -> Outcome:
-    return await Runner(settings, ledger, Failing(error)).perform(job_id)  # type: ignore[arg-type]
+    return await MessageHandler(settings, ledger, Failing(error)).perform(job_id)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [ONE, ""])

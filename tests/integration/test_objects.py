@@ -35,7 +35,7 @@ from worker.storage.object_store import put
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources import download
 from worker.storage.sources.download import local_copy, open_remote
-from worker.storage.sources.listing import content_of, list_sources
+from worker.storage.sources.wildcards import content_of, list_sources
 from worker.transcript.formats import render
 
 SPOKEN = transcript(segment("早晨 Good morning.", 1.0, 2.0))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.execution.runner import Outcome, Runner
+from tasks.execution.message_handler import MessageHandler, Outcome
 from tests.support.fleet import assert_every_key_ends
 from tests.support.ports import free_port
 from tests.support.s3_server import BUCKET, S3Server
@@ -51,7 +51,7 @@ class Scene:
             await log.commit(a_segment())
             return a_transcript(job.id)
 
-        return await Runner(settings, self.ledger, pipeline).perform("a", None)
+        return await MessageHandler(settings, self.ledger, pipeline).perform("a", None)
 
     async def again(self, settings: Settings) -> Outcome:
         """The next attempt, as soon as its pause is over."""

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tasks.client.handles import submit
-from tasks.execution.runner import Outcome, Runner
+from tasks.execution.message_handler import MessageHandler, Outcome
 from tasks.job_spec import JobSpec, job_id
 from tests.support.fleet import KEY, Fleet
 from tests.support.ports import free_port
@@ -45,7 +45,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 async def performed(settings: Settings, ledger: Ledger, source: Path) -> Outcome:
     await ledger.create(CHOSEN, json.dumps({"source": str(source), "sessions": 2}))
-    return await Runner(settings, ledger).perform(CHOSEN, None)
+    return await MessageHandler(settings, ledger).perform(CHOSEN, None)
 
 
 def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:

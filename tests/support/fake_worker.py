@@ -18,8 +18,8 @@ import sys
 from typing import Any
 
 from tasks.app import app
-from tasks.execution import process
-from tasks.execution.runner import Runner
+from tasks.execution import process_lifecycle
+from tasks.execution.message_handler import MessageHandler
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import DamagedSource
@@ -56,5 +56,5 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, listener: Any, slo
 
 
 if __name__ == "__main__":
-    process.Runner = functools.partial(Runner, pipeline=pipeline)  # type: ignore[misc,assignment]
+    process_lifecycle.MessageHandler = functools.partial(MessageHandler, pipeline=pipeline)  # type: ignore[misc,assignment]
     app.worker_main(["--quiet", "worker", "--loglevel", "INFO", "--without-mingle", *sys.argv[1:]])

@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "worker": (),
     "tasks.event_loop": (),
-    "tasks.forced_exit": (),
+    "tasks.exit_despite_threads": (),
     "tasks.observability": (),
     "tasks.address_fields": ("worker.storage",),
     "tasks.job_spec": (
@@ -106,7 +106,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*_LEDGER, "worker.storage.outputs"),
     ),
     "tasks.transcribe": (
-        *("tasks.app", "tasks.client.celery_message", "tasks.execution", "tasks.event_loop", "tasks.forced_exit"),
+        *(
+            "tasks.app",
+            "tasks.client.celery_message",
+            "tasks.execution",
+            "tasks.event_loop",
+            "tasks.exit_despite_threads",
+        ),
     ),
     "tasks.embedded": ("worker.ledger", "worker.server"),
     "tasks.doctor": ("tasks.background", "worker"),
@@ -210,7 +216,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 PARSE_ADDRESSES = {
     "tasks.address_fields": "a job's JSON",
     "tasks.cli.export": "--out",
-    "tasks.cli.sources.expand": "arguments of a command",
+    "tasks.cli.sources.expand_arguments": "arguments of a command",
     "tasks.cli.submit": "--batch-webhook",
     "tasks.client.handles": "batch_webhook=",
     "tasks.doctor.storage": "--out, STT_ALLOWED_OUTPUTS",

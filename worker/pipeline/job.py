@@ -58,7 +58,7 @@ class KnownContent:
     """The recorded identity of the content of a job's source, at submission and at the start of the job."""
 
     submitted: str | None = None
-    """The content at submission, as `worker.storage.sources.listing.content_of` identifies it. None if it is unknown,
+    """The content at submission, as `worker.storage.sources.wildcards.content_of` identifies it. None if it is unknown,
     or if any content is accepted."""
     start: StartContent | None = None
     """The content at the start of the first attempt, or None if none is recorded yet."""
@@ -100,7 +100,7 @@ class JobLog(Protocol):
         """Record the content of the source before the first commit, and again when its hash is known.
 
         `content`: the output of `start_content_json`. `named`: the content as
-        `worker.storage.sources.listing.content_of` identifies it, "" if it is unknown."""
+        `worker.storage.sources.wildcards.content_of` identifies it, "" if it is unknown."""
 
     async def record_plans(self, plans: str) -> None:
         """Record the plans (as `plans_json` writes them) before the first commit."""

@@ -16,7 +16,7 @@ from tasks.cli.plan import print_plan
 from tasks.cli.run.batch_run import Run
 from tasks.cli.run.file_states import File
 from tasks.cli.sources import find_recordings
-from tasks.cli.sources.expand import opens_media, sources
+from tasks.cli.sources.expand_arguments import opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
 from tasks.embedded.stack import check_recognizer, for_language
 from worker.errors import LanguageUnsupported, SettingsError

@@ -13,7 +13,7 @@ from tasks.job_spec import JobSpec, JobState, job_id
 from worker.audio.opened_file import FileStamp
 from worker.errors import SourceError, SourceNotFound
 from worker.ledger.records import JobRecord
-from worker.storage.sources.listing import content_of
+from worker.storage.sources.wildcards import content_of
 
 MAX_PER_POLL: Final = 500
 """Maximum number of jobs or files in one query to Redis."""

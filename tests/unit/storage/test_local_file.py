@@ -15,8 +15,8 @@ from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources.download import local_copy
-from worker.storage.sources.listing import content_of, contents_of
 from worker.storage.sources.local_file import open_local
+from worker.storage.sources.wildcards import content_of, contents_of
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from tasks.execution import runner as module
-from tasks.execution.runner import MAX_REQUEUES, Outcome, Runner
+from tasks.execution import message_handler as module
+from tasks.execution.message_handler import MAX_REQUEUES, MessageHandler, Outcome
 from worker.errors import LedgerRefused, LedgerUnavailable, WorkerShortage
 from worker.ledger.connection import is_permanent
 from worker.settings import load
@@ -38,7 +38,7 @@ class AwayLedger:
     create = acquire_next
 
 
-Made = tuple[Runner, AwayLedger, list[str]]
+Made = tuple[MessageHandler, AwayLedger, list[str]]
 
 
 @pytest.fixture
@@ -47,23 +47,23 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Made]:
 
     def make_one(error: Exception) -> Made:
         ledger, sent = AwayLedger(error), []
-        return Runner(load({}), ledger, wake=sent.append), ledger, sent  # type: ignore[arg-type]
+        return MessageHandler(load({}), ledger, wake=sent.append), ledger, sent  # type: ignore[arg-type]
 
     return make_one
 
 
 async def test_the_resends_of_a_job_are_bounded_while_redis_is_away(make: Callable[[Exception], Made]) -> None:
-    runner, ledger, sent = make(LedgerUnavailable("away"))
-    outcomes = [await runner.perform("job-1") for _ in range(MAX_REQUEUES + 1)]
+    handler, ledger, sent = make(LedgerUnavailable("away"))
+    outcomes = [await handler.perform("job-1") for _ in range(MAX_REQUEUES + 1)]
     assert outcomes == [Outcome.RESENT] * MAX_REQUEUES + [Outcome.SKIPPED]
     assert sent == ["job-1"] * MAX_REQUEUES
     assert not ledger.dead_letters.reasons
 
 
 async def test_a_permanent_refusal_of_redis_is_not_requeued(make: Callable[[Exception], Made]) -> None:
-    runner, ledger, sent = make(LedgerRefused("permanently refuses a command: WRONGTYPE"))
-    assert await runner.perform("job-1") is Outcome.SKIPPED
-    assert await runner.perform("job-1", JOB) is Outcome.SKIPPED
+    handler, ledger, sent = make(LedgerRefused("permanently refuses a command: WRONGTYPE"))
+    assert await handler.perform("job-1") is Outcome.SKIPPED
+    assert await handler.perform("job-1", JOB) is Outcome.SKIPPED
     assert not sent
     assert len(ledger.dead_letters.reasons) == 2
 
@@ -71,16 +71,16 @@ async def test_a_permanent_refusal_of_redis_is_not_requeued(make: Callable[[Exce
 @pytest.mark.parametrize("error", [LedgerUnavailable("away"), WorkerShortage("too many open files")])
 async def test_a_whole_job_is_never_dropped(error: Exception, make: Callable[[Exception], Made]) -> None:
     """It is in no ledger yet, so its message is all there is."""
-    runner, ledger, _ = make(error)
-    outcomes = {await runner.perform("job-1", JOB) for _ in range(3 * MAX_REQUEUES)}
+    handler, ledger, _ = make(error)
+    outcomes = {await handler.perform("job-1", JOB) for _ in range(3 * MAX_REQUEUES)}
     assert outcomes == {Outcome.REQUEUED}
     assert not ledger.dead_letters.reasons
 
 
 @pytest.mark.parametrize("name", ["ID:commits", "", "a b", "x" * 129, 5, ["x"], {"sauce": 1}, None])
 async def test_an_invalid_id_is_refused_and_named(name: Any, make: Callable[[Exception], Made]) -> None:
-    runner, ledger, sent = make(LedgerUnavailable("away"))
-    assert await runner.perform(name) is Outcome.SKIPPED
+    handler, ledger, sent = make(LedgerUnavailable("away"))
+    assert await handler.perform(name) is Outcome.SKIPPED
     assert len(ledger.dead_letters.reasons) == 1
     assert not sent
 

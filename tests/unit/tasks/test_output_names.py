@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cli.sources.expand import Listing, sources
+from tasks.cli.sources.expand_arguments import Listing, sources
 from tasks.cli.sources.output_names import FoundSource, name_outputs
 from worker.errors import BadJob
 from worker.settings import load

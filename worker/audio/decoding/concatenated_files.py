@@ -17,10 +17,10 @@ import numpy as np
 from worker.audio.audio_tracks import choice_warning
 from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
+from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan
 from worker.audio.decoding.part_readers import PartReader, open_part
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
-from worker.audio.decoding.repair import FilePart, ReadPlan
 from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo

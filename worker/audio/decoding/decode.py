@@ -10,9 +10,9 @@ from typing import Final, cast
 from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.downmix import Pcm16, Samples, lead_frames
 from worker.audio.decoding.libsndfile import SndfileStream
+from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan, media_plan, read_plan
 from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.reader_errors import SndfileRefused, no_decoder, refused_by_both, without_media
-from worker.audio.decoding.repair import FilePart, ReadPlan, media_plan, read_plan
 from worker.audio.decoding.truncation import missing_end
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.file_formats.detect_format import FileFormat, detect_format

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.decoding.duplicate_packets import RepeatFilter
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
-from worker.audio.decoding.repair import FilePart, PartFile
+from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
 from worker.audio.file_formats.mp4 import has_uncommon_edits
 from worker.audio.opened_file import SourceFile

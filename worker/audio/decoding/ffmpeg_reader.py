@@ -17,9 +17,9 @@ from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer
+from worker.audio.decoding.libsndfile_faults import ReadPlan
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
-from worker.audio.decoding.repair import ReadPlan
 from worker.audio.decoding.stream_timeline import StreamTimeline
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import check_readable

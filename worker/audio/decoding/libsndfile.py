@@ -3,7 +3,7 @@
 Measured with libsndfile 1.2.2 and python-soundfile 0.14:
 - python-soundfile seeks after every read, which for FLAC costs more than decoding. `_Reader` avoids these seeks.
 - 16-bit codings are read as int16, which is up to seven times cheaper than float32.
-- libsndfile never reads beyond the length that it found at the start, see `worker.audio.decoding.repair`.
+- libsndfile never reads beyond the length that it found at the start, see `worker.audio.decoding.libsndfile_faults`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import soundfile
 from worker.audio.decoding.buffer_pool import scratch
 from worker.audio.decoding.decoder_notes import without_decoder_notes
 from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
+from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
 from worker.audio.decoding.reader_errors import SndfileRefused
-from worker.audio.decoding.repair import FilePart, PartFile
 from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo, sndfile_reason

@@ -11,8 +11,8 @@ from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer, is_installed
 from worker.audio.decoding.libsndfile import SndfileStream
+from worker.audio.decoding.libsndfile_faults import FilePart
 from worker.audio.decoding.reader_errors import SndfileRefused
-from worker.audio.decoding.repair import FilePart
 from worker.audio.decoding.stream_timeline import TimedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo

@@ -21,8 +21,8 @@ from worker.audio.opened_file import SourceFile
 from worker.errors import SourceError, SourceUnavailable
 from worker.settings import Settings
 from worker.storage.address import Address
-from worker.storage.sources.listing import content_of
 from worker.storage.sources.local_file import open_local
+from worker.storage.sources.wildcards import content_of
 from worker.transient_os_errors import source_error
 
 MAX_HASHES: Final = 16

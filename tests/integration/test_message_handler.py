@@ -1,4 +1,4 @@
-"""The runner with the real ledger and simulated pipelines, on one event loop without Celery."""
+"""The message handler with the real ledger and simulated pipelines, on one event loop without Celery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.execution.runner import Outcome, Pipeline, Runner
+from tasks.execution.message_handler import MessageHandler, Outcome, Pipeline
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.audio.segmentation.section_plan import SectionPlan, StreamingPlan, plans_json
@@ -41,8 +41,8 @@ class Scene:
 
         return run
 
-    def runner(self, act: Act) -> Runner:
-        return Runner(self.settings, self.ledger, self.pipeline(act))
+    def handler(self, act: Act) -> MessageHandler:
+        return MessageHandler(self.settings, self.ledger, self.pipeline(act))
 
     async def record(self) -> JobRecord:
         record = await self.ledger.get("a")
@@ -70,7 +70,7 @@ async def forever(job: Job, log: Any) -> Transcript:
 
 
 async def test_the_lease_of_a_silent_pipeline_is_renewed(scene: Scene) -> None:
-    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     first = (await scene.record()).lease_until
 
@@ -84,7 +84,7 @@ async def test_the_lease_of_a_silent_pipeline_is_renewed(scene: Scene) -> None:
 
 
 async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
-    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     await scene.ledger.requeue("a")
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
@@ -94,60 +94,60 @@ async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
 
 
 async def test_drain_releases_running_jobs_and_starts_no_others(scene: Scene) -> None:
-    runner = scene.runner(forever)
-    running = asyncio.create_task(runner.perform("a", None))
+    handler = scene.handler(forever)
+    running = asyncio.create_task(handler.perform("a", None))
     await scene.begun.wait()
-    runner.drain()
+    handler.drain()
     assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
     assert scene.stopped.is_set()
     record = await scene.record()
     assert (record.state, record.attempts, record.commits, record.owner) == (JobState.QUEUED, 0, 1, "")
-    assert await runner.perform("a", None) is Outcome.REQUEUED
+    assert await handler.perform("a", None) is Outcome.REQUEUED
     assert (await scene.record()).state is JobState.QUEUED
 
 
 async def test_a_drain_during_the_acquisition_releases_the_job(scene: Scene, monkeypatch: Any) -> None:
-    runner = scene.runner(forever)
+    handler = scene.handler(forever)
     take = scene.ledger.acquire_next
 
     async def take_and_drain(job_id: str, owner: str) -> Any:
         lease = await take(job_id, owner)
-        runner.drain()
+        handler.drain()
         return lease
 
     monkeypatch.setattr(scene.ledger, "acquire_next", take_and_drain)
-    assert await runner.perform("a", None) is Outcome.REQUEUED
+    assert await handler.perform("a", None) is Outcome.REQUEUED
     assert (await scene.record()).state is JobState.QUEUED
 
 
 async def test_a_duplicate_message_in_the_same_process_is_dropped(scene: Scene) -> None:
-    runner = scene.runner(forever)
-    running = asyncio.create_task(runner.perform("a", None))
+    handler = scene.handler(forever)
+    running = asyncio.create_task(handler.perform("a", None))
     await scene.begun.wait()
-    assert await runner.perform("a", None) is Outcome.SKIPPED
+    assert await handler.perform("a", None) is Outcome.SKIPPED
     assert (await scene.record()).attempts == 1
-    runner.drain()
+    handler.drain()
     await running
 
 
 async def test_a_message_runs_the_first_job_of_the_queue(scene: Scene) -> None:
     await scene.ledger.create("b", SPEC)
-    assert await scene.runner(quick).perform("b", None) is Outcome.ENDED
+    assert await scene.handler(quick).perform("b", None) is Outcome.ENDED
     assert (await scene.record()).state is JobState.DONE
     b = await scene.ledger.get("b")
     assert b is not None
     assert b.state is JobState.QUEUED
     # Of a job that is no more, and with nobody in the line.
-    assert await scene.runner(quick).perform("nobody", None) is Outcome.ENDED
-    assert await scene.runner(quick).perform("nobody", None) is Outcome.SKIPPED
+    assert await scene.handler(quick).perform("nobody", None) is Outcome.ENDED
+    assert await scene.handler(quick).perform("nobody", None) is Outcome.SKIPPED
 
 
 async def test_the_message_is_requeued_when_redis_becomes_unreachable(scene: Scene) -> None:
     async def cut_off(job: Job, log: Any) -> Transcript:
         raise LedgerUnavailable("no answer")
 
-    runner = scene.runner(cut_off)
-    assert await asyncio.wait_for(runner.perform("a", None), 10) is Outcome.REQUEUED
+    handler = scene.handler(cut_off)
+    assert await asyncio.wait_for(handler.perform("a", None), 10) is Outcome.REQUEUED
     record = await scene.record()
     assert (record.state, record.commits) == (JobState.RUNNING, 0)
     # Its lease has lapsed meanwhile.
@@ -161,10 +161,10 @@ async def test_a_drain_does_not_wait_for_the_pause_of_a_requeue(redis_url: str) 
     async def cut_off(job: Job, log: Any) -> Transcript:
         raise LedgerUnavailable("no answer")
 
-    runner = scene.runner(cut_off)
-    running = asyncio.create_task(runner.perform("a", None))
+    handler = scene.handler(cut_off)
+    running = asyncio.create_task(handler.perform("a", None))
     await scene.stopped.wait()
-    runner.drain()
+    handler.drain()
     assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
     await scene.ledger.close()
 
@@ -188,11 +188,11 @@ async def test_the_next_attempt_has_the_plan_and_the_finished_sections(
         seen.append(job)
         return await quick(job, log)
 
-    assert await scene.runner(breaks).perform("a", None) is Outcome.POSTPONED
+    assert await scene.handler(breaks).perform("a", None) is Outcome.POSTPONED
     raw = RedisConnection(scene.settings.redis_url)
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
-    assert await scene.runner(look).perform("a", None) is Outcome.ENDED
+    assert await scene.handler(look).perform("a", None) is Outcome.ENDED
     assert seen[0].resume.plans == plans
     assert seen[0].resume.finished == {1: facts}
     assert [s.section for s in seen[0].resume.committed] == [1]
@@ -211,9 +211,9 @@ async def test_speed_auto_starts_at_the_speed_of_the_last_job(scene: Scene) -> N
 
     for name in ("b", "c"):
         await scene.ledger.create(name, '{"source": "/audio/b.wav", "speed": "auto"}')
-    runner = scene.runner(look)
+    handler = scene.handler(look)
     for _ in range(3):
-        await runner.perform("b", None)
+        await handler.perform("b", None)
     assert seen == [None, None, 5.5]  # the first in the line is not `auto`
 
 
@@ -228,7 +228,7 @@ async def test_an_attempt_continues_after_the_committed_text(scene: Scene) -> No
     assert isinstance(lease, Lease)
     await lease.commit(a_segment("one"))
     await lease.release()
-    assert await scene.runner(look).perform("a", None) is Outcome.ENDED
+    assert await scene.handler(look).perform("a", None) is Outcome.ENDED
     assert [segment.text for segment in seen[0].resume.committed] == ["one"]
     assert seen[0].speed == float("inf")
     assert (await scene.record()).commits == 2
@@ -243,22 +243,22 @@ async def test_failures_are_recorded(scene: Scene, error: Exception, code: str, 
         raise error
 
     scene.settings = scene.settings.model_copy(update={"job_attempts": 1})
-    assert await scene.runner(fail).perform("a", None) is Outcome.ENDED
+    assert await scene.handler(fail).perform("a", None) is Outcome.ENDED
     record = await scene.record()
     assert (record.state, record.error_code) == (JobState.FAILED, code)
     assert text in (record.error or "")
-    assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
+    assert await scene.handler(quick).perform("a", None) is Outcome.SKIPPED
 
 
 async def test_a_retryable_failure_is_tried_again_after_a_pause(scene: Scene) -> None:
     async def fail(job: Job, log: Any) -> Transcript:
         raise SessionLost("the line broke")
 
-    runner = scene.runner(fail)
-    assert await runner.perform("a", None) is Outcome.POSTPONED
+    handler = scene.handler(fail)
+    assert await handler.perform("a", None) is Outcome.POSTPONED
     record = await scene.record()
     assert (record.state, record.error_code, record.error) == (JobState.QUEUED, "session_lost", "the line broke")
-    assert await runner.perform("a", None) is Outcome.SKIPPED  # a message that was left over
+    assert await handler.perform("a", None) is Outcome.SKIPPED  # a message that was left over
     assert (await scene.record()).attempts == 1
 
 
@@ -269,10 +269,10 @@ async def test_an_incomplete_transcript_is_tried_again_and_stored_after_the_last
         coverage = whole.coverage.model_copy(update={"missing": (gap,)})
         return whole.model_copy(update={"coverage": coverage, "failures": ("no answer",)})
 
-    assert await scene.runner(give_up).perform("a", None) is Outcome.POSTPONED
+    assert await scene.handler(give_up).perform("a", None) is Outcome.POSTPONED
     await scene.ledger.create("b", SPEC)
     scene.settings = scene.settings.model_copy(update={"job_attempts": 1})
-    assert await scene.runner(give_up).perform("b", None) is Outcome.ENDED
+    assert await scene.handler(give_up).perform("b", None) is Outcome.ENDED
     record = await scene.ledger.get("b")
     assert record is not None
     assert (record.state, record.error) == (JobState.INCOMPLETE, "1.0–2.0 s missing: no answer")
@@ -281,7 +281,7 @@ async def test_an_incomplete_transcript_is_tried_again_and_stored_after_the_last
 async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
     scene = Scene(load({}, redis_url=redis_url, lease_s=600, lease_renew_s=300))
     await scene.ledger.create("a", SPEC)
-    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     await scene.ledger.cancel("a")
     assert await asyncio.wait_for(running, 2) is Outcome.SKIPPED
@@ -291,28 +291,28 @@ async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
 
 
 async def test_a_paused_job_stops_and_continues_where_it_stopped(scene: Scene) -> None:
-    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     assert await scene.ledger.pause(["a"]) == ["a"]
     assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
-    assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
+    assert await scene.handler(quick).perform("a", None) is Outcome.SKIPPED
     record = await scene.record()
     assert (record.state, record.paused, record.attempts) == (JobState.QUEUED, True, 0)
     assert await scene.ledger.pause(["a"], on=False) == ["a"]
-    assert await scene.runner(quick).perform("a", None) is Outcome.ENDED
+    assert await scene.handler(quick).perform("a", None) is Outcome.ENDED
 
 
 async def test_invalid_messages_are_refused(scene: Scene) -> None:
-    runner = scene.runner(quick)
+    handler = scene.handler(quick)
     for name, inline in ((None, None), (None, {"source": ""}), ("a b", {"source": "x"})):
-        assert await runner.perform(name, inline) is Outcome.SKIPPED
+        assert await handler.perform(name, inline) is Outcome.SKIPPED
     assert (await scene.record()).state is JobState.QUEUED
     assert await scene.ledger.recent_jobs() == ["a"]
 
 
 async def test_a_whole_job_whose_source_is_missing_is_in_the_ledger(scene: Scene) -> None:
     await scene.ledger.cancel("a")
-    assert await scene.runner(quick).perform(None, {"source": "/nowhere/b.wav", "batch": "b"}) is Outcome.ENDED
+    assert await scene.handler(quick).perform(None, {"source": "/nowhere/b.wav", "batch": "b"}) is Outcome.ENDED
     (job_id,) = await scene.ledger.batch("b")
     record = await scene.ledger.get(job_id)
     assert record is not None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.decoding.repair import FilePart, PartFile, read_plan
+from worker.audio.decoding.libsndfile_faults import FilePart, PartFile, read_plan
 
 CONTENT = bytes(range(200))
 STEPS = st.lists(st.tuples(st.sampled_from(["set", "cur", "end", "read"]), st.integers(-60, 220)), max_size=12)

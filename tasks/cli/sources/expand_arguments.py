@@ -6,7 +6,7 @@
 | `calls/`                          | the audio files below it, without hidden ones                       |
 | `'calls/**/*.wav'`                | the files that match, if the shell has not expanded the pattern     |
 | `list.csv`, `list.jsonl`          | the entries of a manifest (`tasks.batches.manifest`)                |
-| `s3://bucket/calls/**`, `gs://` … | see `worker.storage.sources.listing.list_sources`                   |
+| `s3://bucket/calls/**`, `gs://` … | see `worker.storage.sources.wildcards.list_sources`                   |
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
 from worker.storage.address import Address, from_path, is_url, parse, show
-from worker.storage.sources.listing import list_sources
+from worker.storage.sources.wildcards import list_sources
 
 _REASONS: Final = 3
 """Maximum number of reasons that the error for a command without sources lists."""

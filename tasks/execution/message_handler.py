@@ -72,7 +72,7 @@ class Outcome(StrEnum):
     """The caller must requeue this message, so that a worker runs the job later."""
 
 
-class Runner:
+class MessageHandler:
     """Runs all jobs of one worker process. Its methods run on the event loop of the process."""
 
     def __init__(

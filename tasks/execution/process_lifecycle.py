@@ -18,7 +18,7 @@ from tasks.background.health_and_metrics import TIMER, Monitor
 from tasks.background.intake import start_intake
 from tasks.background.reaper import Reaper
 from tasks.event_loop import LoopThread, shared_loop
-from tasks.execution.runner import Runner
+from tasks.execution.message_handler import MessageHandler
 from tasks.observability.heartbeat import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
@@ -43,14 +43,14 @@ CLOSE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """The Redis clients and the runner of this process. They belong to its event loop."""
+    """The Redis clients and the handler of this process. They belong to its event loop."""
 
     settings: Settings
     connection: RedisConnection
     ledger: Ledger
     events: EventStream
     session_limiter: SessionLimiter
-    runner: Runner
+    handler: MessageHandler
 
     @classmethod
     async def create(cls) -> WorkerContext:
@@ -58,8 +58,10 @@ class WorkerContext:
         settings = load()
         connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
-        runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events)
-        return cls(settings, connection, ledger, events, limiter, runner)
+        handler = MessageHandler(
+            settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events
+        )
+        return cls(settings, connection, ledger, events, limiter, handler)
 
     async def close(self) -> None:
         """Write the remaining events, for at most CLOSE_S seconds, and close the connections."""
@@ -69,7 +71,7 @@ class WorkerContext:
                 await asyncio.gather(self.ledger.close(), self.connection.close())
 
 
-class Process:
+class WorkerProcess:
     """The lifecycle of a worker process: `prepare`, `start_background`, `drain`, `close`. All task threads share one
     instance.
 
@@ -109,12 +111,12 @@ class Process:
         ]
         logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 
-    def runner(self) -> Runner | None:
-        """Return the runner of the process, which the first call creates, or None once `drain` was called."""
-        # Create the runner before reading the flag. `drain` sets the flag first and then stops an existing runner, so
-        # in either order of the threads no runner starts jobs after `drain`.
-        runner = self._shared_context().runner
-        return None if self._draining else runner
+    def handler(self) -> MessageHandler | None:
+        """Return the handler of the process, which the first call creates, or None once `drain` was called."""
+        # Create the handler before reading the flag. `drain` sets the flag first and then stops an existing handler, so
+        # in either order of the threads no handler starts jobs after `drain`.
+        handler = self._shared_context().handler
+        return None if self._draining else handler
 
     def drain(self) -> None:
         """Start no more jobs and release the running ones. May be called in a signal handler, because it only sets a
@@ -128,7 +130,7 @@ class Process:
             work.cancel()
         self._loop().soon(lambda: logger.info("shutting down"))
         if self._context is not None:
-            self._loop().soon(self._context.runner.drain)
+            self._loop().soon(self._context.handler.drain)
 
     def close(self) -> None:
         """Close the connections and stop the event loop. Called when no task runs any more."""

@@ -12,9 +12,9 @@ import structlog
 from tasks import transcribe as task_module
 from tasks.app import Reject
 from tasks.event_loop import LoopThread
-from tasks.execution import process as module
-from tasks.execution.process import Process, check_ledger
-from tasks.execution.runner import Outcome
+from tasks.execution import process_lifecycle as module
+from tasks.execution.message_handler import Outcome
+from tasks.execution.process_lifecycle import WorkerProcess, check_ledger
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.ledger import Ledger
 from worker.settings import load
@@ -28,28 +28,28 @@ def loop() -> Iterator[LoopThread]:
 
 
 @pytest.fixture
-def process(loop: LoopThread) -> Process:
-    return Process(lambda: loop)
+def process(loop: LoopThread) -> WorkerProcess:
+    return WorkerProcess(lambda: loop)
 
 
-def test_all_task_threads_share_one_runner(process: Process) -> None:
+def test_all_task_threads_share_one_message_handler(process: WorkerProcess) -> None:
     with ThreadPoolExecutor(8) as threads:
-        runners = set(threads.map(lambda _: process.runner(), range(8)))
+        runners = set(threads.map(lambda _: process.handler(), range(8)))
     assert len(runners) == 1
     assert None not in runners
 
 
-def test_a_draining_process_starts_no_job(process: Process, loop: LoopThread) -> None:
-    runner = process.runner()
-    assert runner is not None
+def test_a_draining_process_starts_no_job(process: WorkerProcess, loop: LoopThread) -> None:
+    handler = process.handler()
+    assert handler is not None
     process.drain()
     process.drain()
-    assert process.runner() is None
-    assert loop.call(runner.perform("job-1")) is Outcome.REQUEUED, "a task that had the runner already is drained too"
+    assert process.handler() is None
+    assert loop.call(handler.perform("job-1")) is Outcome.REQUEUED, "a task that had the handler already is drained too"
 
 
 @pytest.mark.parametrize("step", ["drain", "close"])
-def test_a_process_can_end_before_it_was_prepared(process: Process, step: str) -> None:
+def test_a_process_can_end_before_it_was_prepared(process: WorkerProcess, step: str) -> None:
     getattr(process, step)()
     process.close()
 
@@ -85,7 +85,7 @@ async def test_a_silent_redis_delays_the_start_only_for_a_while(monkeypatch: pyt
     assert logs[0]["error"] == f"no answer within {module.REDIS_CHECK_TIMEOUT_S:g} s"
 
 
-class Runner:
+class MessageHandler:
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
@@ -94,20 +94,20 @@ class Runner:
 
 
 class FixedProcess:
-    def __init__(self, runner: Runner | None) -> None:
-        self._runner = runner
+    def __init__(self, handler: MessageHandler | None) -> None:
+        self._handler = handler
 
-    def runner(self) -> Runner | None:
-        return self._runner
+    def handler(self) -> MessageHandler | None:
+        return self._handler
 
 
 @pytest.mark.parametrize(
-    ("runner", "reason"),
-    [(None, "this worker is shutting down"), (Runner(Outcome.REQUEUED), "requeued")],
+    ("handler", "reason"),
+    [(None, "this worker is shutting down"), (MessageHandler(Outcome.REQUEUED), "requeued")],
     ids=["draining", "requeued"],
 )
-def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_module, "_process", FixedProcess(runner))
+def test_a_message_is_requeued(handler: MessageHandler | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "_process", FixedProcess(handler))
     with pytest.raises(Reject) as caught:
         task_module.transcribe.run("job-1")
     assert (caught.value.reason, caught.value.requeue) == (reason, True)
@@ -115,5 +115,5 @@ def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.REQUEUED])
 def test_every_other_outcome_acknowledges_the_message(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_module, "_process", FixedProcess(Runner(outcome)))
+    monkeypatch.setattr(task_module, "_process", FixedProcess(MessageHandler(outcome)))
     task_module.transcribe.run("job-1")
