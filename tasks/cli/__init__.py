@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from tasks.cli.exit_status import INTERRUPTED, ExitHook, exit_status
+from tasks.cli.exit_codes import INTERRUPTED, ExitHook, exit_status
 from tasks.cli.library_output import hide_library_output
 from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import SttError

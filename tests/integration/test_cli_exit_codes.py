@@ -9,8 +9,8 @@ import pytest
 
 _SCRIPT = """
 import sys, threading
-from tasks.cli import exit_status
-end = exit_status.ExitHook()
+from tasks.cli import exit_codes
+end = exit_codes.ExitHook()
 import atexit
 atexit.register(lambda: print("the last to say something", flush=False))
 {loaded}
@@ -39,7 +39,7 @@ def test_other_exit_handlers_run_and_the_exit_code_is_preserved(loaded: str, cod
 
 def test_an_uncaught_error_ends_with_1() -> None:
     script = (
-        "from tasks.cli import exit_status; end = exit_status.ExitHook(); import obstore; raise OSError('not caught')"
+        "from tasks.cli import exit_codes; end = exit_codes.ExitHook(); import obstore; raise OSError('not caught')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
