@@ -62,6 +62,7 @@ _SHARED: Final = ("common", "webhook_message", "end_job")
 
 def redacted(url: str) -> str:
     """Return the address without user, password and query, for messages."""
+    # The query may hold a password too (redis-py accepts `?password=`).
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
 
@@ -72,6 +73,8 @@ def is_permanent(error: BaseException) -> bool:
     forever."""
     if isinstance(error, DataError):
         return True
+    # redis-py removes the code from some messages ("OOM command not allowed" becomes OutOfMemoryError: "command not
+    # allowed"), so the names of the classes are checked too.
     temporary = _TEMPORARY.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
     return isinstance(error, ResponseError) and not temporary
 
@@ -102,16 +105,19 @@ class RedisConnection:
                 socket_timeout=COMMAND_TIMEOUT_S,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_keepalive=True,
+                # Load balancers and firewalls drop idle connections silently, often after 60 s or more.
                 health_check_interval=25,
                 decode_responses=True,
                 # By default one value that is not UTF-8 makes a command fail that also reads valid values.
                 encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
+                # BusyLoadingError: a server that has just been restarted refuses commands until it has read its data.
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
             )
         except ValueError as exc:
             raise SettingsError(f"STT_REDIS_URL: {self.address!r} is not an address of Redis: {exc}") from None
         self._redis: Redis = Redis(connection_pool=pool)
+        # `AsyncScript` sends the script again if Redis has lost it (NOSCRIPT), for example after a restart.
         self._scripts: dict[str, AsyncScript] = {}
 
     @contextmanager
@@ -128,6 +134,7 @@ class RedisConnection:
             with self._our_errors():
                 yield
         finally:
+            # Without this, a job that was cancelled would start its next step as if nothing had happened.
             if task is not None and task.cancelling() > before:
                 raise asyncio.CancelledError
 
@@ -171,13 +178,16 @@ class RedisConnection:
 
         Pass at most some hundred calls, because Redis may serve other clients only after all of them."""
         text = script_text(name)
+        # Redis names scripts by their SHA-1; it protects nothing here.
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
         def queue(pipeline: Any) -> None:
+            # Load it in the same round trip, because EVALSHA in a pipeline cannot be repeated after NOSCRIPT.
             pipeline.script_load(text)
             for keys, args in calls:
                 pipeline.evalsha(sha, len(keys), *keys, *args)
 
+        # The first answer is that of SCRIPT LOAD.
         return (await self.pipeline(queue))[1:]
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
@@ -194,6 +204,8 @@ class RedisConnection:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)
                 answers = list(await pipeline.execute(raise_on_error=not each))
+            # A temporary refusal of one command (memory full, read-only replica) concerns them all: raise it, so that
+            # the caller repeats the whole pipeline.
             for answer in answers:
                 if isinstance(answer, Exception) and not is_permanent(answer):
                     raise answer

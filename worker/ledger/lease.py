@@ -73,6 +73,7 @@ class Lease:
         self.lost = asyncio.Event()
         """Set by the lease renewer (`tasks.execution.lease_renewer`) when the lease is lost; `renew_every` then raises
         at once."""
+        # The monotonic clock, because a correction of the wall clock must neither end a lease nor extend it.
         self.renewed_at = time.monotonic()
         """Monotonic time of the last successful renewal, in seconds."""
         self._connection = connection
@@ -87,6 +88,7 @@ class Lease:
         self.sectioned = False
         """Whether the source is streamed in sections. Commits are then not in order of time, so `committed_s` of the
         record is taken from the progress passed to `note`, not from the end of the last segment."""
+        # Sections commit at the same time, but the number of a commit must not be used twice.
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
         self._unwritten = False
@@ -99,6 +101,7 @@ class Lease:
         """Renew the lease every `renew_s` seconds. Raises LeaseLost when it is lost, or when no renewal has succeeded
         for STT_LEASE_S because Redis did not answer."""
         while True:
+            # The timeout is the normal case: the time until the next renewal has passed.
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
                     await self.lost.wait()
@@ -107,6 +110,7 @@ class Lease:
                 await self.renew()
                 self.renewed_at = time.monotonic()
             except LedgerUnavailable as exc:
+                # Redis may have granted the job to another worker by now. Stop before both stream it.
                 if time.monotonic() - self.renewed_at > self._lease_s:
                     raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
@@ -116,7 +120,9 @@ class Lease:
 
         The segment has a number, so a command that is sent twice stores it only once."""
         async with self._committing:
+            # Increased only after Redis has answered: a repeated command has the same number and is stored once.
             number = self.commits + 1
+            # Sections finish out of order, so the end of this segment says nothing about the text before it.
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
             committed_s = noted_s if self.sectioned else segment.end
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
@@ -127,6 +133,7 @@ class Lease:
 
         `named`: the content as `content_of` returns it, or "". It becomes the job's content if that is unknown."""
         fields = ["began", content]
+        # An id that was computed from a content must stay with that content; a key is independent of it.
         if named and not self.content.keyed and self.content.named in ("", "*"):
             fields += ["content", named]
         await self._fenced("progress", [*self._term(), *fields])
@@ -151,6 +158,7 @@ class Lease:
         The script checks that this worker still owns the job, and writes the progress that `note` stored since the last
         call, if any."""
         news = _fields(self._noted) if self._unwritten else ()
+        # Cleared before the write: a lost write is repaired by the next progress, a few seconds later.
         self._unwritten = False
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
 
@@ -176,6 +184,7 @@ class Lease:
         `code` and `reason`: stored as the error of the attempt. `counted`: whether the attempt counts in `attempts` and
         `tries`; `unread` or `shortages`: count it only in the field of that name. `restart`: delete the committed text,
         so that the next attempt starts over."""
+        # A service may answer with megabytes of text, and every listing of jobs reads the reason.
         reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(restart)])
 
@@ -200,6 +209,7 @@ class Lease:
         found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
         found.append(json.dumps(warnings, ensure_ascii=False))
         if transcript.quality is not None:
+            # Also in the record, so that `status` can list doubtful jobs without reading their transcripts.
             found += ["quality", transcript.quality.model_dump_json()]
         await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MAX_REASON_CHARACTERS], found)
 
@@ -221,6 +231,7 @@ class Lease:
         `found`: alternating names and values of fields of the record. They override the progress passed to `note`,
         because they are written after it."""
         names = json.dumps(list(outputs))
+        # One script writes transcript, state and end, so no reader sees a job that is done without a transcript.
         fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
         await self._fenced("finish", fields)
 
@@ -231,6 +242,7 @@ class Lease:
     async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
         """Run a script that writes only if this lease is still valid. Raises LeaseLost if it is not."""
         answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
+        # The answer to a repeated command is 1 as well, so a lost answer is not taken for a lost lease.
         if answer != 1:
             from worker import metrics  # noqa: PLC0415  producers load this module too, and need no metrics
 
@@ -250,6 +262,7 @@ def _fields(progress: Progress | None) -> tuple[str | float, ...]:
         *("duration_s", progress.duration_s),
         *("sent_s", progress.sent_s),
         *("committed_s", progress.committed_s),
+        # The end of a partial text is the newest, so the beginning is cut off.
         *("partial", progress.partial[-MAX_REASON_CHARACTERS:]),
         *("speed", progress.speed),
         *("trouble", progress.trouble[:MAX_REASON_CHARACTERS]),

@@ -108,6 +108,7 @@ class SessionLimiter:
         }
         self._waiting: dict[str, _Session] = {}
         self._open: dict[str, _Session] = {}
+        # Released slots that Redis does not know yet; kept until a call has succeeded.
         self._freed: set[str] = set()
         self._busy = False
         self._changed = asyncio.Event()
@@ -121,17 +122,21 @@ class SessionLimiter:
     async def slot(self, job_id: str) -> AsyncIterator[None]:
         """Wait for a slot, and release it at the end of the context; see `worker.realtime.slots.Slots`."""
         session = _Session(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
+        # Waits in memory only: the background task requests slots for all sessions with one call.
         self._waiting[session.token] = session
         self._wake()
         task = asyncio.current_task()
         cancellations = task.cancelling() if task is not None else 0
         try:
             await session.granted
+            # A slot may be lost between its grant and this line, because the waiting task runs later.
             session.task = task
             if session.lost:
                 raise SessionLost(_EXPIRED)
             yield
         except asyncio.CancelledError:
+            # A lost slot cancels the task, but so does the end of the worker. `uncancel` removes our own cancellation;
+            # if others remain, the task must end.
             if session.lost and task is not None and task.uncancel() <= cancellations:
                 raise SessionLost(_EXPIRED) from None
             raise
@@ -139,6 +144,7 @@ class SessionLimiter:
             session.task = None
             self._waiting.pop(session.token, None)
             self._open.pop(session.token, None)
+            # Also for a session that only waited: its place in the queue is removed in the same way.
             self._freed.add(session.token)
             self._wake()
 
@@ -173,6 +179,7 @@ class SessionLimiter:
         """Call the script repeatedly while sessions wait or are open, or a released slot or a busy report must still be
         sent."""
         while self._waiting or self._open or self._freed or self._busy:
+            # Cleared before the call: a change during the call starts another one.
             self._changed.clear()
             try:
                 async with asyncio.timeout(min(self._renew_s, self._remaining_s())):
@@ -185,6 +192,7 @@ class SessionLimiter:
                     self._freed.clear()
                     self._busy = False
                 await asyncio.sleep(jittered(0.075))  # `_changed` may be set again and again: avoid a busy loop
+            # After failures too: Redis may have granted the slots to others while it did not answer.
             self._drop_expired()
             if self._waiting:
                 pause_s = min(pause_s, jittered(POLL_S))
@@ -200,9 +208,12 @@ class SessionLimiter:
 
     async def _sync(self) -> float:
         """Call the script once for all sessions of this process. Returns the seconds until the next call is due."""
+        # Copies: sessions end while the call runs, and their release belongs to the next call.
         freed, busy = list(self._freed), self._busy
+        # Taken before the call, so this process never assumes a longer lease than Redis.
         before = time.monotonic()
         waiting = self._due(before)
+        # 0.9: a call that comes a little early renews them too, so no second call follows at once.
         to_renew = [session for session in self._open.values() if before - session.renewed_at >= 0.9 * self._renew_s]
         request = self._request | {
             "busy": busy,
@@ -213,6 +224,7 @@ class SessionLimiter:
         granted, lost, places, pause_ms, in_use, limit = await self._scripts.script(
             "session_limiter", self._keys, [json.dumps(request)]
         )
+        # Only after the answer. A release that is sent twice has no effect.
         self._freed.difference_update(freed)
         self._busy = self._busy and not busy
         self.limit, self.in_use = int(limit) if limit else None, int(in_use)
