@@ -51,6 +51,7 @@ class _Run:
         self._started = asyncio.get_running_loop().time()
         self._speed = RateControl(job.speed, self._started, job.start_speed)
         endpoint = ServiceAddress(settings.url, settings.api_key)
+        # A function and not a detector: it loads a model, which only jobs with doubtful text need.
         detector = silero if settings.speech_detector == "auto" else lambda: None
         self._service = Service(endpoint, settings, self._speed, slots, detector)
         self._progress = RunProgress(listener, settings, self._speed, job.source.shown)
@@ -82,6 +83,7 @@ class _Run:
             facts = run_facts(
                 job, source, local, await guard.end(), self._service, self._sections, self._started, share
             )
+            # Sections that overlap contain some words twice; the handover says which section decides from there on.
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             merged = merge_channels(segments, handovers, source.channels)
         return compose(merged, facts)
@@ -102,15 +104,18 @@ class _Run:
                 progress=self._progress,
             )
             for number, (plan, section) in enumerate(source.sections)
+            # Numbers refer to the recorded plans, so they stay valid over attempts.
             if number not in job.resume.finished
         ]
         self._progress.start(self._sections, source.duration_s, len(source.plans))
+        # In order of time, so that a reader of the growing transcript sees the beginning first.
         waiting = iter(sorted(self._sections, key=lambda section: section.plan.start))
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(job.sessions, len(self._sections))):
                     group.create_task(self._stream_next(source, waiting))
         except ExceptionGroup as failed:
+            # The first error is the cause; the other tasks were cancelled because of it.
             raise failed.exceptions[0] from None
         # After a failure of the service, the job is incomplete if it has some text, and fails if it has none.
         if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
@@ -126,15 +131,18 @@ class _Run:
                 continue
             feed = await asyncio.to_thread(source.feed, section.number, self._frame_samples())
             await section.run(feed, end_s)
+            # The header of many files is wrong about the length; the decoded samples are the truth.
             if feed.exhausted:
                 source.measure_length(section.number)
             again = partial(source.second_feed, section.number, self._frame_samples())
             await section.complete(again, source.sections[section.number][1].end / source.rate)
+            # An incomplete section is streamed again by the next attempt, so it is not recorded as finished.
             if not section.missing and len(source.sections) > 1:
                 await self._log.record_section(section.number, section.account())
 
     def _frame_samples(self) -> int:
         settings = self._settings
+        # At unlimited speed, larger frames save CPU: the cost of a message does not depend on its length.
         frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
         return int(frame_s * settings.sample_rate)
 

@@ -105,12 +105,14 @@ class SecondPass:
         The search is repeated, because some sound may still have no text after a try with new text: with a service that
         stops transcribing after some seconds of each session, each session transcribes a further part."""
         for _ in range(self._service.settings.session_retries + 1):
+            # Each round searches again, since new text may have explained other sound as well.
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
             for candidate in again:
                 left, new_text, error = await self._stream(candidate)
                 if pending is not None and candidate.unanswered_range.last:
                     pending = left if new_text else left or pending
+                # The retries of the sequence are used up: more streams would meet the same failure.
                 if error is not None:
                     return pending
             if not again:
@@ -132,6 +134,7 @@ class SecondPass:
         return [self._unanswered(candidate) for candidate in await self._find(start_s, end_s, None)]
 
     async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Candidate]:
+        # Uncommitted text is not final and explains no sound.
         segments = [s for s in self._segments if s.committed]
         candidates = []
         for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
@@ -148,6 +151,7 @@ class SecondPass:
     async def _opened_feed(self) -> FrameFeed:
         """Return the feed of the second pass. It is opened on first use, because few jobs need it."""
         if self._feed is None:
+            # In a thread, because opening may decode up to the position of the section.
             self._feed = await asyncio.to_thread(self._open_feed)
         return self._feed
 
@@ -158,6 +162,7 @@ class SecondPass:
     async def _sounds_in(self, part: UnansweredRange) -> list[SoundRange]:
         """Decode a range without text and find the sounds in it."""
         place = (part.start, part.end)
+        # Cached, because each search would decode and examine the same audio.
         if place not in self._sounds:
             found = await (await self._opened_feed()).scan(part.start, part.end, self._service.detector())
             self._sounds[place] = find_sounds(found, last=part.last)
@@ -167,8 +172,10 @@ class SecondPass:
         """Stream one sound again. Returns the text in progress at the end, whether the service committed any text for
         it, and the error that ended the sessions."""
         first_s, last_s = candidate.unanswered_range.start, candidate.unanswered_range.end
+        # With some context, because recognizers lose words that begin with the first sample.
         start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)
         logger.warning("no text for sound, streaming it again", job=self._record.job_id, start=start_s, end=end_s)
+        # A copy: the list grows while new text is committed.
         before = sorted(self._segments, key=lambda segment: segment.start)
         texts = 0
 
@@ -188,6 +195,7 @@ class SecondPass:
             self._service,
             self._record,
             start_s,
+            # A history of its own. That of the first pass must not count the repeated audio twice.
             voiced=VoiceActivityHistory(self._rate),
             commit=commit_new,
             report=self._report,

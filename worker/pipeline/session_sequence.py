@@ -77,6 +77,7 @@ class _CountedVoice(VoiceActivityMap):
 
     def add(self, frame: PcmFrame) -> None:
         super().add(frame)
+        # The map covers one session; the second pass needs the voice activity of all of them.
         self._seconds.add(frame)
 
 
@@ -104,6 +105,7 @@ class SessionSequence:
         self._rate = service.settings.sample_rate
         self._loop = asyncio.get_running_loop()
         self._voice = _CountedVoice(self._rate, voiced)
+        # At 1x a message arrives soon after its audio, which bounds the times of texts without word times.
         self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, start_s=start_s, committed=committed)
         self._commit = commit
         self._report = report
@@ -139,6 +141,7 @@ class SessionSequence:
                 if (shortage := shortage_of(exc)) is not None:
                     raise shortage from exc
                 decision = RetryDecision(RetryAction.RETRY if exc.retryable else RetryAction.FAIL, exc)
+                # A busy service refuses the handshake too, so there may be no session that reports it.
                 if isinstance(exc, EndpointBusy):
                     await self._slow_down(MAX_AUTO_SPEED, str(exc))
             if decision.action is RetryAction.DONE:
@@ -147,6 +150,7 @@ class SessionSequence:
                 # Only failures without progress count: a long file may lose many sessions and still succeed.
                 failures = 0 if self.committed_s > before_s else failures + 1
                 if decision.action is RetryAction.FAIL or failures > self._service.settings.session_retries:
+                    # A permanent refusal, such as a wrong key, would meet every section, so it ends the job.
                     if not decision.error.retryable:
                         raise decision.error
                     self._record.failures.append(str(decision.error))
@@ -158,12 +162,14 @@ class SessionSequence:
         """Run one session over the audio that is not committed yet, and decide how to continue."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
+        # On the grid of the voice activity, so that both sessions divide the audio into the same frames.
         start = self._voice.on_grid(round(self._assembler.resume_s(self.sent_s) * self._rate))
         await feed.seek(start, until)
         self._assembler.begin(start / self._rate)
         timeline = Timeline(self._rate)
 
         async def on_commit(commit: Commit) -> None:
+            # The count before and after, because one commit may contain several repeated texts.
             before = self._assembler.dropped
             segment = self._assembler.place(commit, timeline)
             if pieces := self._assembler.dropped - before:
@@ -176,10 +182,12 @@ class SessionSequence:
                 await self._commit(segment)
 
         async def on_session(session: Session) -> None:
+            # `max`: a session that resumes starts earlier in the file, and progress must not go back.
             self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
             self._report(session.pending_text)
 
         service = self._service
+        # The slot is released before the pause of a retry, so that other jobs use it meanwhile.
         async with service.slots.slot(record.job_id):
             stream = SessionStream(
                 service.endpoint,
@@ -204,6 +212,7 @@ class SessionSequence:
         """Record an ended session and decide how to continue."""
         end, rate = ended(session), timeline.rate
         first = timeline.spans[0].file_start if timeline.spans else None
+        # Recorded for every session, also failed ones, so that a transcript shows how it came about.
         facts = SessionFacts(
             session_id=session.session_id,
             model=session.model,
@@ -218,6 +227,7 @@ class SessionSequence:
         metrics.SESSIONS_ENDED.labels(end.reason).inc()
         logger.info("session ended", id=facts.session_id, ended=end.reason, start=facts.start, end=facts.end)
         self.heard_s = max(self.heard_s, timeline.to_file(session.answered_samples) / rate)
+        # Only the last session counts: the next one streams the uncommitted audio again.
         self._pending = (session.uncommitted_text, timeline)
         decision = decide(end, show_url(self._service.endpoint.url))
         achieved = session.achieved(self._loop.time())
@@ -226,6 +236,7 @@ class SessionSequence:
         elif decision.error is not None and not session.commits_seen:
             # The session failed before its first commit: the service may only accept audio in real time.
             self._service.speed.overloaded(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
+        # A rotated session ended at STT_SESSION_MAX_S as planned, before the end of the audio.
         if decision.action is RetryAction.DONE and session.rotated:
             return RetryDecision(RetryAction.ROLLOVER)
         return decision
@@ -237,8 +248,10 @@ class SessionSequence:
 
     async def _retry(self, decision: RetryDecision, failures: int) -> None:
         self._record.failures.append(str(decision.error))
+        # After a planned end there is nothing to wait for; after failures a pause gives the service time to recover.
         pause_s = 0.0 if decision.action is RetryAction.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, retry_in_s=round(pause_s, 1))
+        # The text in progress belonged to the ended session.
         self._report("")
         await asyncio.sleep(pause_s)
