@@ -70,7 +70,7 @@ from typing import Any, Final
 import structlog
 from pydantic import ValidationError
 
-from tasks.background.intake_producers import Stream, Streams
+from tasks.background.intake_producers import IntakeStream, IntakeStreams
 from tasks.client.producer import Producer
 from tasks.event_loop import LoopThread
 from tasks.job_spec import JobSpec, checked_key, job_id, problems
@@ -178,13 +178,13 @@ class Intake:
         self._settings = settings
         self._producer = producer
         self._connection = connection
-        self._streams = Streams(settings.redis_prefix, connection)
+        self._streams = IntakeStreams(settings.redis_prefix, connection)
         self._identifier = SourceIdentifier(settings, settings.intake_timeout_s)
         self._refused = f"{settings.redis_prefix}intake:refused"
         self._queue_max = settings.queue_max
         self._result_ttl = settings.result_ttl
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-        self._active: dict[tuple[str, str], Stream] = {}
+        self._active: dict[tuple[str, str], IntakeStream] = {}
         """The stream of each entry that is being handled, by the key of the stream and the id of the entry."""
         self._turn = 0
 
@@ -233,7 +233,7 @@ class Intake:
         if left:
             await self._connection.pipeline(queue, each=True)
 
-    async def _read_fairly(self) -> list[tuple[Stream, StreamEntry]]:
+    async def _read_fairly(self) -> list[tuple[IntakeStream, StreamEntry]]:
         """Read new entries of all streams, at most MAX_PER_POLL of each, within the limits of entries handled at the
         same time. Each poll begins with another stream, so that none is always last."""
         # Fail before the read, because a read counts as a delivery of the entry (see MAX_DELIVERIES).
@@ -241,7 +241,7 @@ class Intake:
         streams = await self._streams.filled()
         self._turn += 1
         first = self._turn % len(streams)
-        taken: list[tuple[Stream, StreamEntry]] = []
+        taken: list[tuple[IntakeStream, StreamEntry]] = []
         for stream in (*streams[first:], *streams[:first]):
             active = sum(1 for key, _ in self._active if key == stream.key)
             room = min(MAX_PER_POLL, MAX_ACTIVE_PER_STREAM - active, MAX_ACTIVE - len(self._active))
@@ -257,7 +257,7 @@ class Intake:
             taken += [(stream, entry) for entry in new]
         return taken
 
-    async def _read(self, stream: Stream, count: int) -> list[StreamEntry]:
+    async def _read(self, stream: IntakeStream, count: int) -> list[StreamEntry]:
         refused, entries, ahead = await self._connection.script(
             "intake",
             [key for key in (stream.key, stream.replies, stream.own_replies) if key],
@@ -279,7 +279,7 @@ class Intake:
             )
         return [_entry(item) for item in entries]
 
-    async def _work(self, stream: Stream, entry: StreamEntry) -> None:
+    async def _work(self, stream: IntakeStream, entry: StreamEntry) -> None:
         """Handle an entry until it is answered. Retries while Redis is unreachable, and for at most
         STT_INTAKE_TIMEOUT_S while this process lacks resources such as disk space."""
         loop = asyncio.get_running_loop()
@@ -297,7 +297,7 @@ class Intake:
                 logger.warning("intake: an entry waits because Redis is unreachable", error=str(exc))
             await asyncio.sleep(jittered(REDIS_RETRY_S))
 
-    async def _handle(self, stream: Stream, entry: StreamEntry, *, retry_shortage: bool = False) -> None:
+    async def _handle(self, stream: IntakeStream, entry: StreamEntry, *, retry_shortage: bool = False) -> None:
         """Handle and answer an entry. Raises LedgerUnavailable without an answer. `retry_shortage`: also raise
         WorkerShortage without an answer, so that the caller retries; else the entry is refused."""
         try:
@@ -321,7 +321,7 @@ class Intake:
         else:
             await self._answer(stream, entry, {"job": created.job_id, "state": created.state.value})
 
-    async def _submit(self, stream: Stream, request: Request) -> StateChange:
+    async def _submit(self, stream: IntakeStream, request: Request) -> StateChange:
         spec = request.spec
         if request.key is not None:
             identity = checked_key(request.key)
@@ -339,7 +339,7 @@ class Intake:
         )
         return created
 
-    async def _answer(self, stream: Stream, entry: StreamEntry, facts: dict[str, str]) -> None:
+    async def _answer(self, stream: IntakeStream, entry: StreamEntry, facts: dict[str, str]) -> None:
         ours = {"request": entry.id, **facts, **({"from": stream.name} if stream.name else {})}
 
         def queue(pipeline: Any) -> None:

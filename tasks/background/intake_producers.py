@@ -25,7 +25,7 @@ KNOWN_TTL_S: Final = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class IntakeStream:
     """One stream of the intake. Its keys include STT_REDIS_PREFIX."""
 
     name: str
@@ -38,7 +38,7 @@ class Stream:
     Empty for the shared stream."""
 
 
-class Streams:
+class IntakeStreams:
     """Finds the streams `intake:from:NAME`, so that the settings need no list of them. Methods raise
     LedgerUnavailable."""
 
@@ -47,17 +47,17 @@ class Streams:
         self._root = f"{prefix}intake"
         self._known = f"{self._root}:streams"
         self.shared = self._stream("")
-        self._found: list[Stream] = []
+        self._found: list[IntakeStream] = []
         self._look_again = 0.0
         self._look_at_all = False
         self._refused: set[str] = set()
 
-    def _stream(self, name: str) -> Stream:
+    def _stream(self, name: str) -> IntakeStream:
         key = f"{self._root}:from:{name}" if name else self._root
         replies = f"{self._root}:replies"
-        return Stream(name, key, replies, f"{replies}:{name}" if name else "")
+        return IntakeStream(name, key, replies, f"{replies}:{name}" if name else "")
 
-    async def all(self) -> list[Stream]:
+    async def all(self) -> list[IntakeStream]:
         """Search for new streams if a search is due. Return all streams: the shared one first, then those of the
         producers, sorted by name."""
         if time.monotonic() >= self._look_again:
@@ -67,12 +67,12 @@ class Streams:
             (_, *self._found) = await self.known()
         return [self.shared, *self._found]
 
-    async def known(self) -> list[Stream]:
+    async def known(self) -> list[IntakeStream]:
         """Return the streams that earlier searches found, in the order of `all`. Does not search or write to Redis."""
         names = await self._connection.call(lambda redis: redis.zrange(self._known, 0, MAX_STREAMS - 1))
         return [self.shared, *(self._stream(name) for name in sorted(names) if NAME.fullmatch(name))]
 
-    async def filled(self) -> list[Stream]:
+    async def filled(self) -> list[IntakeStream]:
         """Return the streams that may have entries, always including the shared stream. After each search, return all
         streams once, because an empty stream may have used up its ids and then needs a reset."""
         streams = await self.all()
@@ -130,4 +130,4 @@ def _literal(text: str) -> str:
     return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 
-__all__ = ["Stream", "Streams"]
+__all__ = ["IntakeStream", "IntakeStreams"]

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from tasks.batches.summary import FailureGroup, JobLine, Summary
+from tasks.batches.summary import BatchSummary, FailureGroup, JobLine
 from worker.storage.address import is_url
 
 _ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
 """Matches an absolute path of two or more parts inside a text. The group is the file name."""
 
 
-def with_short_paths(summary: Summary, folder: Path) -> Summary:
+def with_short_paths(summary: BatchSummary, folder: Path) -> BatchSummary:
     """Return `summary` with shortened paths: sources relative to their common folder, outputs relative to `folder`
     (where the summary is written), and other paths in texts as file names. Addresses do not change."""
     names = _names(job.source for job in summary.jobs)

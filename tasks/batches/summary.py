@@ -100,7 +100,7 @@ class FailureGroup(_Value):
     sources: tuple[str, ...]
 
 
-class Summary(_Value):
+class BatchSummary(_Value):
     """The state of a batch. `counts`: number of jobs in each state that occurs. `expired`: number of jobs that are no
     longer in the ledger; `counts` does not include them."""
 
@@ -129,7 +129,7 @@ class Summary(_Value):
 
 def summarize(
     name: str, jobs: Sequence[JobLine], *, now: float, elapsed_s: float | None = None, expired: int = 0
-) -> Summary:
+) -> BatchSummary:
     """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: wall time of the batch; default: computed from the
     jobs."""
     fresh = [job for job in jobs if not job.skipped]
@@ -146,7 +146,7 @@ def summarize(
     guess_s = sum(known) / len(known) if known else 0.0
     rest_s = sum(max(0.0, (job.duration_s or guess_s) - job.done_s) for job in open_)
     timed = sorted((job for job in fresh if job.speed), key=lambda job: job.speed or 0)
-    return Summary(
+    return BatchSummary(
         name=name,
         state=_state(jobs),
         total=len(jobs) + expired,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.batches.path_privacy import with_short_paths
-from tasks.batches.summary import KIND, Summary
+from tasks.batches.summary import KIND, BatchSummary
 from tasks.batches.summary_page import page
 from worker.atomic_file import replace_file
 from worker.errors import OutputError
@@ -20,7 +20,7 @@ _HEAD_BYTES: Final = 512
 
 
 def write_summary(
-    summary: Summary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
+    summary: BatchSummary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
 ) -> tuple[Path, Path]:
     """Write both files atomically, replacing the summary of an earlier run. Returns their paths. Raises OutputError.
 

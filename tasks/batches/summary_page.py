@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tasks.batches.number_format import format_duration, format_speed
-from tasks.batches.summary import KIND, JobLine, Summary
+from tasks.batches.summary import KIND, BatchSummary, JobLine
 from worker.ledger.records import JobState
 from worker.storage.address import is_url
 from worker.text_escaping import printable
@@ -34,12 +34,12 @@ small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointe
 """
 
 
-def page(summary: Summary, folder: Path | None = None) -> str:
+def page(summary: BatchSummary, folder: Path | None = None) -> str:
     """Render the page as HTML. `folder`: the folder of the page, which links to outputs are relative to."""
     return "\n".join(_page(summary, folder)) + "\n"
 
 
-def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
+def _page(summary: BatchSummary, folder: Path | None) -> Iterator[str]:
     name = escape(summary.name)
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

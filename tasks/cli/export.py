@@ -12,7 +12,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from tasks.batches.summary import Summary
+from tasks.batches.summary import BatchSummary
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.cli import options
 from tasks.cli.sources.output_names import walk
@@ -102,7 +102,9 @@ class Export:
         if self.out.is_file:
             write_summary(batch.summary, self.out.path, self._names, absolute_paths=self.settings.absolute_paths)
 
-    async def _transcripts(self, ledger: Ledger, summary: Summary) -> AsyncIterator[tuple[str, JobSpec, Transcript]]:
+    async def _transcripts(
+        self, ledger: Ledger, summary: BatchSummary
+    ) -> AsyncIterator[tuple[str, JobSpec, Transcript]]:
         for job in summary.jobs:
             record = await ledger.get(job.id or "")
             if record is None:

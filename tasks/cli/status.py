@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.batches.number_format import format_duration, format_speed
-from tasks.batches.summary import JobLine, Summary, review_texts, summarize
+from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.tables import show_table
 from tasks.cli.terminal_output import echo_json, safe
@@ -101,7 +101,7 @@ async def _watch(settings: Settings, name: str, as_json: bool) -> None:
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     status: BatchStatus
-    summary: Summary
+    summary: BatchSummary
 
 
 StatusResult = JobStatus | BatchReport | tuple[list[JobStatus], list[BatchReport]]
@@ -147,7 +147,7 @@ def _plain(found: StatusResult, with_jobs: bool) -> Any:
     return document
 
 
-def summary_json(summary: Summary, *, with_jobs: bool) -> dict[str, Any]:
+def summary_json(summary: BatchSummary, *, with_jobs: bool) -> dict[str, Any]:
     """Convert the summary to a JSON document, in which the name of the batch is called `id`."""
     left_out = set() if with_jobs else {"jobs", "slowest"}
     return {"id": summary.name, **summary.model_dump(mode="json", exclude=left_out)}
@@ -204,7 +204,7 @@ def _show_quality(console: Console, quality: dict[str, Any]) -> None:
         console.print(f"{'review':12} [yellow]{safe(reason['text'])}[/]", soft_wrap=True)
 
 
-def batch_lines(summary: Summary) -> list[str]:
+def batch_lines(summary: BatchSummary) -> list[str]:
     """Format the summary of a batch as lines of Rich markup."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
     parts = [f"[bold]{safe(summary.name)}[/]: {summary.total} jobs: {counts}"]

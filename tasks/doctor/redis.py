@@ -10,13 +10,13 @@ from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tasks.background.intake_producers import Streams
+from tasks.background.intake_producers import IntakeStreams
 from tasks.doctor import service
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable
 from worker.ledger import schema
 from worker.ledger.connection import RedisConnection
-from worker.ledger.dead_letters import KEY, DeadLetters, Summary
+from worker.ledger.dead_letters import KEY, DeadLetters, DeadLetterSummary
 from worker.ledger.durability import durability_warnings
 from worker.ledger.keys import Keys
 from worker.ledger.redis_releases import unpatched
@@ -104,7 +104,7 @@ def of_schema(found: schema.Schema | None) -> Finding:
     return ok("redis", f"contains records of version {found.version}")
 
 
-def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
+def of_dead_letters(found: DeadLetterSummary, prefix: str) -> list[Finding]:
     """Return findings about messages that no worker could read. No I/O."""
     if not found.count:
         return []
@@ -114,7 +114,7 @@ def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
 
 async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
     """Return the last id of each stream of the intake, by the key of the stream."""
-    keys = [stream.key for stream in await Streams(prefix, connection).known()]
+    keys = [stream.key for stream in await IntakeStreams(prefix, connection).known()]
     answers = await connection.pipeline(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
     return {key: str(a["last-generated-id"]) for key, a in zip(keys, answers, strict=True) if isinstance(a, dict)}
 

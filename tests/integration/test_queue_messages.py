@@ -250,7 +250,7 @@ def test_a_fatal_error_ends_the_worker_with_a_status(workers: StandInWorkers) ->
 
 def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis) -> None:
     from tasks.doctor.redis import of_dead_letters, of_streams
-    from worker.ledger.dead_letters import Summary, dead_letter, write
+    from worker.ledger.dead_letters import DeadLetterSummary, dead_letter, write
 
     for number in range(3):
         pipeline = raw.pipeline()
@@ -260,8 +260,8 @@ def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis
     assert len(letters) == 3
     assert all(len(letter["message"]) <= 1024 and letter["message"].isprintable() for letter in letters)
     assert 0 < raw.ttl("stt:dead-letters") <= 100
-    assert of_dead_letters(Summary(0, ""), "stt:") == []
-    (finding,) = of_dead_letters(Summary(3, "reason 2"), "stt:")
+    assert of_dead_letters(DeadLetterSummary(0, ""), "stt:") == []
+    (finding,) = of_dead_letters(DeadLetterSummary(3, "reason 2"), "stt:")
     exhausted = {"stt:intake": "1760000000000-0", "stt:intake:from:evil": "18446744073709551615-18446744073709551615"}
     assert ["evil" in found.text for found in of_streams(exhausted, 1_760_000_000)] == [True]
     assert "3 messages were refused; the last one: reason 2" in finding.text

@@ -57,7 +57,7 @@ def write(pipeline: Any, key: str, fields: dict[str, str], ttl_s: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DeadLetterSummary:
     """The number of dead letters, and the reason of the newest one."""
 
     count: int
@@ -79,11 +79,11 @@ class DeadLetters:
         fields = dead_letter(raw, queue, reason, job)
         await self._connection.pipeline(lambda pipeline: write(pipeline, self._key, fields, self._ttl_s))
 
-    async def summary(self) -> Summary:
+    async def summary(self) -> DeadLetterSummary:
         count, last = await self._connection.pipeline(
             lambda pipeline: (pipeline.xlen(self._key), pipeline.xrevrange(self._key, count=1))
         )
-        return Summary(count, last[0][1].get("reason", "") if last else "")
+        return DeadLetterSummary(count, last[0][1].get("reason", "") if last else "")
 
 
-__all__ = ["KEY", "MAX_DEAD_LETTERS", "DeadLetters", "Summary", "dead_letter", "write"]
+__all__ = ["KEY", "MAX_DEAD_LETTERS", "DeadLetterSummary", "DeadLetters", "dead_letter", "write"]

@@ -58,7 +58,7 @@ _EXPIRED: Final = "its slot expired: this worker could not renew it in time"
 
 
 @dataclass(slots=True, eq=False)
-class _Session:
+class _SlotSession:
     """One session of this process that waits for a slot or has one."""
 
     token: str
@@ -106,8 +106,8 @@ class SessionLimiter:
             "rise_s": RISE_S,
             "job_prefix": f"{settings.redis_prefix}job:",
         }
-        self._waiting: dict[str, _Session] = {}
-        self._open: dict[str, _Session] = {}
+        self._waiting: dict[str, _SlotSession] = {}
+        self._open: dict[str, _SlotSession] = {}
         # Released slots that Redis does not know yet; kept until a call has succeeded.
         self._freed: set[str] = set()
         self._busy = False
@@ -121,7 +121,7 @@ class SessionLimiter:
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
         """Wait for a slot, and release it at the end of the context; see `worker.realtime.slots.Slots`."""
-        session = _Session(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
+        session = _SlotSession(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
         # Waits in memory only: the background task requests slots for all sessions with one call.
         self._waiting[session.token] = session
         self._wake()
@@ -244,7 +244,7 @@ class SessionLimiter:
             return 0.0  # ask again at once: sessions that were not part of this request may get a slot too
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
 
-    def _due(self, now: float) -> list[_Session]:
+    def _due(self, now: float) -> list[_SlotSession]:
         """Return the waiting sessions to request now: the first ones of the queue, new ones, and those whose place in
         the queue would expire soon. So a request is small, however many sessions wait."""
         queue = sorted(self._waiting.values(), key=lambda session: int(session.place or -1))
@@ -275,7 +275,7 @@ class SessionLimiter:
             if now - session.renewed_at > self._valid_s:
                 self._revoke(session)
 
-    def _revoke(self, session: _Session | None) -> None:
+    def _revoke(self, session: _SlotSession | None) -> None:
         """Mark an open session as lost and cancel its task, which then raises SessionLost in `slot`."""
         if session is None or session.lost:
             return

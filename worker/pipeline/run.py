@@ -40,10 +40,10 @@ async def run(
     `slots`: shared limit of open sessions, or None for no limit. Raises SttError. A cancelled call ends when its
     sessions are closed.
     """
-    return await _Run(job, settings, log, listener, slots or UnlimitedSlots()).run()
+    return await _JobRun(job, settings, log, listener, slots or UnlimitedSlots()).run()
 
 
-class _Run:
+class _JobRun:
     def __init__(self, job: Job, settings: Settings, log: JobLog, listener: RunListener, slots: Slots) -> None:
         self._job = job
         self._settings = settings

@@ -27,7 +27,7 @@ _VOICE_LATE_S: Final = 0.05
 """The voice activity detector may detect the start of a word this many seconds too late."""
 
 
-class MessageRefused(Exception):
+class ClientMessageRefused(Exception):
     """A message of a client is invalid. The text is sent to the client as the `error` of a session-error."""
 
 
@@ -40,34 +40,36 @@ class AudioChunk:
 
 
 def start_rate(args: tuple[Any, ...]) -> int:
-    """Return the `sampleRate` of a start-session, in Hz. Raises MessageRefused if the payload is invalid."""
+    """Return the `sampleRate` of a start-session, in Hz. Raises ClientMessageRefused if the payload is invalid."""
     return _rate(_payload(messages.START, args).get("sampleRate"), "sampleRate")
 
 
 def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
-    """Return the audio of an audio-chunk. Raises MessageRefused if the payload is invalid or too large."""
+    """Return the audio of an audio-chunk. Raises ClientMessageRefused if the payload is invalid or too large."""
     payload = _payload(messages.CHUNK, args)
     rate = _rate(payload.get("sample_rate"), "sample_rate")
     if rate != session_rate:
-        raise MessageRefused(f"input_error: sample_rate is {rate}, but the session was started with {session_rate}")
+        raise ClientMessageRefused(
+            f"input_error: sample_rate is {rate}, but the session was started with {session_rate}"
+        )
     text = payload.get("audio_base_64")
     if not isinstance(text, str):
-        raise MessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
+        raise ClientMessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
     max_bytes = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
     # Check the length before decoding, so that an oversized message costs no further memory.
     if len(text) > 4 * (max_bytes // 3 + 1):
-        raise MessageRefused(
+        raise ClientMessageRefused(
             f"chunk_size_exceeded: an audio-chunk may hold {max_bytes / 2 / rate:.1f} s ({max_bytes} bytes) "
             f"at {rate} Hz; this one has about {len(text) * 3 // 4} bytes"
         )
     try:
         raw = pybase64.b64decode(text, validate=True)
     except ValueError as exc:
-        raise MessageRefused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
+        raise ClientMessageRefused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
     if len(raw) % 2:
-        raise MessageRefused(f"input_error: {len(raw)} bytes of audio are not whole 16-bit samples")
+        raise ClientMessageRefused(f"input_error: {len(raw)} bytes of audio are not whole 16-bit samples")
     if not raw:
-        raise MessageRefused("input_error: audio_base_64 is empty")
+        raise ClientMessageRefused("input_error: audio_base_64 is empty")
     return AudioChunk(np.frombuffer(raw, dtype="<i2"), len(raw) / 2 / rate)
 
 
@@ -165,13 +167,15 @@ def _words(recognition: Recognition, utterance: Utterance) -> list[dict[str, Any
 
 def _payload(event: str, args: tuple[Any, ...]) -> dict[str, Any]:
     if len(args) != 1 or not isinstance(args[0], dict):
-        raise MessageRefused(f"input_error: {event} takes one object")
+        raise ClientMessageRefused(f"input_error: {event} takes one object")
     return args[0]
 
 
 def _rate(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        raise MessageRefused(f"input_error: {name} must be a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+        raise ClientMessageRefused(
+            f"input_error: {name} must be a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+        )
     if not MIN_RATE_HZ <= value <= MAX_RATE_HZ:
-        raise MessageRefused(f"input_error: {name} {value:g} is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
+        raise ClientMessageRefused(f"input_error: {name} {value:g} is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
     return int(value)

@@ -84,13 +84,13 @@ class ServerSession:
         """Queue the audio of an audio-chunk. `args`: the arguments of the event. Returns the length of the audio in
         seconds, or 0 if the session is ending. A backlog above the limit ends the session.
 
-        Raises protocol.MessageRefused if the payload is invalid or the session was stopped.
+        Raises protocol.ClientMessageRefused if the payload is invalid or the session was stopped.
         """
         self._last_message = time.monotonic()
         if self._ending.done():
             return 0.0
         if self._stopped:
-            raise protocol.MessageRefused("invalid_request: the session is stopping, no more audio is accepted")
+            raise protocol.ClientMessageRefused("invalid_request: the session is stopping, no more audio is accepted")
         chunk = protocol.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
@@ -122,10 +122,10 @@ class ServerSession:
         return self._stopped is not None and self._stopped.reason == _STOPPED
 
     def stop(self, reason: str = _STOPPED) -> None:
-        """Accept no more audio, commit all received audio, then close normally. Raises protocol.MessageRefused if the
-        session is stopping already."""
+        """Accept no more audio, commit all received audio, then close normally. Raises
+        protocol.ClientMessageRefused if the session is stopping already."""
         if self._stopped:
-            raise protocol.MessageRefused("invalid_request: the session is stopping already")
+            raise protocol.ClientMessageRefused("invalid_request: the session is stopping already")
         self._stopped = SessionEnding(NORMAL, reason)
         self._arrived.set()
 

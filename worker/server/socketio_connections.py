@@ -200,7 +200,7 @@ class SocketIoConnections:
             return
         try:
             rate = protocol.start_rate(args)
-        except protocol.MessageRefused as exc:
+        except protocol.ClientMessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
             return
         engine = self._loader.engine
@@ -246,7 +246,7 @@ class SocketIoConnections:
             return
         try:
             audio_s = session.chunk(args)
-        except protocol.MessageRefused as exc:
+        except protocol.ClientMessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
             return
         if connection.faulty is not None:
@@ -276,7 +276,7 @@ class SocketIoConnections:
             return
         try:
             connection.session.stop()
-        except protocol.MessageRefused as exc:
+        except protocol.ClientMessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
 
     async def _refuse(self, sid: str, connection: _ClientState, problem: str) -> None:

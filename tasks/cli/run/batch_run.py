@@ -46,7 +46,7 @@ READ_AHEAD: Final = 16
 Identified = tuple[File, JobSpec, str]
 
 
-class Run:
+class BatchRun:
     """Transcribes the files of one `stt-batch run`. Call `main` once."""
 
     def __init__(

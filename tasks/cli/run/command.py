@@ -13,7 +13,7 @@ import click
 
 from tasks.cli import options
 from tasks.cli.plan import print_plan
-from tasks.cli.run.batch_run import Run
+from tasks.cli.run.batch_run import BatchRun
 from tasks.cli.run.file_states import File
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import opens_media, sources
@@ -117,7 +117,7 @@ def command(
         find_recordings.print_left_out(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
-    run = Run(
+    run = BatchRun(
         settings=settings,
         embedded=embedded,
         out=out,

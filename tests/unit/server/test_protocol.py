@@ -29,7 +29,7 @@ def test_any_message_is_accepted_or_refused_with_a_reason(args: list[Any]) -> No
         told = None
         try:
             read()
-        except protocol.MessageRefused as exc:
+        except protocol.ClientMessageRefused as exc:
             told = str(exc)
         assert told is None or messages.error_name(told) in {"input_error", "chunk_size_exceeded"}
 
@@ -49,7 +49,7 @@ def test_the_largest_chunk_is_accepted_and_a_larger_one_refused(rate: int) -> No
     text = pybase64.b64encode_as_string(bytes(longest))
     assert protocol.chunk(({"audio_base_64": text, "sample_rate": rate},), rate).duration_s == longest / 2 / rate
     text = pybase64.b64encode_as_string(bytes(longest + 6))
-    with pytest.raises(protocol.MessageRefused, match=r"^chunk_size_exceeded: "):
+    with pytest.raises(protocol.ClientMessageRefused, match=r"^chunk_size_exceeded: "):
         protocol.chunk(({"audio_base_64": text, "sample_rate": rate},), rate)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.batches.estimate import BatchLimits, SourceProbe, estimate_batch
-from tasks.batches.summary import JobLine, Summary, reason_of, summarize
+from tasks.batches.summary import BatchSummary, JobLine, reason_of, summarize
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.batches.summary_page import page
 from tasks.job_spec import JobState
@@ -103,7 +103,7 @@ class _Reader(HTMLParser):
         self.text.append(data)
 
 
-def a_summary() -> Summary:
+def a_summary() -> BatchSummary:
     return summarize(
         "<calls> & 通話",
         [

@@ -23,7 +23,7 @@ _inside = 0
 _visible: int | None = None
 
 
-class _Stream:
+class _StandardError:
     """The variable `stderr` of the C library, and a stream that discards its input."""
 
     def __init__(self, variable: ctypes.c_void_p, discard: int) -> None:
@@ -54,7 +54,7 @@ def without_decoder_notes() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _stream() -> _Stream | None:
+def _stream() -> _StandardError | None:
     """Return the C library's `stderr` variable, or None if it cannot be assigned to (musl) or is unknown; the notes are
     then still printed."""
     name = {"linux": "stderr", "darwin": "__stderrp"}.get(sys.platform)
@@ -66,6 +66,6 @@ def _stream() -> _Stream | None:
             _ = libc.gnu_get_libc_version  # only glibc documents that `stderr` may be assigned to
         libc.fopen.restype = ctypes.c_void_p
         discard = libc.fopen(b"/dev/null", b"we")
-        return _Stream(ctypes.c_void_p.in_dll(libc, name), discard) if discard else None
+        return _StandardError(ctypes.c_void_p.in_dll(libc, name), discard) if discard else None
     except (AttributeError, OSError, ValueError):
         return None

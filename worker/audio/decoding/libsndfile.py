@@ -74,7 +74,7 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
             return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
-class _PartReader(PartFile):
+class _ErrorRecordingFile(PartFile):
     """A `PartFile` that stores read errors. libsndfile calls it from C, where an exception looks like the end of the
     file."""
 
@@ -103,7 +103,7 @@ class SndfileStream:
         warnings. Raises SndfileRefused."""
         self.used = False
         self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
-        self._file: BinaryIO | _PartReader | None = None
+        self._file: BinaryIO | _ErrorRecordingFile | None = None
         self._reader = reader = self._open()
         frames = int(reader.frames)
         form = f"{reader.format}/{reader.subtype}"
@@ -127,17 +127,17 @@ class SndfileStream:
                 raise SndfileRefused(self._path, reason, input_options=_RAW_OPTIONS) from exc
             raise SndfileRefused(self._path, sndfile_reason(exc.error_string), damaged=damaged) from exc
 
-    def _readable(self) -> BinaryIO | _PartReader:
+    def _readable(self) -> BinaryIO | _ErrorRecordingFile:
         if self._part is not None:
-            return _PartReader(self._path, self._part)
+            return _ErrorRecordingFile(self._path, self._part)
         raw = self._path.open(buffering=0)
         if isinstance(raw, io.FileIO):
             return raw
         raw.close()  # libsndfile needs a descriptor with its own position, or a file object
-        return _PartReader(self._path, FilePart(0, self._path.stat().st_size))
+        return _ErrorRecordingFile(self._path, FilePart(0, self._path.stat().st_size))
 
-    def _reader_of(self, source: BinaryIO | _PartReader) -> _Reader:
-        file = source if isinstance(source, _PartReader) else source.fileno()
+    def _reader_of(self, source: BinaryIO | _ErrorRecordingFile) -> _Reader:
+        file = source if isinstance(source, _ErrorRecordingFile) else source.fileno()
         try:
             return _Reader(file, closefd=False)
         except soundfile.LibsndfileError as exc:
@@ -148,7 +148,7 @@ class SndfileStream:
             return _Reader(file, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=False)
 
     def _failure(self) -> OSError | None:
-        return self._file.failure if isinstance(self._file, _PartReader) else None
+        return self._file.failure if isinstance(self._file, _ErrorRecordingFile) else None
 
     def _check_shortage(self, exc: Exception | None = None) -> None:
         """Raise WorkerShortage or SourceError if the system failed to read the file, which is not damage."""
