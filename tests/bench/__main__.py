@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--short] [--json FILE] [--only PART]...`: see the package."""
+"""Command line of the benchmark: `python -m tests.bench [--short] [--json FILE] [--only PART]...`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = (
     *("whole", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start", "jobs", "plan"),
     *("beside", "beside-live"),
 )
-FOR_THE_GATE = ("beside-loop",)  # a piece of `beside`
+FOR_THE_GATE = ("beside-loop",)  # a part of `beside`
 SHORT = ("whole", "session", "memory", "tail", "start", "jobs", "beside")
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _before(path: Path | None, described: dict[str, Any], *, short: bool) -> dict[str, Any]:
-    """What other parts measured in the same form on the same machine with the same libraries, and put there."""
+    """Return the result in `path` if it has the same form, machine and libraries, so that parts can run one by one."""
     if path is not None and path.exists():
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if before["short"] == short and before["machine"] == described:

@@ -1,4 +1,4 @@
-"""Audio to measure with: tone-coded speech with a little noise, so that nothing is easier than it would be."""
+"""Audio for the benchmark: tone-coded speech with a little noise, so that codecs compress it as they do speech."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAV = Spec("16 kHz mono WAV", 16000, 1, audiofiles.WAV)
 
 
 def make(folder: Path, minutes: float, spec: Spec) -> Path:
-    """Speech like music and speech are: broad, never silent, other on each channel. One minute of it, repeated."""
+    """Write audio as broadband as music and speech, never silent, with different channels: one minute, repeated."""
     path = folder / f"{minutes:g}min-{spec.rate}-{spec.channels}.{spec.coding.ending}"
     if path.exists():
         return path

@@ -1,6 +1,6 @@
-"""What each stage costs by itself, without our code: `python -m tests.bench.floors FILE URL`, in s/h.
+"""Measures the cost of each stage alone, without our code, in s/h: `python -m tests.bench.floors FILE URL`.
 
-The sum is what a client in one thread cannot go below with these libraries.
+Their sum is the lower limit for a client in one thread with these libraries.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ FRAME_S = 1.0
 
 
 BLOCK_S = 4.0
-PIECE_S = 60.0  # what the stages after decoding are measured with, again and again
+PIECE_S = 60.0  # length of the audio with which the stages after decoding are measured repeatedly
 REPEATS = 9
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """Does not seek after every read."""
+    """A sound file that does not seek after each read."""
 
     def seekable(self) -> bool:
         return False
 
 
 def cost(work: Callable[[], Any], audio_s: float) -> tuple[float, Any]:
-    """s/h of `work` on `audio_s` seconds, the median of some runs, and its result."""
+    """Return the median cost of `work` on `audio_s` seconds of audio, in s/h, and its result."""
     costs = []
     for _ in range(REPEATS):
         began = cpu_s()
@@ -55,7 +55,7 @@ class Source:
         self.frames = 0
 
     def read(self) -> np.ndarray:
-        """The next block, in the one buffer."""
+        """Return the next block, in a reused buffer."""
         frames = self._file.buffer_read_into(self._buffer, self._dtype)
         self.frames += frames
         return self._buffer[:frames]
@@ -90,7 +90,7 @@ def encode(frames: list[bytes]) -> list[str]:
 
 
 async def send(url: str, texts: list[str]) -> float:
-    """CPU seconds of sending over a raw websocket, each message drained."""
+    """Return the CPU seconds of sending messages over a raw websocket, each drained."""
     ready = [f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]' for text in texts]
     address = f"{url}{messages.PATH}/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
@@ -110,7 +110,7 @@ def main(path: str, url: str) -> None:
     began = cpu_s()
     source.to_the_end()
     stages = {"decode": (cpu_s() - began) * 3600 * source.rate / (source.frames - before)}
-    if source.rate == RATE and source.channels == 1 and blocks[0].dtype == np.int16:  # it is what the wire takes
+    if source.rate == RATE and source.channels == 1 and blocks[0].dtype == np.int16:  # already the wire format
         pcm = [block.tobytes() for block in blocks]
     else:
         stages["downmix"], mono = cost(lambda: downmix(blocks), piece_s)

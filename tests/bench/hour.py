@@ -1,4 +1,4 @@
-"""A file of an hour through a service that takes no more than real time: in many sessions, and the words of it."""
+"""Streams a file of an hour in many sessions through a service that accepts audio in real time, and checks its words."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.fleet import KEY, tone_server
 from tests.support.tones import ToneWord, speech
 from worker.transcript.model import Transcript
 
-MORE_THAN_REAL_TIME = "overflow=1"  # three seconds ahead of real time, and the session ends with an error
+MORE_THAN_REAL_TIME = "overflow=1"  # audio more than 3 s ahead of real time ends the session with an error
 
 
 def make(folder: Path, minutes: float) -> tuple[Path, list[ToneWord]]:
-    """44.1 kHz stereo FLAC, each word once; the words with their times."""
+    """Write 44.1 kHz stereo FLAC with each word once. Returns the words with their times."""
     words = list(speech(minutes * 60, seed=7))
     path = folder / f"words-{minutes:g}min.flac"
     if not path.exists():
@@ -27,8 +27,8 @@ def make(folder: Path, minutes: float) -> tuple[Path, list[ToneWord]]:
 
 
 def run(folder: Path, minutes: float, sessions: int) -> dict[str, Any]:
-    """Seconds from submission to the stored transcript in `sessions` sections at 1x, against one session at full speed
-    through a service without the limit."""
+    """Return the seconds from submission to the stored transcript in `sessions` sections at 1x, and those of one session
+    at full speed through a service without the limit."""
     path, words = make(folder, minutes)
     with tone_server(folder, MORE_THAN_REAL_TIME) as url:
         many, elapsed_s, cpu_s = _transcribe(url, path, speed="1", sessions=sessions)

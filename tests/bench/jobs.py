@@ -1,4 +1,4 @@
-"""Many short files through workers as they are deployed, and a loop over them as one would write it."""
+"""Many short files, through deployed workers and through a simple loop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.support import audiofiles, tones
 RATE = 16000
 DURATION_S = 10.0
 WORKERS = 2
-SESSIONS = 8  # of each worker, as is its default
+SESSIONS = 8  # sessions of each worker: the default
 
 
 def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]:
-    """`count` files, 16 kHz mono WAV, no two alike: equal ones would be one job."""
+    """Write `count` different files, 16 kHz mono WAV. Equal files would be one job."""
     folder.mkdir(exist_ok=True)
     sound = tones.encode(tones.speech(duration_s), RATE, duration_s=duration_s)
     sound += np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32) * 0.01
@@ -32,12 +32,12 @@ def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]
 
 
 def throughput(url: str, files: Sequence[Path], *, workers: int = WORKERS, sessions: int = SESSIONS) -> dict[str, Any]:
-    """Files in a second, from the submission of all as one batch to the end of the last job."""
+    """Return the files per second, from the submission of one batch to the end of its last job."""
     with stack(url, workers=workers, speed="max", worker_sessions=str(sessions)) as running:
         used, began = running.cpu_s(), time.time()
         batch = submit_many(files, out_dir=running.folder / "out", formats=("json",), settings=running.settings)
         submitted = time.time()
-        batch.jobs[-1].wait(300)  # alone, so that little is asked of Redis meanwhile
+        batch.jobs[-1].wait(300)  # wait for one job only, so that Redis has little other work
         status = batch.wait(60)
         used = running.cpu_s() - used
     if status.counts != {"done": len(files)}:

@@ -1,9 +1,9 @@
-"""Many sessions at the pace of speech in one process: `python -m tests.bench.live WAY FILE URL FIRST MOST SECONDS`.
+"""Many real-time sessions in one process: `python -m tests.bench.live WAY FILE URL FIRST MOST SECONDS`.
 
-Starts FIRST sessions at random moments, lets them run for SECONDS, and reads from the sink when each chunk arrived.
-Then it adds some, and again, up to MOST or until two numbers of sessions in a row were too many, each measured twice. A
-chunk's lateness is how much later it arrived than the earliest one of its session, since sessions were last added,
-promises. WAY is `ours` or one of `tests.bench.naive`.
+Starts FIRST sessions at random times, lets them run for SECONDS, and reads the arrival times of chunks from the sink.
+Then it adds sessions, until there are MOST, or until two numbers of sessions in a row were too many, each measured
+twice. The lateness of a chunk is relative to the earliest chunk of its session since sessions were last added. WAY is
+`ours` or a way of `tests.bench.naive`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from worker.pipeline.run import run
 from worker.settings import load
 from worker.storage.address import from_path
 
-START_S = 0.04  # of each session: one core opens and begins to decode one in less
+START_S = 0.04  # start-up time allowed per session; one core needs less
 SETTLE_S = 3.0
 SETTLES = 8
 STEP = 1.06
@@ -37,7 +37,7 @@ OURS = "ours"
 
 
 class Sessions:
-    """Those that are streaming, and when their chunks arrive."""
+    """The streaming sessions, and the arrival times of their chunks."""
 
     def __init__(self, way: str, path: Path, url: str) -> None:
         self._way, self._path, self._url = way, path, url
@@ -45,14 +45,14 @@ class Sessions:
         self.frame_s = self._settings.frame_s if way == OURS else naive.CHUNK_S
         self._tasks: list[asyncio.Task[None]] = []
         self._earliest: dict[str, float] = {}
-        self._sha256 = sha256_file(path)  # comes with a job
+        self._sha256 = sha256_file(path)  # producers send the hash with the job
         self._rng = random.Random(0)
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     async def grow(self, count: int) -> None:
-        self._earliest.clear()  # a session that stood still for long goes on by a later schedule
+        self._earliest.clear()  # after a long stall, a session continues with a later schedule
         more = count - len(self._tasks)
         spread_s = max(1.0, more * START_S)
         for _ in range(more):
@@ -61,7 +61,7 @@ class Sessions:
         await self.settle()
 
     async def settle(self) -> None:
-        """Until what is sent is what is due: those that have just begun catch up."""
+        """Wait until the sent audio is the due audio: new sessions have to catch up."""
         for _ in range(SETTLES):
             step = await self.measure(SETTLE_S)
             if in_time(step) and step["arrived"] < 1.02 and step["core"] < 0.98:
@@ -102,7 +102,7 @@ class Sessions:
             await naive.stream(self._way, str(self._path), self._url, paced=True)
 
     async def _arrivals(self) -> tuple[np.ndarray, int]:
-        """Seconds each chunk since the last question was late, and from how many sessions they came."""
+        """Return the lateness of each chunk since the last call, in seconds, and the number of their sessions."""
         async with aiohttp.ClientSession() as http, http.get(f"{self._url}/stats") as answer:
             found = (await answer.json())["sessions"]
         late = [np.zeros(0)]
@@ -127,7 +127,7 @@ async def main(way: str, path: Path, url: str, first: int, most: int, seconds: f
     while late < 2:
         await sessions.grow(count)
         steps.append(await sessions.measure(seconds))
-        if not in_time(steps[-1]):  # the machine may have stood still for a moment; what is too much is late again
+        if not in_time(steps[-1]):  # the machine may have stalled; measure again
             await sessions.settle()
             steps.append(await sessions.measure(seconds))
         late = 0 if in_time(steps[-1]) else late + 1
@@ -136,7 +136,7 @@ async def main(way: str, path: Path, url: str, first: int, most: int, seconds: f
         count = min(most, max(count + 1, round(count * STEP)))
     tell({"steps": steps, "most": max((s["sessions"] for s in steps if in_time(s)), default=0)})
     sys.stdout.flush()
-    os._exit(0)  # ending thousands of sessions in good order is not what is measured
+    os._exit(0)  # an orderly end of thousands of sessions takes long and is not measured
 
 
 if __name__ == "__main__":

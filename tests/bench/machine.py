@@ -1,4 +1,4 @@
-"""The machine, and processes on it."""
+"""Facts about the machine, and processes with measured resources."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _LIBRARIES = (
 
 
 def cpu_s() -> float:
-    """User and system time of this process, all its threads."""
+    """Return user and system time of this process with all its threads, in seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def memory_kb(field: str) -> int:
-    """`VmRSS` or `VmHWM` of this process."""
+    """Return `VmRSS` or `VmHWM` of this process, in KB."""
     match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert match
     return int(match.group(1))
@@ -56,12 +56,12 @@ def describe() -> dict[str, Any]:
 
 
 def load() -> float:
-    """Processes that want to run, over the last minute."""
+    """Return the mean number of runnable processes over the last minute."""
     return round(os.getloadavg()[0], 2)
 
 
 def environment() -> dict[str, str]:
-    """Without our settings, and with one thread where libraries would start one per core."""
+    """Return the environment without our settings, with one thread for libraries that start one per core."""
     unwanted = ("STT_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     return {
@@ -86,20 +86,20 @@ def measure(module: str, *arguments: object, core: int | None = None, timeout_s:
 
 
 def stats(url: str) -> list[dict[str, Any]]:
-    """What arrived at a sink since the last question, by session."""
+    """Return the chunks that arrived at a sink since the last call, by session."""
     with urllib.request.urlopen(f"{url}/stats") as answer:  # noqa: S310  our own sink
         found: list[dict[str, Any]] = json.load(answer)["sessions"]
     return found
 
 
 def tell(result: dict[str, Any]) -> None:
-    """The last line of a measuring process."""
+    """Print the result as the last line of a measuring process."""
     sys.stdout.write(json.dumps(result) + "\n")
 
 
 @contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """What is started in here stays on that core of those there are; with one core only, or None, anywhere."""
+    """Pin processes that are started in this context to one of the available cores, if there are several."""
     cores = sorted(os.sched_getaffinity(0))
     if core is None or len(cores) < 2:
         yield
@@ -113,7 +113,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 @contextmanager
 def sink(core: int | None = None, pause_s: float | None = None, *, wall: bool = False) -> Iterator[str]:
-    """A sink in a process of its own; yields its address."""
+    """Start a sink in its own process. Yields its address."""
     options = [] if pause_s is None else [str(pause_s), *(["wall"] if wall else [])]
     command = [sys.executable, "-m", "tests.bench.sink", *options]
     with on_core(core):

@@ -1,8 +1,9 @@
-"""What one would write from the API page: `python -m tests.bench.naive WAY URL FILE...`, in s/h and files per second.
+"""Clients as one would write them from the API page: `python -m tests.bench.naive WAY URL FILE...`.
 
-Chunks of 100 ms, the standard library's JSON and base64, python-socketio as it comes; not paced, so that only work is
-counted. WAY is `loop` (its asyncio client, a file at a time), `threads` (its threaded client, a thread for each of
-THREADS files) or `ffmpeg` (as `loop`, but ffmpeg decodes). `tests.bench.prefork` is one more.
+Prints s/h and files per second. Chunks of 100 ms, JSON and base64 of the standard library, python-socketio with its
+defaults; not paced, so that only work is measured. WAY is `loop` (the asyncio client, one file at a time), `threads`
+(the threaded client, one thread for each of THREADS files) or `ffmpeg` (as `loop`, but ffmpeg decodes).
+`tests.bench.prefork` is another way.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WAYS = ("loop", "threads", "ffmpeg")
 
 
 def available(way: str) -> str:
-    """Why a way cannot be tried here; "" when it can."""
+    """Return the reason why a way cannot be measured here, or ""."""
     if way == "threads" and not find_spec("websocket"):
         return "websocket-client is not installed"
     return "" if way != "ffmpeg" or which("ffmpeg") else "there is no ffmpeg"
@@ -62,7 +63,7 @@ def payload(pcm: bytes) -> dict[str, object]:
 
 
 def due_s(began: float, number: int, *, paced: bool) -> float:
-    """Seconds until chunk `number` may leave."""
+    """Return the seconds until chunk `number` is due."""
     return max(0.0, began + number * CHUNK_S - time.monotonic()) if paced else 0.0
 
 
@@ -78,7 +79,7 @@ async def with_async(source: Iterator[bytes], url: str, *, paced: bool = False) 
     for number, pcm in enumerate(source):
         await asyncio.sleep(due_s(began, number, paced=paced))
         await client.emit(messages.CHUNK, payload(pcm))
-        await client.eio.queue.join()  # else it queues the whole file
+        await client.eio.queue.join()  # otherwise the client queues the whole file
     await client.emit(messages.STOP)
     await closed.wait()
     await client.disconnect()
@@ -104,7 +105,7 @@ def with_sync(source: Iterator[bytes], url: str, *, paced: bool = False) -> None
 
 
 async def stream(way: str, path: str, url: str, *, paced: bool) -> None:
-    """One file on this event loop; with `threads` in a thread of its own."""
+    """Stream one file on this event loop; with `threads`, in its own thread."""
     if way == "threads":
         done = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each measures one or two figures, and says them."""
+"""The parts of the benchmark. Each measures one or two figures and prints them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.bench.files import Spec
 from tests.bench.live import OURS
 from tests.bench.say import say
 
-FIRST_OF_CPU = 0.75  # where the search for the most live sessions begins, of what CPU time alone would allow
-LIVE_MIN = 15  # of live files: longer than any measurement of them
+FIRST_OF_CPU = 0.75  # where the search begins: part of the number that CPU time alone would allow
+LIVE_MIN = 15  # length of live files: longer than any measurement
 SPECS = (files.FLAC, files.WAV)
 
 
 class Bench:
-    """`folder` holds the audio; `short`: less of each."""
+    """`folder`: contains the audio. `short`: measure less of each."""
 
     def __init__(self, folder: Path, *, short: bool) -> None:
         self._folder = folder
@@ -30,7 +30,7 @@ class Bench:
         return [(spec.name, files.make(self._folder, self._minutes, spec)) for spec in SPECS]
 
     def whole(self) -> dict[str, Any]:
-        """The whole path at full speed beside the floors of its stages, in turns."""
+        """Measure the whole path at full speed and the floors of its stages, in turns."""
         found = {}
         for name, path in self._cases():
             floors, costs, speeds = [], [], []
@@ -51,7 +51,7 @@ class Bench:
     # -- live sessions -----------------------------------------------------------------------------------------------
 
     def session(self) -> dict[str, Any]:
-        """What a live session beyond the first holds, and costs."""
+        """Measure memory and CPU time of each live session after the first."""
         return {spec.name: self._session(OURS, spec) for spec in SPECS}
 
     def live_flac(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Bench:
             return machine.measure("tests.bench.live", way, path, url, first, most, seconds, core=0)
 
     def _most(self, way: str, spec: Spec) -> dict[str, Any]:
-        """How many sessions at the pace of speech one core takes, with chunks less than a frame late (p99)."""
+        """Return the maximum number of real-time sessions on one core with chunks less than a frame late (p99)."""
         path = files.make(self._folder, LIVE_MIN, spec)
         known = self._live(way, path, 150, 150, 6)["steps"][0]
         by_cpu = 1000 / known["cpu_ms_per_s"]
@@ -94,7 +94,7 @@ class Bench:
     # -- one file ----------------------------------------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
-        """Peak memory of a process by the length of its file."""
+        """Measure the peak memory of a process by the length of its file."""
         lengths = (1, 60) if self._short else (1, 24 * 60)
         peaks = []
         with machine.sink() as url:
@@ -106,7 +106,7 @@ class Bench:
         return {"minutes": lengths, "peak_mb": peaks, "grown_mb": peaks[1] - peaks[0]}
 
     def hour(self) -> dict[str, Any]:
-        """A long file through a service that takes no more than real time."""
+        """Measure a long file with a service that accepts audio at real time only."""
         minutes, sessions = (4, 8) if self._short else (60, 32)
         found = hour.run(self._folder, minutes, sessions)
         words = "each word once" if found["each_word_once"] else "WORDS ARE MISSING OR TWICE"
@@ -116,8 +116,8 @@ class Bench:
         return found
 
     def tail(self) -> dict[str, Any]:
-        """From the last sound to the stored transcript, where the service commits after 1.5 s of silence: in the audio,
-        which may be sent faster than it is spoken, or on the clock. The figure is the slower of the two."""
+        """Measure the time from the end of the sound to the stored transcript, with a service that commits after 1.5 s of
+        silence, in the audio (which may be sent faster than real time) or on the clock. Reports the slower one."""
         found = {}
         for wall in (False, True):
             with machine.sink(pause_s=1.5, wall=wall) as url:
@@ -130,11 +130,11 @@ class Bench:
     # -- processes ---------------------------------------------------------------------------------------------------
 
     def start(self) -> dict[str, Any]:
-        """Imports, and the first chunk."""
+        """Measure the time of imports, and from a start to the first chunk."""
         path = files.make(self._folder, 1, files.WAV)
         imported = start.import_s("from tasks import submit", self._times)
         with machine.sink() as url:
-            start.worker_s(url, path)  # compiles what is imported
+            start.worker_s(url, path)  # a first start compiles the imported modules
             worker = statistics.median(start.worker_s(url, path) for _ in range(self._times))
             run = statistics.median(start.run_s(url, path) for _ in range(self._times))
         say(f"start: `from tasks import submit` {imported:.3f} s; to the first chunk: a worker {worker:.2f} s, "
@@ -142,7 +142,7 @@ class Bench:
         return {"import_s": imported, "worker_s": worker, "run_s": run}
 
     def jobs(self) -> dict[str, Any]:
-        """Many short files through two workers."""
+        """Measure many short files with two workers."""
         paths = jobs.make(self._folder / "short", 100 if self._short else 1000)
         with machine.sink() as url:
             runs = [jobs.throughput(url, paths) for _ in range(1 if self._short else 3)]
@@ -152,7 +152,7 @@ class Bench:
         return found | {"all": [run["files_per_s"] for run in runs]}
 
     def plan(self) -> dict[str, Any]:
-        """Planning sections, with and without looking for speech."""
+        """Measure the planning of sections, with and without voice activity detection."""
         found = {}
         for name, path in self._cases():
             runs = [machine.measure("tests.bench.plan", path) for _ in range(self._times)]
@@ -166,11 +166,11 @@ class Bench:
     # -- what one would do instead -----------------------------------------------------------------------------------
 
     def beside_loop(self) -> dict[str, Any]:
-        """The loop of the API page, which the others differ from."""
+        """Measure the loop of the API page, the basis of the comparison."""
         return {"loop": self._naive("loop")}
 
     def beside(self) -> dict[str, Any]:
-        """The same work as a user would write it, against the same sink."""
+        """Measure the same work as a user would write it, against the same sink."""
         found = {way: self._naive(way) for way in naive.WAYS}
         short = jobs.make(self._folder / "short", 40 if self._short else 200)
         cores = machine.describe()["cores"]
@@ -200,7 +200,7 @@ class Bench:
         return found
 
     def beside_live(self) -> dict[str, Any]:
-        """Sessions at the pace of speech, and what each of them holds."""
+        """Measure real-time sessions of the other ways, and the memory of each."""
         found: dict[str, dict[str, Any]] = {}
         for way in ("loop", "threads"):
             if not naive.available(way):

@@ -1,4 +1,4 @@
-"""What planning sections costs: `python -m tests.bench.plan FILE`, in s/h, decoding included and alone."""
+"""Measures the cost of planning sections, and of decoding alone, in s/h: `python -m tests.bench.plan FILE`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What Celery's own examples lead to: a prefork worker, a process for each session, the loop of the API page as a task.
+"""A Celery prefork worker as in Celery's examples: one process per session, with the loop of the API page as its task.
 
-Not a part of the product: it is measured beside it.
+Not part of the product; the benchmark compares the product with it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _cpu_s(processes: Sequence[psutil.Process]) -> float:
 
 
 def throughput(url: str, files: Sequence[Path], processes: int) -> dict[str, Any]:
-    """Files in a second and s/h, as fast as they go."""
+    """Return files per second and s/h at full speed."""
     audio_s = sum(soundfile.info(str(path)).duration for path in files)
     with _worker(processes) as (send, raw, members):
         used, began = _cpu_s(members), time.monotonic()
@@ -84,11 +84,11 @@ def throughput(url: str, files: Sequence[Path], processes: int) -> dict[str, Any
 
 
 def session_kb(url: str, path: Path, processes: int) -> float:
-    """Memory of its own that a process has while it streams at the pace of speech."""
+    """Return the private memory of a process that streams at real time, in KB."""
     with _worker(processes) as (send, _, members):
         for _ in range(processes):
             send(str(path), url, True)
-        time.sleep(5)  # of streaming
+        time.sleep(5)  # stream for a while
         kb = [process.memory_full_info().uss / 1024 for process in members[1:]]
         for process in members[1:]:
             process.kill()

@@ -1,4 +1,4 @@
-"""Lines for whoever waits for the measurement."""
+"""Prints progress lines of the benchmark."""
 
 from __future__ import annotations
 

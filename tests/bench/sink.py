@@ -1,12 +1,11 @@
-"""A service that only counts: `python -m tests.bench.sink [PAUSE [wall]]` tells its address and serves until its input
-ends.
+"""A service that only counts: `python -m tests.bench.sink [PAUSE [wall]]` prints its address, runs until input ends.
 
-Plain aiohttp websockets that speak as much Engine.IO and Socket.IO as a client of the real-time API needs. Audio is
-counted by the length of the message, never decoded. Over HTTP: `GET /stats` gives and forgets what was counted.
+Plain aiohttp websockets with the parts of Engine.IO and Socket.IO that a client of the real-time API needs. Audio is
+counted by the length of its messages and never decoded. `GET /stats` returns the counts since the last call.
 
-It commits words for all audio, two a second, every five seconds: a service that left speech without text would be asked
-for it again. With PAUSE, in seconds, it commits as the real service does: after so long a silence in the audio, and
-nothing on stop; with `wall` behind it, after so long a silence on the clock, however fast silence is sent.
+It commits words for all audio, two per second, every five seconds; otherwise clients would stream speech without text
+again. With PAUSE (seconds) it commits like the real service: after that much silence in the audio, and nothing on stop.
+With `wall`, the silence is measured on the clock, however fast it is sent.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ DEFAULT_PAUSE_S = 1.5
 
 
 class Session:
-    """One connection and what arrived on it."""
+    """One connection and the audio that arrived on it."""
 
     def __init__(self, sid: str) -> None:
         self.sid = sid
-        self.told_s = 0.0  # audio of chunks that were told of
-        self.silent_s = 0.0  # since the last chunk that was not silent
-        self.voiced_at = 0.0  # when that arrived
+        self.told_s = 0.0  # audio of the reported chunks
+        self.silent_s = 0.0  # silence since the last chunk with sound
+        self.voiced_at = 0.0  # arrival time of that chunk
         self.in_progress = False
         self.arrivals: list[float] = []
         self.audio_s: list[float] = []

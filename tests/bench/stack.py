@@ -1,4 +1,4 @@
-"""What is deployed, to be measured: a Valkey that keeps its queue on disk, and `stt-batch worker` processes."""
+"""A deployment to measure: Valkey with an append-only file, and `stt-batch worker` processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = "bench"
 
 @dataclass
 class Stack:
-    """`environ` is what a worker or a producer needs; logs and outputs are below `folder`."""
+    """`environ`: environment of workers and producers. Logs and outputs are below `folder`."""
 
     folder: Path
     environ: dict[str, str]
@@ -34,7 +34,7 @@ class Stack:
         return load(self.environ)
 
     def launch(self) -> float:
-        """Start one more worker without waiting for it; when, by the monotonic clock."""
+        """Start one more worker without waiting for it. Returns the monotonic time of the start."""
         number = len(self.workers)
         command = [sys.executable, "-m", "tasks.cli", "worker", "--ready-file", str(self._ready(number))]
         with (self.folder / f"worker-{number}.log").open("wb") as log:
@@ -52,12 +52,12 @@ class Stack:
                 raise RuntimeError((self.folder / f"worker-{number}.log").read_text()[-2000:])
 
     def cpu_s(self) -> float:
-        """CPU time of the workers so far."""
+        """Return the CPU seconds of all workers."""
         times = [psutil.Process(process.pid).cpu_times() for process in self.workers]
         return float(sum(t.user + t.system for t in times))
 
     def rss_kb(self) -> float:
-        """Resident memory of the workers."""
+        """Return the resident memory of the workers, in KB."""
         return sum(psutil.Process(process.pid).memory_info().rss for process in self.workers) / 1024
 
     def _ready(self, number: int) -> Path:
@@ -66,7 +66,7 @@ class Stack:
 
 @contextmanager
 def stack(url: str, *, workers: int = 1, **settings: str) -> Iterator[Stack]:
-    """Everything but the service at `url`; `settings` without their STT_, in lower case. Nothing is left running."""
+    """Start all parts but the service at `url`; stop them at the end. `settings`: names in lower case, without STT_."""
     with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
         valkey = Valkey(Path(folder))
         given = {"redis_url": valkey.url, "url": url, "api_key": KEY, **settings}

@@ -1,4 +1,4 @@
-"""How long starting takes: imports, and the first chunk at the sink after the start of a worker, and of a run."""
+"""Measures start-up times: imports, and the time from the start of a worker or a run to the first chunk at the sink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.bench.stack import KEY, stack
 
 
 def import_s(statement: str, times: int) -> float:
-    """Median wall seconds that `python -c statement` takes longer than an empty program."""
+    """Return the median wall seconds of `python -c statement`, less those of an empty program."""
 
     def once(program: str) -> float:
         began = time.perf_counter()
@@ -27,7 +27,7 @@ def import_s(statement: str, times: int) -> float:
 
 
 def worker_s(url: str, path: Path) -> float:
-    """Seconds from the start of `stt-batch worker`, with a job in the queue, to the job's first chunk at the sink."""
+    """Return the seconds from the start of `stt-batch worker`, with a queued job, to the first chunk at the sink."""
     with stack(url, workers=0, speed="max") as started:
         handle = submit(path, settings=started.settings)
         began = started.launch()
@@ -36,7 +36,7 @@ def worker_s(url: str, path: Path) -> float:
 
 
 def run_s(url: str, path: Path) -> float:
-    """Seconds from the start of `stt-batch run`, its queue and its worker, to the first chunk at the sink."""
+    """Return the seconds from the start of `stt-batch run` with its queue and worker to the first chunk at the sink."""
     with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
         program = "from tasks.cli import main; main()"
         arguments = ["run", str(path), "--url", url, "--out", folder, "--speed", "max", "--json"]

@@ -1,4 +1,4 @@
-"""The figures asked for: what is at least needed, what is aimed at, and what was measured."""
+"""The table of figures: required, aimed at and measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLAC, WAV = "44.1 kHz stereo FLAC", "16 kHz mono WAV"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `more`: more of it is better."""
+    """One figure. `more`: whether a higher figure is better."""
 
     title: str
     unit: str
@@ -56,7 +56,7 @@ ROWS = (
 
 
 def judged(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-    """The rows that were measured, with their verdicts."""
+    """Return the measured rows with their verdicts."""
     found = []
     for row in ROWS:
         if row.part in measured:
@@ -70,7 +70,7 @@ def judged(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
 
 
 def text(measured: Mapping[str, Measured]) -> str:
-    """As a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = ["| figure | measured | at least | aim | met |", "|---|---|---|---|---|"]
     lines += [
         f"| {one['figure']} | {one['shown']} | {one['at_least']} | {one['aim']} | {one['verdict']} |"
@@ -89,7 +89,7 @@ COLUMNS = {
 
 
 def beside(measured: Mapping[str, Measured]) -> str:
-    """What one would do instead, as a Markdown table; empty when none of it was measured."""
+    """Return the comparison with other ways as a Markdown table, or "" if none was measured."""
     ways: dict[str, dict[str, Any]] = {"stt-batch": _ours(measured)}
     for part in ("beside-loop", "beside", "beside-live"):
         for way, found in measured.get(part, {}).items():

@@ -1,4 +1,4 @@
-"""From the last sound of a file to its transcript in the ledger, at the pace of speech."""
+"""Measures the time from the last sound of a file to its transcript in the ledger, at real-time speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bench.stack import stack
 
 
 def run(folder: Path, url: str, times: int) -> dict[str, Any]:
-    """Through a worker, to a sink that commits after a pause; `times` jobs, one after the other."""
+    """Run `times` jobs, one after the other, with a worker and a sink that commits after a pause."""
     seconds = []
     with stack(url, speed="1") as running:
         for path in jobs.make(folder / "tail", times, duration_s=4.0):

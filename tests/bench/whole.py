@@ -1,7 +1,7 @@
-"""One job through the whole pipeline, as fast as possible: `python -m tests.bench.whole FILE URL [speed]`.
+"""Runs one job through the whole pipeline at full speed: `python -m tests.bench.whole FILE URL [speed]`.
 
-CPU time is that of the process from the start of the job to its end; what starting Python costs is told apart. The
-hash of the file comes with the job, as it does to a worker: it is made by who submits it.
+CPU time is that of the process from the start of the job to its end; the start of Python is reported separately. The
+producer hashes the file, as in a deployment, so the hash is not measured.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A fleet under constant trouble: every few seconds something is killed, stopped, cut off or restarted.
+"""A fleet with constant failures: every few seconds a process or connection is killed, stopped, cut or restarted.
 
     python -m tests.chaos.soak --minutes 3
 
-Three real workers, a Valkey with an append-only file, our service with an engine that reads tone words. At the end
-every word of every file must be there once. Ends with a table, and with 1 when a word is lost or doubled, a job did not
-end, or a killed worker's job waited for longer than lease + reap + 2 s.
+Three real workers, a Valkey with an append-only file, and the service with an engine that reads tone words. At the end
+each word of each file must exist once. Prints a table. Exits with 1 if a word is lost or duplicated, a job did not end,
+or a killed worker's job waited for longer than lease + reap + 2 s.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EVERY_S = (2.0, 5.0)
 
 
 class Upstream:
-    """The service; a restart is a kill, and all its sessions are lost."""
+    """The service. A restart kills it, and all its sessions are lost."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -71,13 +71,15 @@ class Soak:
     random: random.Random
     jobs: dict[str, list[ToneWord]] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
-    down: dict[int, float] = field(default_factory=dict)  # number of a worker -> when it is started or continued
-    orphans: dict[str, tuple[float, int]] = field(default_factory=dict)  # job -> when its worker died, its epoch
+    down: dict[int, float] = field(default_factory=dict)  # worker number -> time of its restart or continuation
+    orphans: dict[str, tuple[float, int]] = field(
+        default_factory=dict
+    )  # job -> time of its worker's death, epoch of its lease
     resumed_s: list[float] = field(default_factory=list)
-    disturbed_s: list[float] = field(default_factory=list)  # the same where another fault came in between
+    disturbed_s: list[float] = field(default_factory=list)  # the same for jobs with another fault in between
     last_act: float = 0.0
     actions: Counter[str] = field(default_factory=Counter)
-    ended: list[str] = field(default_factory=list)  # workers that ended by themselves
+    ended: list[str] = field(default_factory=list)  # workers that ended without a fault of ours
     place: dict[int, Worker] = field(default_factory=dict)
 
     def up(self) -> list[int]:
@@ -89,7 +91,7 @@ class Soak:
             if feed:
                 self.feed()
         except (redis.RedisError, LedgerUnavailable):
-            return  # it was just restarted
+            return  # restarted just now
         for number, worker in self.place.items():
             if number not in self.down and worker.process.poll() is not None:
                 self.ended.append(f"{worker.log}: exit {worker.process.returncode}")
@@ -130,7 +132,7 @@ class Soak:
         )
         up = self.up()
         if name in ("kill -9", "SIGTERM", "SIGSTOP") and len(up) < 3:
-            return  # one at a time: somebody has to be left to go on
+            return  # one at a time: another worker must be able to continue
         number = self.random.choice(up) if up else 0
         self.actions[name] += 1
         self.last_act = time.monotonic()
@@ -160,7 +162,7 @@ class Soak:
             self.upstream.restart()
 
     def words(self) -> tuple[int, int, Counter[str]]:
-        """Words lost, words doubled (in transcripts or among commits), states."""
+        """Return lost words, duplicated words (in transcripts or among commits), and states."""
         lost = doubled = 0
         states: Counter[str] = Counter()
         for job_id, said in self.jobs.items():
