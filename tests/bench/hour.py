@@ -1,4 +1,4 @@
-"""Streams a file of an hour in many sessions through a service that accepts audio in real time, and checks its words."""
+"""Streams a file of an hour in many sessions through a service that accepts audio in real time. Checks its words."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def make(folder: Path, minutes: float) -> tuple[Path, list[ToneWord]]:
 
 
 def run(folder: Path, minutes: float, sessions: int) -> dict[str, Any]:
-    """Return the seconds from submission to the stored transcript in `sessions` sections at 1x, and those of one session
-    at full speed through a service without the limit."""
+    """Return the seconds from submission to the stored transcript in `sessions` sections at 1x, and those of one
+    session at full speed through a service without the limit."""
     path, words = make(folder, minutes)
     with tone_server(folder, MORE_THAN_REAL_TIME) as url:
         many, elapsed_s, cpu_s = _transcribe(url, path, speed="1", sessions=sessions)

@@ -116,8 +116,8 @@ class Bench:
         return found
 
     def tail(self) -> dict[str, Any]:
-        """Measure the time from the end of the sound to the stored transcript, with a service that commits after 1.5 s of
-        silence, in the audio (which may be sent faster than real time) or on the clock. Reports the slower one."""
+        """Measure the time from the end of the sound to the stored transcript, with a service that commits after 1.5 s
+        of silence, in the audio (which may be sent faster than real time) or on the clock. Reports the slower one."""
         found = {}
         for wall in (False, True):
             with machine.sink(pause_s=1.5, wall=wall) as url:
