@@ -108,6 +108,7 @@ class SourceFile:
         if mode != "rb":
             raise ValueError(f"{self}: a source is only read, not opened with {mode!r}")
         try:
+            # A duplicate of a descriptor shares its position, but readers need their own; `/proc` provides one.
             raw = _reopened(self._fd) or _Pread(os.dup(self._fd))
         except OSError as exc:
             raise source_error(exc, self._shown) from exc
@@ -132,6 +133,7 @@ class SourceFile:
             raise source_error(exc, self._shown) from exc
 
     def close(self) -> None:
+        # `close` may run in two threads, and a closed number may belong to another file already.
         with self._closing:
             fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -209,6 +211,7 @@ def readable(handle: int, shown: str) -> int:
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
+            # Checked on the descriptor and not on the path, which may be replaced between check and use.
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise SourceError(f"{shown}: is {kind}; give an audio file")
         if (system := pseudo_file_system(handle)) is not None:
@@ -225,6 +228,7 @@ def readable(handle: int, shown: str) -> int:
 def _for_reading(handle: int) -> int:
     if not _O_PATH:
         return handle
+    # Opened without reading (O_PATH) so far, since opening a FIFO or a device for reading may block or have effects.
     return os.open(f"/proc/self/fd/{handle}", _READ)
 
 

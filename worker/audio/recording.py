@@ -93,6 +93,7 @@ class Recording:
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
         else:
+            # Kept apart from the first readers, whose warnings and lengths describe the whole source.
             reader = open_source(self.path, *self.selection.reader_of(plan.channel))
             self._second_readers.append(reader)
         pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
@@ -101,6 +102,7 @@ class Recording:
     def _reader(self, channel: int | None) -> Audio:
         if channel in self._spools:
             return self._spools[channel].reader()
+        # The first section uses the reader that planning opened; opening a source twice costs a scan of some formats.
         reader: Audio = self._first or open_source(self.path, *self.selection.reader_of(channel))
         self._first = None
         self._readers.setdefault(channel, []).append(reader)
@@ -119,6 +121,7 @@ class Recording:
         """Replace the plan of a source whose length is not known exactly by a plan with the real length. Call it when
         section `number` has been read to its end."""
         of, _ = self.sections[number]
+        # Only plans without a scan: the others have a measured length.
         if not of.measured and (readers := self._readers.get(of.channel)):
             reader = readers[-1]
             samples = round(reader.frames_decoded / reader.info.sample_rate * self.rate)
@@ -139,6 +142,7 @@ class Recording:
     def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
         """Ranges that could not be decoded, by channel of the source (from 0, or None for the mix of all channels)."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
+        # What planning found comes last and wins, because planning read the whole source.
         return {**read, **self._undecoded}
 
     def add_undecoded_ranges(self, found: Mapping[int | None, tuple[UndecodedRange, ...]]) -> None:
@@ -187,6 +191,7 @@ def open_recording(
     with ExitStack() as reading, ExitStack() as kept:
         source = kept.enter_context(open_source(path, track=selection.first_track))
         info = source.info
+        # Before any decoding: the caller refuses sources that are too long or have too many channels.
         accept(info)
         selection = selection.for_tracks(info.tracks, path)
         channels = selection.channels_in(selection.count_in(info), path)
@@ -196,6 +201,7 @@ def open_recording(
         elif skipping is None and channels == (None,) and _is_one_section(info, cutting):
             made = (replace(whole(info, rate), track=selection.track),)
         if made is not None and channels == (None,) and not made[0].measured:
+            # The recording owns the reader from here on and closes it.
             kept.pop_all()
             return _warned(Recording(path, info, made, first=source, selection=selection))
         reading.push(kept.pop_all())
@@ -204,6 +210,7 @@ def open_recording(
             readers = {c: reading.enter_context(open_source(path, *selection.reader_of(c))) for c in channels}
         spools: dict[int | None, PcmSpool] = {}
         try:
+            # After an inexact seek a section would begin too early or late, and words at cuts would be lost or doubled.
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
                 spools = _decoded(path, info, rate, readers, space.for_job(), kept, progress)
         except TooLarge as exc:
@@ -212,6 +219,7 @@ def open_recording(
                 return _streamed_whole(path, info, rate, channels, selection, str(exc))
         except OSError as exc:
             reason = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
+            # With plans of an earlier attempt, commits may exist whose section numbers refer to them.
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
                 raise SourceError(f"{reason}: free some, or set TMPDIR to a folder that has") from exc
@@ -223,6 +231,7 @@ def open_recording(
                 made = tuple(replace(plan, measured=True) for plan in made)
             made = tuple(replace(plan, track=selection.track) for plan in made)
         recording = Recording(path, info, made, spools=spools, selection=selection)
+        # The readers of planning are closed below, so their findings are copied.
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
         recording.add_undecoded_ranges({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
@@ -293,6 +302,7 @@ def _plans(
 
 
 def _is_one_section(info: AudioInfo, cutting: CutOptions) -> bool:
+    # With a single session, cutting brings nothing: sections would be streamed one after the other.
     if cutting.sessions == 1:
         return True
     return info.duration_s is not None and sections_for(info.duration_s, cutting) == 1

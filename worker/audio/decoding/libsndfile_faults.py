@@ -67,6 +67,7 @@ class PartFile:
     """A `FilePart` as a read-only file object, with the methods that python-soundfile needs."""
 
     def __init__(self, path: SourceFile, part: FilePart) -> None:
+        # A reader of its own: several sections read the same source at the same time.
         self._file = path.open("rb")
         self._part = part
         self._size = len(part.head) + part.end - part.start
@@ -96,6 +97,7 @@ class PartFile:
         if not self._patched:
             return data
         patched, end = bytearray(data), at + len(data)
+        # The patch before `at` may reach into the data.
         for number in range(max(0, bisect_left(self._patched, at) - 1), bisect_left(self._patched, end)):
             offset, new = self._part.patches[number]
             first, last = max(offset, at), min(offset + len(new), end)
@@ -113,6 +115,7 @@ def read_plan(path: SourceFile) -> ReadPlan:
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
+            # First of all, because the first of several appended files looks like a sound single file.
             files = appended_files.files(file)
         if files:
             return _appended_plan(path, files)
@@ -120,6 +123,7 @@ def read_plan(path: SourceFile) -> ReadPlan:
             return _ogg_plan(path)
         if start[:4] in _SIZED:
             return _sized_plan(path)
+        # Some taggers put an ID3 tag before FLAC, so the tag alone does not mean MP3.
         if start[:4] == b"fLaC" or (start[:3] == b"ID3" and flac.length_of(path) is not None):
             return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
@@ -131,6 +135,7 @@ def read_plan(path: SourceFile) -> ReadPlan:
 
 def _mp3_plan(path: SourceFile) -> ReadPlan:
     recordings = mp3.scan_recordings(path)
+    # A length tag that agrees with the file makes the scan of all frames unnecessary.
     if not recordings or (len(recordings) == 1 and recordings[0].trusted):
         return ReadPlan()
     return ReadPlan(tuple(_mp3_part(recording) for recording in recordings))
@@ -140,6 +145,7 @@ def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
     """Return a part that begins with a correct length tag. libsndfile drops the encoder padding that the tag declares,
     so parts join without gaps."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
+    # A wrong tag is cut off and replaced, because libsndfile believes it.
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
     return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
 
@@ -148,6 +154,7 @@ def _ogg_plan(path: SourceFile) -> ReadPlan:
     links, complete = ogg.links(path)
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
+    # Reading a whole file unchanged is faster: libsndfile then reads it without Python callbacks.
     is_plain = len(parts) == 1 and not parts[0].patches
     return ReadPlan(() if is_plain else parts, warnings=warnings)
 
@@ -167,6 +174,7 @@ def _flac_plan(path: SourceFile) -> ReadPlan:
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
+    # 0 means unknown, and libsndfile then reads to the end. It does so, too, if the length is too large.
     if length is None or not 0 < length.declared_samples < length.actual_samples:
         return ReadPlan()
     part = FilePart(length.rest_start, path.stat().st_size, length.head_without_length)
@@ -188,6 +196,7 @@ def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Read
             plan = _plan_of_located(_located(cast(BinaryIO, view)))
         finally:
             view.close()
+        # Positions inside a contained file become positions in the whole file.
         own = [replace(part, start=start + part.start, end=start + part.end) for part in plan.parts]
         parts += own or [FilePart(start, end)]
         warnings.update(dict.fromkeys(plan.warnings))
@@ -204,6 +213,7 @@ def media_plan(path: SourceFile) -> ReadPlan:
     """Plan how FFmpeg reads a file: in parts if there are several parts or gaps in the timestamps; otherwise as a
     whole, with a corrected header if the file's own header declares a wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
+    # A dictionary keeps the order and drops a warning that both checks give.
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
     return ReadPlan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 

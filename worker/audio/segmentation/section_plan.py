@@ -110,6 +110,7 @@ class StreamingPlan:
                 continue
             if start > at:
                 pieces.append((at, start))
+            # `max`, because a skipped range may begin before the section.
             at = max(at, end)
         if at < section.end:
             pieces.append((at, section.end))
@@ -123,7 +124,9 @@ class StreamingPlan:
 
 def sections_for(duration_s: float, cutting: CutOptions) -> int:
     """Return the number of sections for `duration_s` seconds of streamed audio."""
+    # Cuts move to pauses nearby, so sections are planned longer than the minimum.
     max_sections = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
+    # Whole rounds of all sessions: an incomplete last round would leave sessions idle.
     rounds = max(1, int(np.ceil(duration_s / cutting.max_section_s / cutting.sessions)))
     return min(max_sections, cutting.sessions * rounds) if cutting.sessions > 1 else 1
 
@@ -150,6 +153,7 @@ def plan(
     info = source.info
     if skipping is None and info.frames is not None and sections_for(info.frames / info.sample_rate, cutting) == 1:
         return whole(info, rate)
+    # Without skipping the level is enough to find pauses, and the detector costs more than decoding.
     found = scan(source, detector if skipping is not None else None, progress)
     return plan_scan(found, rate, cutting, skipping, detector.name if detector is not None else "level")
 
@@ -167,6 +171,7 @@ def plan_scan(
     duration = found.samples(rate)
     if skipping is None:
         return StreamingPlan(rate, duration, _sections(found, rate, (), cutting, None))
+    # Skipped ranges are found first, so that sections get equal amounts of streamed audio, not of file time.
     speech = speech_windows(found, skipping)
     stretches = silent_stretches(found, speech, skipping)
     return StreamingPlan(
@@ -190,10 +195,13 @@ def _sections(
     cuts: list[tuple[int, int]] = []  # start of the next section and its overlap, in streamed windows
     before = 0
     for number in range(1, count):
+        # From the ideal position, so that a cut that moved does not move all later ones.
         place = kept.count * number // count
         first = max(place - reach, before + min_windows)
+        # Leave enough audio for the sections that follow.
         last = min(place + reach, kept.count - (count - number) * min_windows)
         at, pause = best_cut(found, kept, speech, first, place, last)
+        # A cut in a pause divides no word. A cut in speech gets an overlap, in which both sections hear the word.
         cuts.append((at, 0) if pause else (min(at + half_overlap, max(at, last)), 2 * half_overlap))
         before = cuts[-1][0]
     return _placed(cuts, kept, lambda window: _sample(window, found, rate))
@@ -228,6 +236,7 @@ _PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 def plans_json(plans: Sequence[StreamingPlan]) -> str:
     """Serialize the plans as JSON for the ledger: an object if channels are mixed, else a list with one plan per
     channel."""
+    # The object form is older than separate channels; recorded plans of earlier versions have it.
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
 
