@@ -4,6 +4,7 @@
     python -m tests.evaluate --skip-live        without the run at 1x, which takes as long as the longest recording
     python -m tests.evaluate --sections 8       long recordings: one section a file, eight, eight without silence
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
+    python -m tests.evaluate breaks [FILE...]   instead: bad line breaks in Cantonese subtitles, beside BudouX
 
 Exit 0 when the product's error rate is within 0.5 points of the recognizer on the same segments and within 1.5 points
 of it on whole files, 1 when it is not, 2 when there is nothing to evaluate.
@@ -24,7 +25,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.evaluate import corpus, score, transcribers
+from tests.evaluate import breaks, corpus, score, transcribers
 from tests.evaluate.corpus import Recording
 from tests.evaluate.transcribers import Run
 
@@ -35,6 +36,9 @@ TWO_SECTIONS_S = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["breaks"]:
+        return breaks.main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m tests.evaluate", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=None, help="folder with manifest.json")
     parser.add_argument("--only", default="", help="recordings whose name contains this")
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int, default=12, help="sessions at once at 1x")
     parser.add_argument("--sections", type=int, default=0, help="instead: one section a file against so many")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
     folder = options.folder or corpus.folder()
     if not (folder / "manifest.json").exists():

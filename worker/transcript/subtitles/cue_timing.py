@@ -140,7 +140,7 @@ def _without_stops(parts: list[Part]) -> list[Part]:
     kept: list[Part] = []
     stopped = False
     for part in parts:
-        text = part.text.rstrip(_STOPS)
+        text = part.text.rstrip(_STOPS).rstrip()
         if text:
             kept.append(replace(part, text=text, spaced=part.spaced or stopped))
         stopped = len(text) < len(part.text)

@@ -1,10 +1,12 @@
 """Splits text into units, the parts of a subtitle that a line break must not separate. No I/O.
 
-A unit is a Latin word, a CJK character, or a number with its measure word, with the punctuation next to it.
+A unit is a Latin or Chinese word, a number with its measure word, or a name with a number, with the punctuation next
+to it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +15,10 @@ from wcwidth import wcswidth, wcwidth
 
 from worker.transcript.model import Segment
 from worker.transcript.subtitles import number_phrases
-from worker.transcript.subtitles.cjk_spacing import is_cjk, may_break
+from worker.transcript.subtitles.chinese_words import word_begins
+from worker.transcript.subtitles.cjk_spacing import is_cjk
+from worker.transcript.subtitles.held_phrases import held_positions
+from worker.transcript.subtitles.line_breaks import breaks
 from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
@@ -22,6 +27,7 @@ PAUSE_MS: Final = 300
 
 _MAX_CHINESE_WORD: Final = 5
 """A Chinese piece with more characters, including punctuation, is taken for a phrase and not for a word."""
+_SIGNS: Final = re.compile(r"[^\w]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,34 +99,51 @@ def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
     A part starts with its first character and ends with its last one; the times of both come from the pieces."""
     text = join(pieces)
     times = _times(pieces)
-    begins_words = set(_word_begins(pieces))
-    done = 0  # number of visible characters before `begin`
-    for chunk in text.split():
-        begin = 0
-        for at in range(1, len(chunk) + 1):
-            if at == len(chunk) or may_break(chunk[at - 1], chunk[at]):
-                first, last = times[done], times[done + at - begin - 1]
-                yield Part(
-                    text=chunk[begin:at],
-                    spaced=begin == 0 and done > 0,
-                    start_ms=first[0],
-                    end_ms=max(first[0], last[1]),
-                    begins_word=done in begins_words,
-                )
-                done += at - begin
-                begin = at
+    spans = list(_spans(pieces))
+    begins = _word_begins(text, spans)
+    may_break = {0, *breaks(text, [begin for begin, _ in spans])}
+    done = 0  # number of visible characters before `at`
+    begin = first = 0
+    for at, char in enumerate(text):
+        if at and at in may_break:
+            yield _part(text, begin, at, times[first:done], begins=begin in begins)
+            begin, first = at, done
+        done += not char.isspace()
+    if text:
+        yield _part(text, begin, len(text), times[first:done], begins=begin in begins)
 
 
-def _word_begins(pieces: Sequence[AlignedPiece]) -> Iterator[int]:
-    """Yield the indices of the visible characters that begin a word.
+def _part(text: str, begin: int, end: int, times: Sequence[tuple[int, int]], *, begins: bool) -> Part:
+    return Part(
+        text=text[begin:end].strip(),
+        spaced=begin > 0 and text[begin - 1].isspace(),
+        start_ms=times[0][0],
+        end_ms=max(times[0][0], times[-1][1]),
+        begins_word=begins,
+    )
 
-    A long Chinese piece counts as a phrase in which each character is a word."""
+
+def _spans(pieces: Sequence[AlignedPiece]) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each piece in the joined text."""
     done = 0
-    for piece in pieces:
-        letters = "".join(piece.text.split())
-        phrase = sum(map(is_cjk, letters)) > _MAX_CHINESE_WORD
-        yield from range(done, done + len(letters)) if phrase else (done,)
-        done += len(letters)
+    for index, piece in enumerate(pieces):
+        begin = done + (piece.spaced and index > 0)
+        done = begin + len(piece.text)
+        yield begin, done
+
+
+def _word_begins(text: str, spans: Sequence[tuple[int, int]]) -> set[int]:
+    """Return the indices of the characters before which a word begins, and no phrase that must stay whole continues.
+
+    A piece of two to five Chinese characters is a word of the service. A single character says nothing of words,
+    because many services send each character by itself, and a longer piece is a phrase: for both, the lexicon decides.
+    """
+    fixed = [
+        (begin, end)
+        for begin, end in spans
+        if 1 < sum(map(is_cjk, text[begin:end])) <= _MAX_CHINESE_WORD and not _SIGNS.search(text[begin : end - 1])
+    ]
+    return set(word_begins(text, fixed)) - held_positions(text)
 
 
 def _times(pieces: Sequence[AlignedPiece]) -> list[tuple[int, int]]:
@@ -138,10 +161,11 @@ def _ms(seconds: float) -> int:
 
 
 def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
-    """Whether a part belongs to the same unit as the parts before it: they are a number and its measure word."""
+    """Whether a part belongs to the same unit as the parts before it: to a word, a number phrase or a name."""
     before = group[-1]
     text = "".join(each.text for each in group)
-    if not number_phrases.is_number_phrase(text, part.text, spaced=part.spaced):
+    number = number_phrases.is_number_phrase(text, part.text, spaced=part.spaced)
+    if part.begins_word and not number:
         return False
     if number_phrases.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
         return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from worker.transcript.model import Segment, Word
-from worker.transcript.subtitles.cjk_spacing import OPENING, may_break, tidy
+from worker.transcript.subtitles.cjk_spacing import OPENING, tidy
+from worker.transcript.subtitles.line_breaks import breaks
+from worker.transcript.subtitles.word_matching import match_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class AlignedPiece:
 def align(segment: Segment) -> list[AlignedPiece]:
     """Split the text of a segment (after `tidy`) into pieces with times. `join` restores the text.
 
-    If the words of the segment spell its text, each word gives one piece with the times of the word. If they do not, or
-    if there are no words, the text is split at spaces and between CJK characters. Each piece then gets a share of the
-    time in proportion to its length.
+    If the words of the segment spell its text, each word gives one piece with the times of the word. Where they differ
+    (`12,000` and 一萬二千, `(掌聲)` and no word), only that part of the text is split at spaces and between CJK
+    characters. It shares the time of its words, or the silence around it, in proportion to the lengths.
     """
     text = tidy(segment.text)
     if not text:
@@ -90,38 +92,75 @@ def _begin(text: str, earliest: int, word: int) -> int:
 
 
 def _share_time(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
-    """Split the text at spaces and between CJK characters, with times by the position of each piece in the text."""
-    spans = list(_tokens(text))
-    places = _Places(segment, words, sum(end - begin for begin, end in spans))
-    pieces = []
-    done = 0
-    for begin, end in spans:
-        until = done + end - begin
-        pieces.append(_piece(text, begin, end, places.start(done), places.end(until), places.confidence(done)))
-        done = until
-    return pieces
+    """Split a text that its words do not spell: matching words have their times, the gaps between them are shared."""
+    places = [at for at, char in enumerate(text) if not char.isspace()]
+    spans = match_words("".join(text[at] for at in places), [letters for _, letters in words])
+    pieces: list[AlignedPiece] = []
+    gap = _Gap(text, begin=0, start_s=segment.start)
+    for (word, letters), span in zip(words, spans, strict=True):
+        if span is None:
+            gap.words.append((word, letters))
+            continue
+        begin = _begin(text, gap.begin, places[span[0]]) if gap.begin else places[span[0]]
+        if gap.words or any(char.isalnum() for char in text[gap.begin : begin]):
+            pieces += gap.pieces(begin, word.start)
+        elif not pieces:
+            begin = 0
+        else:
+            pieces[-1] = _extended(pieces[-1], text[gap.begin : begin])
+        end = places[span[1] - 1] + 1
+        pieces.append(_piece(text, begin, end, word.start, word.end, word.confidence))
+        gap = _Gap(text, begin=end, start_s=max(0.0, word.end))
+    return pieces + gap.pieces(len(text), segment.end) if gap.begin < len(text) else pieces
+
+
+def _extended(piece: AlignedPiece, text: str) -> AlignedPiece:
+    return replace(piece, text=(piece.text + text).rstrip())
+
+
+@dataclass(slots=True)
+class _Gap:
+    """A part of the text that differs from its words, between two words that match."""
+
+    text: str
+    begin: int
+    start_s: float
+    words: list[tuple[Word, str]] = field(default_factory=list)
+
+    def pieces(self, end: int, end_s: float) -> list[AlignedPiece]:
+        """Return the pieces of the text up to `end`. They share the time of the words of the gap by their lengths.
+
+        A gap without words, as of `(掌聲)`, has the silence between the words around it."""
+        spans = [(self.begin + begin, self.begin + until) for begin, until in _tokens(self.text[self.begin : end])]
+        count = sum(len("".join(self.text[begin:until].split())) for begin, until in spans)
+        silence = Word(text="", start=self.start_s, end=max(self.start_s, end_s))
+        places = _Places(self.words or [(silence, "x" * max(1, count))], count)
+        found = []
+        done = 0
+        for begin, until in spans:
+            last = done + len("".join(self.text[begin:until].split()))
+            times = places.start(done), places.end(last)
+            found.append(_piece(self.text, begin, until, *times, places.confidence(done) if self.words else None))
+            done = last
+        return found
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each word between spaces, and of each CJK character with the punctuation next to it."""
-    begin = 0
-    for at in range(1, len(text) + 1):
-        if at == len(text) or text[at].isspace():
-            yield begin, at
-            begin = at + 1
-        elif at > begin and may_break(text[at - 1], text[at]):
-            yield begin, at
-            begin = at
+    """Yield begin and end of each part of a text between two positions at which a line may break."""
+    for begin, end in pairwise([0, *breaks(text), len(text)]):
+        bare = text[begin:end].strip()
+        if bare:
+            at = begin + text[begin:end].index(bare)
+            yield at, at + len(bare)
 
 
 class _Places:
     """Interpolates the times of positions in a text from words that do not spell the text.
 
     A position is a number of visible characters, from 0 to `count`. It gets the time at the same fraction of the
-    letters of all words. Without words, the text has the times of its segment."""
+    letters of all words."""
 
-    def __init__(self, segment: Segment, words: Sequence[tuple[Word, str]], count: int) -> None:
-        timed = words or [(Word(text="", start=segment.start, end=segment.end), "x" * count)]
+    def __init__(self, timed: Sequence[tuple[Word, str]], count: int) -> None:
         self._count = count
         self._letters = [
             (word.start + step * k, step, word.confidence)

@@ -1,0 +1,54 @@
+"""Finds phrases that a line break must not divide: amounts, dates, times, telephone numbers, product names. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_N: Final = "[〇零一二三四五六七八九十百千萬万億亿兆廿卅兩两幾几半0-9０-９]"
+_NUMBER: Final = rf"(?:\d[\d,.]*[十百千萬万億亿]*|{_N}+(?:點{_N}+)?)"
+_MONEY: Final = r"(?:(?:HK|US|NT|AU?|CA?|S|RMB|CNY|JPY)?[$＄¥￥€£])"
+_UNIT: Final = (
+    "(?:個半鐘頭?|個半小時|個半月|個半|個(?:鐘頭?|字|月|星期|禮拜|小時|百分點|人)|度半?|分鐘|小時|秒鐘?|公里|公斤|公升|"
+    "平方(?:呎|尺|米|公里)|蚊雞?|元|毫子?|美元|美金|港元|港幣|人民幣|英鎊|歐元|日圓|巴仙|歲半?|[年月日號点點分秒呎尺米磅斤兩倍成折])"
+)
+_LATIN: Final = r"[A-Za-z][A-Za-z'’.&+-]*"
+_PHRASES: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"{_N}+分之{_NUMBER}",
+        rf"(?:[攝摄]氏|零下)*{_NUMBER}度{_N}*",
+        rf"(?:[零下負超過近約逾成]|大約|超過|接近|足足)?{_MONEY} ?{_NUMBER}(?:{_UNIT})?(?:{_N}+(?:{_UNIT})?)*",
+        rf"[過近約逾成超]{_NUMBER}{_UNIT}?",
+        rf"{_NUMBER}(?:多|幾|餘|來)?{_UNIT}(?:零?{_N}+{_UNIT}?)*(?:半鐘?)?",
+        rf"{_NUMBER}年{_N}+月(?:{_N}+[日號号])?|{_N}+月(?:份|底|初|中)?{_N}*[日號号]?",
+        rf"{_N}+[點点時时](?:{_N}+分?|半|正|鐘|{_N}個字)?",
+        r"(?:\+?\d{2,3}[ -])?\d{4}[ -]\d{4}",
+        rf"第 ?{_NUMBER} ?[\u4e00-\u9fff]{{1,2}}(?=[，。！？、；：\s]|$)",
+        rf"第 ?{_NUMBER}[個位次名屆季場集章課期間層張家條隻回輪代批項步類份日年月週周]?",
+        r"[下上今前本](?:個)?(?:星期|禮拜|周|週)[一二三四五六日天]?",
+        r"(?:星期|禮拜|週|周)[一二三四五六日天]",
+        rf"{_LATIN} [A-Z]?\d[\w.]*(?: (?:Pro|Max|Plus|Ultra|Mini|Air|Lite|SE|Gen|Note|FE|[A-Z]\b)){{0,2}}(?![A-Za-z])",
+        r"\d[\d,.]* ?(?:%|％|°C|℃|km|kg|GB|MB|TB|mm|cm|ml|am|pm|AM|PM)(?![A-Za-z])",
+    )
+)
+_HAN: Final = re.compile("[\u4e00-\u9fff]")
+_LATIN_RUN: Final = re.compile(rf"{_LATIN}(?: {_LATIN})+")
+_MAX_LATIN: Final = 22
+"""Latin words in Chinese text with more characters may be divided: they are a sentence, not a term."""
+
+
+def held_positions(text: str) -> set[int]:
+    """Return the indices before which no line may break, because they are inside a phrase."""
+    return {at for begin, end in _spans(text) for at in range(begin + 1, end)}
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    if not _HAN.search(text):
+        return
+    for pattern in _PHRASES:
+        yield from (match.span() for match in pattern.finditer(text))
+    for match in _LATIN_RUN.finditer(text):
+        if len(match.group()) <= _MAX_LATIN:
+            yield match.span()

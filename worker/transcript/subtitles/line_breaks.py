@@ -1,0 +1,86 @@
+"""Finds the positions at which a line may break, by the Unicode line breaking algorithm (UAX #14). No I/O.
+
+Subtitles need stricter rules than running text: a Latin word with a hyphen or a slash is not divided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from uniseg.linebreak import LineBreak, line_break, line_break_boundaries
+
+from worker.transcript.subtitles.cjk_spacing import CLOSING, OPENING, is_cjk
+
+_EMOJI: Final = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]")
+# Scripts without spaces between words and without rules for their letters: UAX #14 needs a dictionary for them.
+_COMPLEX: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf]")
+# Characters next to which a line may break without a space.
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u2600-\u27bf\u2e80-\ud7af\uf900-\U0003ffff]"
+)
+# A run of katakana is a word: ショッピングモール.
+_KATAKANA: Final = re.compile("[\u30a1-\u30fa\u30fc-\u30fe\u31f0-\u31ff\uff66-\uff9f]+")
+
+
+def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
+    """Return the indices in `text`, in order, before which a line may break, without the start and the end.
+
+    `word_begins`: indices at which a word of the service begins. Thai, Lao, Khmer and Burmese break only at them."""
+    if not _UNSPACED.search(text):
+        return [at for at in range(1, len(text)) if text[at - 1].isspace()]
+    inside = {at for run in _KATAKANA.finditer(text) for at in range(run.start() + 1, run.end())}
+    known = {at for at in word_begins if 0 < at < len(text) and _COMPLEX.match(text[at - 1]) and _starts(text, at)}
+    found = known.union(at for at in _uax14(text) if 0 < at < len(text) and _fits(text[at - 1], text[at]))
+    return sorted(found - inside)
+
+
+def _starts(text: str, at: int) -> bool:
+    """Whether a letter of a script without spaces is at the index. A vowel sign or tone mark continues the letter."""
+    return _COMPLEX.match(text[at]) is not None and text[at].isalpha()
+
+
+def _fits(before: str, after: str) -> bool:
+    if before.isspace():
+        return True
+    if before in OPENING or after in CLOSING:
+        return False
+    return any(is_cjk(char) or _EMOJI.match(char) for char in (before, after))
+
+
+def _uax14(text: str) -> Iterator[int]:
+    """Yield the break positions of UAX #14.
+
+    The library needs 180 microseconds for a character. A break between two ideographs is always allowed, and no rule
+    reaches across an ideograph, so the library only sees the runs of other characters, with the ideographs next to
+    them. The results are cached with all letters and ideographs replaced by one of their kind."""
+    plain = [_is_ideograph(char) for char in text]
+    begin = 0
+    for at in range(1, len(text)):
+        if not (plain[at - 1] and plain[at]):
+            continue
+        yield from (begin + k for k in _of_run(_pattern(text[begin:at])))
+        yield at
+        begin = at
+    yield from (begin + k for k in _of_run(_pattern(text[begin:])))
+
+
+def _pattern(run: str) -> str:
+    """Return the run with its ideographs, ASCII letters and digits each replaced by one character of their class."""
+    return "".join(
+        "一" if _is_ideograph(c) else "a" if c.isascii() and c.isalpha() else "1" if c in "0123456789" else c
+        for c in run
+    )
+
+
+@lru_cache(maxsize=16384)
+def _is_ideograph(char: str) -> bool:
+    """Whether a character is an ideograph, kana or Hangul syllable: it allows a break on each side."""
+    return is_cjk(char) and line_break(char) in (LineBreak.ID, LineBreak.H2, LineBreak.H3)
+
+
+@lru_cache(maxsize=4096)
+def _of_run(run: str) -> tuple[int, ...]:
+    return tuple(at for at in line_break_boundaries(run) if 0 < at < len(run))
