@@ -34,6 +34,7 @@ from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, show
 from worker.storage.forbidden_characters import control_characters
 from worker.text_escaping import printable
+from worker.transcript.glossary import Terms
 from worker.transcript.model import Quality
 from worker.transcript.subtitles.style import Style
 from worker.validation_errors import describe_errors, dotted
@@ -77,6 +78,9 @@ class JobSpec(BaseModel):
     track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
     # Language to write into the transcript if the service names none.
     language: str | None = Field(default=None, max_length=35)
+    # Corrections of the recognized text: pairs of a heard and a wanted term, [["Jon Smith", "John Smith"]]. At most
+    # 1,000 pairs and 20,000 characters.
+    glossary: Terms = ()
     # Jobs of a higher priority run first. Within one priority the batches run in rotation.
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
@@ -94,10 +98,10 @@ class JobSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit options of channels and tracks with their default values, so that older workers, which do not have these
+        """Omit options of later versions with their default values, so that older workers, which do not have these
         options, can run the job too."""
         fields: dict[str, Any] = write(self)
-        unused = {"channels": "mix", "channel_names": (), "track": None}
+        unused = {"channels": "mix", "channel_names": (), "track": None, "glossary": ()}
         return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
 
     @model_validator(mode="after")
@@ -173,6 +177,8 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
         wanted |= {"channels", "channel_names"}
     if spec.track is not None:
         wanted |= {"track", "channel_names"}
+    if spec.glossary:
+        wanted.add("glossary")
     options = spec.model_dump_json(include=wanted)
     return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
 

@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds until the lease of a job expires without renewal")
     lease_renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
     reap_interval_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs of dead workers")
+    glossary: str = Field("", description="CSV or TSV file of corrections (heard, wanted) for jobs without a glossary")
     job_attempts: int = Field(
         5, ge=1, le=1000, description="Attempts in a row without a commit after which a job fails"
     )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tasks.cli.terminal_output import echo_error
+from tasks.glossary_file import read_glossary
 from tasks.job_spec import FORMATS
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
@@ -156,6 +157,23 @@ def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     if own.get("channels") == "mix" and "channel_names" not in own:
         fields.pop("channel_names", None)
     return fields
+
+
+glossary = click.option(
+    "--glossary",
+    "glossary_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Corrections of names and terms after recognition: a CSV or TSV file with two columns, the heard and the"
+    " wanted term (or STT_GLOSSARY).",
+)
+
+
+def glossary_from(given: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Remove the option that `glossary` adds from `given` and read its file, or that of the settings. Returns the terms
+    as fields of JobSpec; empty without a file. Raises BadJob."""
+    file = given.pop("glossary_file") or (Path(settings.glossary) if settings.glossary else None)
+    return {} if file is None else {"glossary": read_glossary(file)}
 
 
 left_out = click.option(

@@ -37,6 +37,7 @@ from worker.storage.address import Address, is_url, parse
 @options.formats
 @options.style
 @options.language
+@options.glossary
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.parallel_sections
 @options.channels
@@ -87,6 +88,7 @@ def command(
     channels = options.channels_from(given)
     given |= {"style": options.style_from(given), **channels}
     settings = options.settings_from()
+    given |= options.glossary_from(given, settings)
     names_left_out = names_left_out or verbose
     if dry_run:
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))

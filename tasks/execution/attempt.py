@@ -3,9 +3,12 @@ writes the files."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Protocol
 
+from tasks.glossary_file import read_glossary
 from tasks.job_spec import JobSpec
 from worker.audio.channel_selection import ChannelSelection
 from worker.audio.segmentation.section_plan import read_plans
@@ -17,6 +20,7 @@ from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListe
 from worker.realtime.slots import Slots
 from worker.settings import Settings
 from worker.storage.outputs.deliver import deliver
+from worker.transcript.glossary import Term
 from worker.transcript.model import Segment, Transcript
 
 
@@ -92,9 +96,18 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         sessions=min(spec.sessions or max_sessions, max_sessions),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
+        glossary=await glossary_of(spec, settings),
         resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )
+
+
+async def glossary_of(spec: JobSpec, settings: Settings) -> tuple[Term, ...]:
+    """Return the corrections of the job, or those of this worker's settings. Raises BadJob if the file of the settings
+    cannot be read."""
+    if spec.glossary or not settings.glossary:
+        return spec.glossary
+    return await asyncio.to_thread(read_glossary, Path(settings.glossary))
 
 
 def _content(record: ContentRecord) -> KnownContent:

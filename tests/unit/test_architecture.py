@@ -91,9 +91,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.audio.channel_selection",
         "worker.ledger.records",
         "worker.storage",
+        "worker.transcript.glossary",
         "worker.transcript.model",
         "worker.transcript.subtitles",
     ),
+    "tasks.glossary_file": ("worker.transcript.glossary",),
     "tasks.client": ("tasks.job_spec", "tasks.event_loop", *_LEDGER, "worker.transcript.model"),
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
@@ -103,7 +105,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.execution": (
         *("tasks.app", "tasks.broker", "tasks.background", "tasks.job_spec", "tasks.event_loop", "tasks.observability"),
         *("worker.audio", "worker.realtime", "worker.transcript.model", "worker.pipeline"),
-        *(*_LEDGER, "worker.storage.outputs"),
+        *(*_LEDGER, "worker.storage.outputs", "tasks.glossary_file", "worker.transcript.glossary"),
     ),
     "tasks.transcribe": (
         *(
@@ -117,7 +119,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.embedded": ("worker.ledger", "worker.server"),
     "tasks.doctor": ("tasks.background", "worker"),
     "tasks.cli.terminal_output": (),
-    "tasks.cli.options": ("tasks.cli.terminal_output", "tasks.job_spec", "worker.audio", "worker.transcript.subtitles"),
+    "tasks.cli.options": (
+        *("tasks.cli.terminal_output", "tasks.glossary_file", "tasks.job_spec"),
+        *("worker.audio", "worker.transcript.subtitles"),
+    ),
     "tasks.cli.tables": (),
     "tasks.cli.sources": ("tasks.cli.terminal_output", "tasks.batches", "tasks.job_spec", "worker"),
     "tasks.cli.plan": (

@@ -14,6 +14,7 @@ from worker.audio.segmentation.section_plan import StreamingPlan
 from worker.job_progress import Progress
 from worker.settings import Speed
 from worker.storage.address import Address
+from worker.transcript.glossary import Term
 from worker.transcript.model import SectionFacts, Segment
 
 
@@ -86,6 +87,8 @@ class Job:
     """Maximum number of sections that are streamed at the same time."""
     skip_silence: bool = False
     channels: ChannelSelection = ALL_MIXED
+    glossary: tuple[Term, ...] = ()
+    """Corrections of the recognized text: pairs of heard and wanted terms."""
     resume: ResumeState = ResumeState()
     content: KnownContent = KnownContent()
 

@@ -32,6 +32,14 @@ class Word:
     confidence: float | None = Field(default=None, description="0 to 1; null if the service gave none")
 
 
+class Correction(_Value):
+    """A correction of recognized text by the job's glossary."""
+
+    heard: str = Field(description="text of the service")
+    wanted: str = Field(description="text of the glossary")
+    position: int = Field(description="index of the corrected term in the segment's text, in characters")
+
+
 class Segment(_Value):
     """One commit (final text) of the service, without falsely repeated text, with times in the file."""
 
@@ -51,6 +59,10 @@ class Segment(_Value):
         description="name of the source's channel, or its number from 1 if it has no name; null if all channels were"
         " mixed, or if a single channel was requested without a name",
     )
+    original_text: str | None = Field(
+        default=None, description="text of the service before corrections; null if the glossary changed nothing"
+    )
+    corrections: tuple[Correction, ...] = Field(default=(), description="corrections by the job's glossary, in order")
 
 
 class Source(_Value):

@@ -47,6 +47,7 @@ from worker.settings import Settings
     " written into the transcript if the service names none.",
 )
 @options.model
+@options.glossary
 @click.option(
     "--speed",
     type=options.SpeedType(),
@@ -103,7 +104,9 @@ def command(
     Exit codes: 0 all done, 1 some files failed or are incomplete, 2 wrong usage, 130 interrupted.
     """
     style, channels = options.style_from(given), options.channels_from(given)
+    glossary_file = {"glossary_file": given.pop("glossary_file")}
     settings, embedded = _settings(given)
+    glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose
     if dry_run:
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
@@ -126,7 +129,14 @@ def command(
         as_json=as_json,
         quiet=quiet,
         left_out=listing.left_out,
-        options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
+        options={
+            "formats": formats,
+            "style": style,
+            "language": language,
+            "speed": settings.speed,
+            **channels,
+            **glossary,
+        },
     )
     exit_code = asyncio.run(run.main())
     if not quiet:

@@ -42,6 +42,7 @@ PAUSE_S: Final = (1.0, 30.0)
 @options.formats
 @options.style
 @options.language
+@options.glossary
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.channels
 @options.skip_silence
@@ -91,6 +92,7 @@ def command(
     given |= {
         "style": options.style_from(given),
         **options.channels_from(given),
+        **options.glossary_from(given, settings),
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }

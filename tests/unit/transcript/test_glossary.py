@@ -1,0 +1,184 @@
+"""The glossary corrects whole terms, records the original, and leaves all other text unchanged."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tasks.cli import main
+from tasks.client.producer import make_spec
+from tasks.execution.attempt import glossary_of
+from tasks.glossary_file import read_glossary
+from tasks.job_spec import JobSpec, job_id, recorded
+from worker.errors import BadJob, JobNewer
+from worker.settings import load
+from worker.transcript.glossary import MAX_CHARACTERS, MAX_TERMS, Glossary, checked_terms, correct_segments
+from worker.transcript.model import Correction, Segment, Word
+
+TERMS = checked_terms(
+    [
+        *(("陳大文", "陳大民"), ("港大", "香港大學"), ("iphone", "iPhone"), ("jon smith", "John Smith")),
+        *(("Kong", "Hong Kong"), ("AI", "人工智能"), ("3", "三"), ("中大醫院", "中大醫院"), ("中大", "中文大學")),
+        *(("cafe", "café"), ("C plus plus", "C++"), ("コーヒ", "コーヒー")),
+    ]
+)
+
+
+def corrected(text: str) -> str:
+    return Glossary(TERMS).correct(Segment(text=text, start=0, end=1)).text
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("我叫陳大文。", "我叫陳大民。"),
+        ("佢讀港大㗎", "佢讀香港大學㗎"),
+        ("我部iphone壞咗", "我部iPhone壞咗"),
+        ("JON  SMITH's desk, jon smith.", "John Smith's desk, John Smith."),
+        ("Kong and Hong Kong", "Hong Kong and Hong Kong"),
+        ("用AI寫", "用人工智能寫"),
+        ("room 3, 3", "room 三, 三"),
+        ("中大醫院同中大", "中大醫院同中文大學"),
+        ("I write C plus plus.", "I write C++."),
+        ("cafe", "café"),
+    ],
+)
+def test_a_heard_term_is_corrected(text: str, wanted: str) -> None:
+    assert corrected(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("maiphone iphones iphone_2 iphone15", "Jon Smithson", "KONGO", "AID MAIL", "3.5 and 12:30 and 1,300 and 30"),
+        *("cafe\u0301", "香港大學", "John Smith", "陳大民", "", "Jon, Smith", "コーヒー"),
+    ],
+)  # fmt: skip
+def test_a_longer_word_is_not_changed(text: str) -> None:
+    segment = Segment(text=text, start=0, end=1)
+    assert Glossary(TERMS).correct(segment) is segment
+
+
+def test_a_term_matches_only_at_the_words_of_the_lexicon() -> None:
+    def begins(text: str) -> list[int]:
+        return {"我港大嘅": [0, 1, 3], "其中大部分": [0, 2]}[text]
+
+    glossary = Glossary(TERMS, begins)
+    texts = [glossary.correct(Segment(text=text, start=0, end=1)).text for text in ("我港大嘅", "其中大部分")]
+    assert texts == ["我香港大學嘅", "其中大部分"]
+
+
+def test_the_record_has_the_original_text_and_each_correction() -> None:
+    segment = Segment(text="港大嘅陳大文", start=0, end=1)
+    found = Glossary(TERMS).correct(segment)
+    assert found.original_text == segment.text
+    assert found.corrections == (
+        Correction(heard="港大", wanted="香港大學", position=0),
+        Correction(heard="陳大文", wanted="陳大民", position=5),
+    )
+    assert all(found.text[c.position :].startswith(c.wanted) for c in found.corrections)
+    assert Segment.model_validate_json(found.model_dump_json()) == found
+    assert Segment.model_validate_json('{"text": "a", "start": 0, "end": 1}').corrections == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "result"),
+    [
+        ("我 陳 大 文 呀", "我陳大文呀", [("我", 0, 1), ("陳大民", 1, 4), ("呀", 4, 5)]),
+        ("我 陳大 文呀", "我陳大文呀", [("我", 0, 1), ("陳大民呀", 1, 3)]),
+        ("港大 陳大文", "港大陳大文", [("香港大學", 0, 1), ("陳大民", 1, 2)]),
+        ("Hi jon smith. Bye", "Hi jon smith. Bye", [("Hi", 0, 1), ("John", 1, 1.8), ("Smith.", 1.8, 3), ("Bye", 3, 4)]),
+        ("港大陳大文", "港大陳大文", [("香港大學陳大民", 0, 1)]),
+        ("別 的", "我陳大文呀", [("別", 0, 1), ("的", 1, 2)]),
+    ],
+)
+def test_a_corrected_term_has_the_time_of_its_words(
+    words: str, text: str, result: list[tuple[str, float, float]]
+) -> None:
+    timed = tuple(Word(word, n, n + 1, 0.5) for n, word in enumerate(words.split()))
+    found = Glossary(TERMS).correct(Segment(text=text, start=0, end=len(timed), words=timed))
+    assert [(w.text, w.start, w.end) for w in found.words] == result
+    assert {w.confidence for w in found.words} == {0.5}
+
+
+def test_10000_sentences_without_the_terms_are_unchanged() -> None:
+    rng = random.Random(17)
+    alphabet = "我你佢哋今日返工食飯港大陳文中 AIKonghesmitj3.5,。iphone"
+    terms = [heard.casefold() for heard, _ in TERMS]
+    sentences: list[str] = []
+    while len(sentences) < 10_000:
+        text = "".join(rng.choices(alphabet, k=rng.randint(3, 30)))
+        if not any(term in text.casefold() for term in terms):
+            sentences.append(text)
+    segments = [Segment(text=text, start=0, end=1) for text in sentences]
+    assert all(one is other for one, other in zip(segments, correct_segments(segments, TERMS), strict=True))
+
+
+def test_a_file_is_read_as_csv_or_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "terms"
+    for text in ('\ufeffheard,wanted\n# names\n\n陳大文, 陳大民\n"a, b",c\n', "陳大文\t陳大民\r\na, b\tc\t\r\n"):
+        path.write_text(text, encoding="utf-8")
+        assert read_glossary(path) == (("陳大文", "陳大民"), ("a, b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a\n", "line 1: must have two columns"),
+        (b"a,b\nc,d,e\n", "line 2: must have two columns"),
+        (b"a,\n", "line 1: must have two columns"),
+        (b"", "has no terms"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"a,b\nA,c\n", "term 2: A has two corrections, b and c"),
+        (b"...,b\n", "has no letter or digit"),
+        (b"a" * 101 + b",b\n", "longer than 100 characters"),
+        (b"a,b\x1b[0m\n", "control character"),
+        (b"".join(b"a%d,b\n" % n for n in range(MAX_TERMS + 1)), "the maximum is 1000"),
+        (b"".join(b"%s%d,b\n" % (b"a" * 90, n) for n in range(MAX_CHARACTERS // 90)), "the maximum is 20000"),
+    ],
+)
+def test_an_invalid_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "terms.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadJob, match=f"glossary .*terms.csv: .*{reason}"):
+        read_glossary(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadJob, match="cannot be read: No such file"):
+        read_glossary(tmp_path / "none.csv")
+
+
+def test_every_command_that_queues_jobs_reads_the_glossary(tmp_path: Path) -> None:
+    audio = tmp_path / "in"
+    audio.mkdir()
+    (audio / "a.wav").write_bytes(b"RIFF")
+    for command in (["run", str(audio)], ["submit", str(audio)], ["watch", str(audio), "-o", str(tmp_path)]):
+        for arguments, environment in ((["--glossary", "none.csv"], {}), ([], {"STT_GLOSSARY": "none.csv"})):
+            result = CliRunner().invoke(main, [*command, *arguments], env=environment)
+            assert isinstance(result.exception, SystemExit | BadJob), result.output
+            assert "glossary none.csv: cannot be read" in result.output + str(result.exception)
+
+
+async def test_a_job_without_a_glossary_has_that_of_its_worker(tmp_path: Path) -> None:
+    path = tmp_path / "terms.csv"
+    path.write_text("heard,wanted\na,b\n")
+    settings = load({"STT_GLOSSARY": str(path)})
+    assert await glossary_of(make_spec("a.wav"), settings) == (("a", "b"),)
+    assert await glossary_of(make_spec("a.wav", glossary=[("c", "d")]), settings) == (("c", "d"),)
+
+
+def test_a_job_contains_its_glossary() -> None:
+    plain, spec = make_spec("a.wav"), make_spec("a.wav", glossary=[("heard", "wanted"), ("heard ", "wanted")])
+    assert spec.glossary == (("heard", "wanted"),)
+    assert recorded(spec.model_dump_json()) == spec
+    assert job_id(plain, "x") != job_id(spec, "x")
+    assert "glossary" not in plain.model_dump_json()  # an older worker can run the job
+    with pytest.raises(JobNewer):
+        recorded(spec.model_dump_json().replace("glossary", "unknown_field"))
+    with pytest.raises(BadJob, match=r"glossary: .*has no letter"):
+        make_spec("a.wav", glossary=[("?", "b")])
+    assert JobSpec.model_json_schema()["properties"]["glossary"]["maxItems"] == 10 * MAX_TERMS

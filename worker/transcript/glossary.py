@@ -1,0 +1,258 @@
+"""Corrects names and terms in recognized text with a glossary: pairs of heard and wanted terms. No I/O.
+
+The longest term at a position applies, and a wanted term that the text already contains stays as it is. Terms match
+whole words only: see `_is_boundary`. Case and the width of white space do not matter in heard terms.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from worker.transcript.model import Correction, Segment, Word
+
+MAX_TERMS: Final = 1000
+MAX_TERM_CHARACTERS: Final = 100
+MAX_CHARACTERS: Final = 20_000
+"""Maximum of characters of all terms together: each job stores its glossary in Redis."""
+_SPACES: Final = re.compile(r"\s+")
+# Scripts without spaces between words. The first word of a character's Unicode name is its script.
+_UNSPACED: Final = frozenset(
+    ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC")
+)
+_NUMBER_SIGNS: Final = ".,:/"
+
+Term = tuple[str, str]
+WordBegins = Callable[[str], Iterable[int]]
+"""Returns the indices at which the words of a text begin."""
+
+
+def checked_terms(terms: Iterable[Sequence[str]]) -> tuple[Term, ...]:
+    """Return the pairs of heard and wanted terms without white space around them and without duplicates. Raises
+    ValueError for a term that is empty or too long, for contradictory pairs and for too many terms."""
+    found: dict[str, Term] = {}
+    for number, (raw_heard, raw_wanted) in enumerate(terms, 1):
+        heard, wanted = (_SPACES.sub(" ", text).strip() for text in (raw_heard, raw_wanted))
+        _check_term(number, heard, wanted)
+        other = found.setdefault(heard.casefold(), (heard, wanted))
+        if other[1] != wanted:
+            raise ValueError(f"term {number}: {heard} has two corrections, {other[1]} and {wanted}")
+    if len(found) > MAX_TERMS:
+        raise ValueError(f"has {len(found)} terms; the maximum is {MAX_TERMS}")
+    if (size := sum(len(heard) + len(wanted) for heard, wanted in found.values())) > MAX_CHARACTERS:
+        raise ValueError(f"has {size} characters; the maximum is {MAX_CHARACTERS}")
+    return tuple(found.values())
+
+
+def _check_term(number: int, heard: str, wanted: str) -> None:
+    for name, text in (("heard", heard), ("wanted", wanted)):
+        if not any(c.isalnum() for c in text):
+            raise ValueError(f"term {number}: the {name} term {text!r} has no letter or digit")
+        if len(text) > MAX_TERM_CHARACTERS:
+            raise ValueError(f"term {number}: the {name} term is longer than {MAX_TERM_CHARACTERS} characters")
+        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+            raise ValueError(f"term {number}: the {name} term contains a control character")
+
+
+Terms = Annotated[
+    tuple[Annotated[tuple[str, str], Field()], ...], Field(max_length=10 * MAX_TERMS), AfterValidator(checked_terms)
+]
+"""Field type of a glossary in a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    begin: int
+    end: int
+    wanted: str
+
+
+class Glossary:
+    """A compiled glossary. `word_begins` divides Chinese text into words. Without it, every Chinese
+    character is a word."""
+
+    def __init__(self, terms: Sequence[Term], word_begins: WordBegins | None = None) -> None:
+        self._wanted = {heard.casefold(): wanted for heard, wanted in terms}
+        self._word_begins = word_begins
+        texts = {text.casefold(): text for pair in terms for text in reversed(pair)}
+        longest_first = sorted(texts.values(), key=len, reverse=True)
+
+        patterns = (r"\s+".join(re.escape(part) for part in text.split()) for text in longest_first)
+        self._patterns = re.compile("|".join(patterns), re.IGNORECASE) if texts else None
+        self._each = [re.compile(r"\s+".join(map(re.escape, t.split())), re.IGNORECASE) for t in longest_first]
+
+    def correct(self, segment: Segment) -> Segment:
+        """Return the segment with corrected text and words, and with its original text and the list of corrections.
+        A segment without a heard term is returned unchanged."""
+        matches = list(self._matches(segment.text))
+        if not matches:
+            return segment
+        text, corrections = _replaced(segment.text, matches)
+        update = {
+            "text": text,
+            "words": tuple(_corrected_words(segment, matches)),
+            "original_text": segment.text,
+            "corrections": tuple(corrections),
+        }
+        return segment.model_copy(update=update)
+
+    def _matches(self, text: str) -> Iterator[_Match]:
+        if self._patterns is None or not (first := self._patterns.search(text)):
+            return
+        begins = None if self._word_begins is None else {*self._word_begins(text), len(text)}
+        at = first.start()
+        while found := self._patterns.search(text, at):
+            at = found.start()
+            end = next((end for end in self._ends(text, at) if _is_whole(text, at, end, begins)), None)
+            if end is None:
+                at += 1
+                continue
+            match = text[at:end]
+            wanted = self._wanted.get(_SPACES.sub(" ", match).casefold())
+            if wanted is not None and wanted != match:
+                yield _Match(at, end, wanted)
+            at = end
+
+    def _ends(self, text: str, at: int) -> Iterator[int]:
+        """Yield the ends of all terms at a position, the longest first."""
+        return (found.end() for pattern in self._each if (found := pattern.match(text, at)))
+
+
+def correct_segments(
+    segments: Sequence[Segment], terms: Sequence[Term], word_begins: WordBegins | None = None
+) -> list[Segment]:
+    """Return the segments with the corrections of a glossary."""
+    glossary = Glossary(terms, word_begins)
+    return [glossary.correct(segment) for segment in segments]
+
+
+def _is_whole(text: str, begin: int, end: int, begins: set[int] | None) -> bool:
+    return _is_boundary(text, begin, begins) and _is_boundary(text, end, begins)
+
+
+def _is_boundary(text: str, at: int, begins: set[int] | None) -> bool:
+    """Whether a word may begin or end at an index.
+
+    Between two Chinese characters, a word must begin there. Between letters or digits of other scripts there is no
+    boundary, nor inside a number (3.5, 12:30), nor before a combining mark. All other indices are boundaries."""
+    if at in (0, len(text)):
+        return True
+    before, after = text[at - 1], text[at]
+    if unicodedata.category(after).startswith("M") or after == "\u200d" or before == "\u200d":
+        return False
+    around = text[at - 2 : at + 1] if before in _NUMBER_SIGNS else text[at - 1 : at + 2]
+    if len(around) == 3 and around[1] in _NUMBER_SIGNS and around[0].isdigit() and around[2].isdigit():
+        return False
+    if not (_in_word(before) and _in_word(after)):
+        return True
+    unspaced = _is_unspaced(before), _is_unspaced(after)
+    if all(unspaced):
+        return begins is None or at in begins
+    return any(unspaced)
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
+
+
+def _is_unspaced(character: str) -> bool:
+    return unicodedata.name(character, "").partition(" ")[0].partition("-")[0] in _UNSPACED
+
+
+def _replaced(text: str, matches: Sequence[_Match]) -> tuple[str, list[Correction]]:
+    pieces, corrections, done, size = [], [], 0, 0
+    for match in matches:
+        pieces += [text[done : match.begin], match.wanted]
+        size += match.begin - done
+        corrections.append(Correction(heard=text[match.begin : match.end], wanted=match.wanted, position=size))
+        size += len(match.wanted)
+        done = match.end
+    return "".join([*pieces, text[done:]]), corrections
+
+
+def _corrected_words(segment: Segment, matches: Sequence[_Match]) -> Iterator[Word]:
+    """Yield the words of the corrected text. A corrected term has the time of the words that it replaces."""
+    spans = _word_spans(segment)
+    done = 0
+    for group in _groups(spans, matches):
+        first, last = group[0][0], group[-1][1]
+        yield from segment.words[done:first]
+        yield from _joined(segment, first, last, spans, [match for _, _, match in group])
+        done = last
+    yield from segment.words[done:]
+
+
+def _word_spans(segment: Segment) -> list[tuple[int, int] | None]:
+    """Return the span of each word in the segment's text, or None for a word that the text does not contain."""
+    spans: list[tuple[int, int] | None] = []
+    at = 0
+    for word in segment.words:
+        found = segment.text.find(word.text, at, at + len(word.text) + 20) if word.text else -1
+        spans.append((found, found + len(word.text)) if found >= 0 else None)
+        at = at if found < 0 else found + len(word.text)
+    return spans
+
+
+def _groups(
+    spans: Sequence[tuple[int, int] | None], matches: Sequence[_Match]
+) -> Iterator[list[tuple[int, int, _Match]]]:
+    """Yield (first word, end of the words, match) of the matches, in groups that share words. Leaves out a match whose
+    words are not in the text: their times are unknown."""
+    group: list[tuple[int, int, _Match]] = []
+    for match in matches:
+        covered = [n for n, span in enumerate(spans) if span and span[0] < match.end and span[1] > match.begin]
+        if not covered:
+            continue
+        first, end = covered[0], covered[-1] + 1
+        if group and first >= group[-1][1]:
+            yield group
+            group = []
+        group.append((first, end, match))
+    if group:
+        yield group
+
+
+def _joined(
+    segment: Segment,
+    first: int,
+    end: int,
+    spans: Sequence[tuple[int, int] | None],
+    matches: Sequence[_Match],
+) -> Iterator[Word]:
+    """Yield the words that replace the words from `first` to `end`. Their time is divided by the number of
+    characters, if a correction has several words."""
+    words = segment.words[first:end]
+    located = [span for span in spans[first:end] if span]
+    begin, stop = located[0][0], located[-1][1]
+    inside = [_Match(max(m.begin, begin) - begin, min(m.end, stop) - begin, m.wanted) for m in matches]
+    texts = _replaced(segment.text[begin:stop], inside)[0].split()
+    known = [word.confidence for word in words if word.confidence is not None]
+    bounds = [0]
+    for text in texts:
+        bounds.append(bounds[-1] + len(text))
+    start, seconds = words[0].start, words[-1].end - words[0].start
+    for text, (low, high) in zip(texts, pairwise(bounds), strict=True):
+        yield Word(
+            text=text,
+            start=round(start + seconds * low / bounds[-1], 3),
+            end=round(start + seconds * high / bounds[-1], 3),
+            confidence=min(known, default=None),
+        )
+
+
+__all__ = [
+    "MAX_CHARACTERS",
+    "MAX_TERMS",
+    "MAX_TERM_CHARACTERS",
+    "Glossary",
+    "Term",
+    "Terms",
+    "checked_terms",
+    "correct_segments",
+]
