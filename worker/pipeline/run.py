@@ -31,6 +31,7 @@ from worker.transcript.document import compose
 from worker.transcript.glossary import correct_segments
 from worker.transcript.merge_sections import merge_channels
 from worker.transcript.model import Segment, Transcript
+from worker.transcript.subtitles.chinese_words import word_begins
 
 
 async def run(
@@ -87,7 +88,7 @@ class _JobRun:
             # Sections that overlap contain some words twice; the handover says which section decides from there on.
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             merged = merge_channels(segments, handovers, source.channels)
-        return compose(correct_segments(merged, job.glossary), facts)
+        return compose(correct_segments(merged, job.glossary, word_begins), facts)
 
     async def _stream(self, source: Recording, guard: ContentGuard) -> None:
         """Stream all unfinished sections in order of time, up to `job.sessions` at the same time."""

@@ -17,6 +17,7 @@ from worker.errors import BadJob, JobNewer
 from worker.settings import load
 from worker.transcript.glossary import MAX_CHARACTERS, MAX_TERMS, Glossary, checked_terms, correct_segments
 from worker.transcript.model import Correction, Segment, Word
+from worker.transcript.subtitles.chinese_words import word_begins
 
 TERMS = checked_terms(
     [
@@ -69,6 +70,23 @@ def test_a_term_matches_only_at_the_words_of_the_lexicon() -> None:
     glossary = Glossary(TERMS, begins)
     texts = [glossary.correct(Segment(text=text, start=0, end=1)).text for text in ("我港大嘅", "其中大部分")]
     assert texts == ["我香港大學嘅", "其中大部分"]
+
+
+LEXICON = [("陳大文", "陳大民"), ("港大", "香港大學"), ("中大", "中文大學"), ("意高", "宜高"), ("張家明", "張嘉明")]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("陳大文話喺港大讀書", "陳大民話喺香港大學讀書"),
+        ("中大嘅張家明係邊個", "中文大學嘅張嘉明係邊個"),
+        ("香港大學其中大部分", "香港大學其中大部分"),
+        ("同意高中生", "同意高中生"),
+        ("發表意高見", "發表意高見"),
+    ],
+)
+def test_the_lexicon_separates_a_name_from_a_longer_word(text: str, wanted: str) -> None:
+    assert correct_segments([Segment(text=text, start=0, end=1)], LEXICON, word_begins)[0].text == wanted
 
 
 def test_the_record_has_the_original_text_and_each_correction() -> None:
