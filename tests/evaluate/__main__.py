@@ -3,6 +3,7 @@
     python -m tests.evaluate                    all runs on the shared recordings (or on STT_TEST_AUDIO)
     python -m tests.evaluate --skip-live        without the run at 1x, which takes as long as the longest recording
     python -m tests.evaluate --sections 8       long recordings: one section a file, eight, eight without silence
+    python -m tests.evaluate --language yue,zh  error rate by language; of characters for Chinese
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
     python -m tests.evaluate breaks [FILE...]   instead: bad line breaks in Cantonese subtitles, beside BudouX
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--skip-live", action="store_true", help="no run at 1x")
     parser.add_argument("--sessions", type=int, default=12, help="sessions at once at 1x")
     parser.add_argument("--sections", type=int, default=0, help="instead: one section a file against so many")
+    parser.add_argument("--language", default="", help="instead: the recognizer's error rate of these, such as yue,zh")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args(given)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not recordings:
         sys.stderr.write(f"{folder}: no recording matches {options.only!r}\n")
         return 2
+    if options.language:
+        return by_language(folder, options.language.split(","), as_json=options.json)
     if options.sections:
         return sections(recordings, options.sections, as_json=options.json)
     runs = [transcribers.through_product(recordings, speed="max", sessions=2)]
@@ -68,6 +72,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         show(figures, Console(width=180))
     return 0 if all(claim["holds"] for claim in figures["claims"]) else 1
+
+
+def by_language(folder: Path, languages: Sequence[str], *, as_json: bool) -> int:
+    """Report the error rate of the recognizer for each language: of characters for Chinese, of words for English."""
+    figures = []
+    for language in languages:
+        recordings = corpus.load(folder, language)
+        run = transcribers.on_segments(recordings, language)
+        parts = [score.errors_of(language, r.reference, run.heard[r.path.name].text) for r in recordings]
+        found = score.total(parts)
+        files = {r.path.name: part.errors for r, part in zip(recordings, parts, strict=True)}
+        figures.append({"language": language, "percent": found.percent, **asdict(found), "files": files})
+    if as_json:
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    else:
+        for one in figures:
+            sys.stdout.write(f"{one['percent']:6.2f} %  {one['errors']:5d} of {one['words']:5d}  {one['language']}\n")
+    return 0
 
 
 def sections(recordings: Sequence[Recording], count: int, *, as_json: bool) -> int:

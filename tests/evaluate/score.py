@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import jiwer
+import opencc
 from whisper_normalizer.english import EnglishTextNormalizer
 
 _normalise = EnglishTextNormalizer()
@@ -38,6 +39,29 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
         return WordErrors(len(heard.split()), 0)
     result = jiwer.process_words(said, heard)
     return WordErrors(result.substitutions + result.deletions + result.insertions, len(said.split()))
+
+
+_UNSPACED = ("yue", "zh", "ja", "th")
+_to_simplified = opencc.OpenCC("t2s")
+
+
+def character_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Errors against the characters of the reference, without punctuation and spaces, and in simplified characters."""
+    said, heard = _characters(reference), _characters(hypothesis)
+    if not said:
+        return WordErrors(len(heard), 0)
+    result = jiwer.process_characters(said, heard)
+    return WordErrors(result.substitutions + result.deletions + result.insertions, len(said))
+
+
+def errors_of(language: str, reference: str, hypothesis: str) -> WordErrors:
+    """Character errors of a language without spaces, otherwise word errors."""
+    compare = character_errors if language in _UNSPACED else word_errors
+    return compare(reference, hypothesis)
+
+
+def _characters(text: str) -> str:
+    return "".join(c for c in _to_simplified.convert(text).lower() if c.isalnum())
 
 
 def total(parts: Iterable[WordErrors]) -> WordErrors:

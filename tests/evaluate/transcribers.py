@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from tasks.embedded.stack import for_language
 from tests.evaluate.corpus import Recording
 from worker import settings as settings_module
 from worker.server import recognizers
@@ -73,10 +74,12 @@ def through_product(
     return Run(name + (", silence skipped" if skip_silence else ""), heard, time.monotonic() - began)
 
 
-def on_segments(recordings: Sequence[Recording]) -> Run:
+def on_segments(recordings: Sequence[Recording], language: str = "") -> Run:
     """The service's recognizer called directly on the segments its endpointer finds in the whole file: no socket,
     no frames, no pace, no client."""
     config = settings_module.load()
+    if language:
+        config = for_language(config, language)
     recognizer = recognizers.load(config)
     began = time.monotonic()
     heard = {}

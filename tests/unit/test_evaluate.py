@@ -28,6 +28,12 @@ def test_word_errors(said: str, heard: str, errors: int, words: int) -> None:
     assert score.word_errors(said, heard) == score.WordErrors(errors, words)
 
 
+def test_character_errors_ignore_script_punctuation_and_spaces() -> None:
+    assert score.errors_of("yue", "我哋喺香港", "我哋, 喺 香港。") == score.WordErrors(0, 5)
+    assert score.errors_of("yue", "佢话", "佢話唔") == score.WordErrors(1, 2)
+    assert score.errors_of("en", "red green", "red") == score.WordErrors(1, 2)
+
+
 def test_word_starts_are_compared_for_matched_words() -> None:
     gold = [("this", 1.0), ("is", 1.2), ("gold", 1.5), ("missed", 2.0)]
     heard = [("This", 1.05), ("is", 1.3), ("cold", 1.4), ("gold.", 1.9)]
