@@ -40,7 +40,9 @@ async def test_every_sample_and_every_word(node_server: NodeServer, recording: P
     (session,) = node_server.sessions()
     assert session["errors"] == []
     assert session["stopped"]
-    assert session["samples"] / 16000 == pytest.approx(transcript.source.duration, abs=0.001)
+    # On a busy machine the configuration may come so late that the client streams silence to get the last words.
+    audio_s = session["samples"] / 16000 - transcript.sessions[0].silence
+    assert audio_s == pytest.approx(transcript.source.duration, abs=0.001)
     assert session["transport"] == ("polling" if transport == "polling" else "websocket")
     words = [w for s in transcript.segments for w in s.words]
     assert [w.text for w in words] == [f"word{n}" for n in range(len(words))]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.support.compose_run import ROOT, LocalCompose
+from tests.support.wait import wait_until
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json"
 
@@ -41,6 +42,15 @@ class Prometheus:
         path.write_text(yaml.safe_dump(config))
         self._address = f"http://127.0.0.1:{stack.ports['prometheus']}"
         stack.up("prometheus")
+        # Prometheus answers queries with 503 until it has read its write-ahead log.
+        wait_until(self._is_ready, "Prometheus is ready", timeout_s=60, poll_s=0.2)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._address}/-/ready", timeout=10) as answer:  # noqa: S310  our own
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def ask(self, query: str) -> float | None:
         """Return the first value of a query's result, or None if the result is empty."""
