@@ -40,6 +40,12 @@ NEXT = "tests.support.next_worker"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 # The last commit before the form of the ledger had a number.
 OLDER = "f131164"
+OLDER_NAMES = {
+    "STT_LEASE_RENEW_S": "STT_RENEW_S",
+    "STT_REAP_INTERVAL_S": "STT_REAP_S",
+    "STT_JOB_BACKOFF_S": "STT_BACKOFF_S",
+}
+"""Settings that were renamed since that commit. It ignores the present names."""
 
 
 @pytest.fixture
@@ -307,7 +313,8 @@ def test_a_fleet_is_upgraded_from_an_older_commit(fleet: Fleet, tmp_path: Path) 
         name = f"job-{number}"
         source, jobs[name] = fleet.audio(name, 40.0, seed=number)
         queue(fleet, name, source, speed="4")
-    olds = [fleet.start(sessions=6, PYTHONPATH=str(code)) for _ in range(3)]
+    older = {old: fleet.environ[new] for new, old in OLDER_NAMES.items()}
+    olds = [fleet.start(sessions=6, PYTHONPATH=str(code), **older) for _ in range(3)]
     roll(fleet, olds[:2], jobs)
     olds[2].kill()
     fleet.start()
