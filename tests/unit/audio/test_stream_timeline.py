@@ -140,6 +140,14 @@ def test_an_implausible_jump_joins_the_audio(jump_s: float) -> None:
     assert "which is implausible; the audio is joined there" in warnings[0]
 
 
+def test_damaged_timestamps_do_not_make_many_hours_of_silence() -> None:
+    signal = noise(4)
+    starts = [at + 3000.0 * int(at / 0.2) for at in regular(signal)]  # a new gap of 50 minutes every 0.2 s
+    out, warnings = placed(frames_of(signal, starts))
+    assert len(out) <= len(signal) + 3600 * RATE
+    assert any("which is implausible; the audio is joined there" in text for text in warnings)
+
+
 def test_a_long_gap_within_the_length_of_the_container_is_accepted() -> None:
     signal = noise(4)
     starts = [at + (4000.0 if at >= 2 else 0.0) for at in regular(signal)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from worker.audio.decoding.downmix import ChannelReducer, Samples, to_mono
 from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, LostPacket, MediaContainer
 from worker.audio.decoding.ffmpeg_samples import FramePacker
 from worker.audio.decoding.stream_timeline import TimedBlock
+
+MAX_LOST_PACKET_S: Final = 10.0
+"""Longest plausible packet in seconds: a FLAC frame has at most 65,535 samples, which last 8.2 s at 8 kHz."""
 
 
 class MediaBlocks:
@@ -38,7 +41,9 @@ class MediaBlocks:
         for item in frames_through_changes(self._opened):
             start_s = item.start_s
             if isinstance(item, LostPacket):
-                samples = np.zeros(round(item.duration_s * rate), np.float32)
+                # A damaged packet table may declare hours for one packet. The next timestamp then decides about a gap.
+                lost_s = item.duration_s if item.duration_s <= MAX_LOST_PACKET_S else 0.0
+                samples = np.zeros(round(lost_s * rate), np.float32)
                 yield from self._flushed()
                 yield TimedBlock(start_s, rate, samples, item.reason)
             else:

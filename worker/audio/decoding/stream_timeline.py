@@ -7,8 +7,8 @@ between the clocks of recorder and sound card. Each case needs its own correctio
 - A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
 - Drift is corrected in pauses, by adding or removing a few milliseconds of silence. Words are not changed.
 - Audio whose timestamps overlap earlier audio may contain words, so it is also shortened in pauses only.
-- After an implausible jump (back by more than a second, or ahead by more than an hour), the audio is joined without a
-  gap and later timestamps are shifted.
+- After an implausible jump (back by more than a second, ahead by more than an hour, or ahead although all gaps already
+  last longer than an hour and than the audio), the audio is joined without a gap and later timestamps are shifted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _MAX_WINDOW_BLOCKS: Final = 64
 MIN_TIMESTAMP_GAP_S: Final = 0.015
 """Minimum length of a gap. Real gaps are at least 20 ms long, and rounding may shorten them by a few milliseconds."""
 MAX_TIMESTAMP_GAP_S: Final = 3600.0
-"""Maximum length of a gap, unless the container's length confirms a longer one."""
+"""Maximum length of a gap, unless the container's length confirms a longer one. Also the maximum of all gaps together
+in a recording with less audio than that: a damaged file of two seconds must not become hours of silence."""
 _MAX_OVERLAP_S: Final = 1.0
 """Timestamps that are further behind the samples than this are an implausible jump."""
 _MAX_PRIMING_S: Final = 0.1
@@ -82,6 +83,7 @@ class StreamTimeline:
         self._length_s = length_s
         self._warn = warn
         self._now_s = 0.0  # end of the signal yielded so far
+        self._filled_s = 0.0  # silence in the signal that fills gaps
         self._moved_s = 0.0  # added to all timestamps, after implausible jumps
         self._before_s = 0.0  # difference of timestamp and samples at the previous block
         self._began = False
@@ -135,6 +137,7 @@ class StreamTimeline:
         for done in range(0, count, head.rate):
             yield PlacedBlock(head.rate, np.zeros(min(head.rate, count - done), np.float32), self._lost)
         self._now_s += count / head.rate
+        self._filled_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
         """Return the seconds of silence to insert before the first block of the window, and the samples to use of that
@@ -146,7 +149,7 @@ class StreamTimeline:
             self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         late_s = self._lateness_s(window)
-        if late_s > MAX_TIMESTAMP_GAP_S and not self._is_within_length(late_s):
+        if self._is_too_long(late_s) and not self._is_within_length(late_s):
             self._move(late_s, "ahead")
             late_s = 0.0
         if not self._began:
@@ -177,6 +180,10 @@ class StreamTimeline:
                 lowest, highest = min(lowest, late_s), max(highest, late_s)
             at_s += block.duration_s
         return float(lowest) if lowest > 0 else float(min(highest, 0.0))
+
+    def _is_too_long(self, gap_s: float) -> bool:
+        audio_s = self._now_s - self._filled_s
+        return gap_s > MAX_TIMESTAMP_GAP_S or self._filled_s + gap_s > max(MAX_TIMESTAMP_GAP_S, audio_s)
 
     def _is_within_length(self, late_s: float) -> bool:
         return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
