@@ -27,14 +27,16 @@ def cost(stage: Iterable[object]) -> float:
     return (time.process_time() - began) * 60 / MINUTES
 
 
+# Limits in CPU seconds per hour of audio, with room for machines that are a third slower than the one of the figures in
+# the documentation.
 @pytest.mark.parametrize(
     ("coding", "rate", "channels", "limit"),
     [
-        (audiofiles.FLAC, 44100, 2, 8.0),
-        (audiofiles.MP3, 44100, 2, 8.0),
+        (audiofiles.FLAC, 44100, 2, 10.5),
+        (audiofiles.MP3, 44100, 2, 10.5),
         (audiofiles.VORBIS, 44100, 2, 15.0),
-        (audiofiles.WAV, 44100, 2, 3.0),
-        (audiofiles.FLAC, 16000, 1, 3.0),
+        (audiofiles.WAV, 44100, 2, 4.0),
+        (audiofiles.FLAC, 16000, 1, 4.0),
         (audiofiles.WAV, 16000, 1, 0.6),
         (audiofiles.MULAW, 8000, 1, 1.5),
     ],
