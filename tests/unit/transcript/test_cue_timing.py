@@ -13,8 +13,8 @@ from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.cue_layout import MAX_LINES
 from worker.transcript.subtitles.cue_timing import MAX_DELAY_MS, MIN_STEP_MS, Cue, clock, cues
-from worker.transcript.subtitles.style import PRESETS, RULES, Style
-from worker.transcript.subtitles.text_units import units
+from worker.transcript.subtitles.style import PRESETS, RULES, Preset, Style
+from worker.transcript.subtitles.text_units import read_ms, units
 
 PLAIN = RULES["plain"]
 STYLES = st.sampled_from([Style(preset=preset) for preset in PRESETS])
@@ -203,14 +203,51 @@ def test_a_pause_short_enough_to_flicker_is_closed_and_a_longer_one_stays() -> N
     assert (end, start) == (4000, 4900)
 
 
-def test_simultaneous_speech_is_shown_in_consecutive_cues() -> None:
-    agent = segment("Let me have a look at that for you.", 1.0, 4.0).model_copy(update={"channel": "agent"})
-    caller = segment("Thanks.", 2.0, 2.5).model_copy(update={"channel": "caller"})
-    assert times(agent, caller) == [
-        (1000, 2080 - PLAIN.gap_ms, "Let me have a look at that for you."),
-        (2080, 3080, "Thanks."),
-    ]
+def of_channel(name: str, text: str, start: float, end: float) -> Segment:
+    return segment(text, start, end, words=None if text.isascii() else text).model_copy(update={"channel": name})
+
+
+def test_a_back_channel_does_not_end_the_cue_of_the_other_speaker() -> None:
+    agent = of_channel("agent", "Let me have a look at that for you.", 1.0, 4.0)
+    caller = of_channel("caller", "Thanks.", 2.0, 2.5)
+    assert times(agent, caller) == [(1000, 4000, "Let me have a look at that for you."), (2000, 3000, "Thanks.")]
     assert [cue.channel for cue in cues(transcript(agent, caller))] == ["agent", "caller"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_text_of_a_call_stays_while_it_is_spoken_and_can_be_read(preset: Preset) -> None:
+    client = of_channel("客人", "我想問吓我張信用卡上個月嘅結單點解會多咗收費", 0, 11)
+    staff = [of_channel("職員", "嗯", 1.2, 1.5), of_channel("職員", "明白", 6.0, 6.4)]
+    style = Style(preset=preset)
+    found = list(cues(transcript(client, *staff), style))
+    assert sum(len(line.lstrip("-")) for cue in found for line in cue.lines) == len(client.text) + 3
+    for cue in found:
+        assert cue.end_ms - cue.start_ms >= sum(read_ms(line, style.rules) for line in cue.lines) - 1
+    for second in range(1, 11):  # something of the client is on the screen at all times
+        assert any(
+            cue.start_ms <= second * 1000 <= cue.end_ms
+            for cue in found
+            if not set("".join(cue.lines)) <= set("-嗯明白")
+        )
+
+
+def test_two_speakers_at_once_share_a_cue_with_hyphens_where_the_preset_says_so() -> None:
+    client, staff = of_channel("客人", "我張卡多咗收費", 0, 3), of_channel("職員", "明白", 1.2, 1.6)
+    assert times(client, staff, style=Style(preset="netflix-zh-hant")) == [(0, 3000, "-我張卡多咗收費 / -明白")]
+    assert times(client, staff) == [(0, 3000, "我張卡多咗收費"), (1200, 2200, "明白")]
+
+
+@given(st.lists(segments(), max_size=6), STYLES)
+def test_different_speakers_never_share_a_line(given_segments: list[Segment], style: Style) -> None:
+    """Each line has the text of one channel: all channels together give the same characters, in cues in order."""
+    parts = [s.model_copy(update={"channel": "ab"[k % 2]}) for k, s in enumerate(given_segments)]
+    result = list(cues(transcript(*parts), style))
+    assert [cue.start_ms for cue in result] == sorted(cue.start_ms for cue in result)
+    assert all(cue.end_ms > cue.start_ms for cue in result)
+    lines = sorted(line for cue in result for line in cue.lines if cue.channel)
+    alone = [cue for name in "ab" for cue in cues(transcript(*(s for s in parts if s.channel == name)), style)]
+    both = sorted(line.removeprefix("-") for cue in result for line in cue.lines if not cue.channel)
+    assert sorted([*lines, *both]) == sorted(line for cue in alone for line in cue.lines)
 
 
 def test_the_first_line_has_room_for_the_channel_name() -> None:

@@ -43,6 +43,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     set, the words of a cue are highlighted one after the other (karaoke, `\\k`)."""
     channels = list(dict.fromkeys(segment.channel for segment in transcript.segments)) or [None]
     names = {channel: f"Channel {k + 1}" if channel else "Default" for k, channel in enumerate(channels)}
+    default = next(iter(names.values()))  # for a cue of two speakers
     styles = "".join(
         _STYLE.format(name=name, colour=_COLOURS[k % len(_COLOURS)]) for k, name in enumerate(names.values())
     )
@@ -50,7 +51,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     for cue in cues(transcript, style):
         lines = _karaoke(cue) if style.word_cues else [line.translate(_SAFE) for line in cue.lines]
         name = _field(cue.channel or "").replace(",", ";")
-        yield f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},{names[cue.channel]},{name},0,0,0,,"
+        yield f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},{names.get(cue.channel, default)},{name},0,0,0,,"
         yield r"\N".join(lines) + "\n"
 
 

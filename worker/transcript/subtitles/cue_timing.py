@@ -3,8 +3,9 @@
 A cue has at most two lines, of the width that the preset allows. Breaks are preferred after a sentence, then after a
 clause, then in a pause, then between words that do not belong closely together. There is no break inside a Latin word
 or a number, or between a number and its measure word. No line starts with closing punctuation or ends with opening
-punctuation. A cue is shown long enough to be read, if the next cue does not start earlier, and at most as long as the
-preset allows. No text is lost, and cues never overlap. A single word that is wider than a line is not broken.
+punctuation. A cue is shown long enough to be read, if the next cue of its speaker does not start earlier, and at most
+as long as the preset allows. No text is lost. Cues of one channel never overlap. Speech of two channels at once is
+shown in two cues that overlap, or in one cue with hyphens. A single word that is wider than a line is not broken.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Final
 
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import is_cjk
-from worker.transcript.subtitles.cue_layout import CueLayout, CueUnits, runs
+from worker.transcript.subtitles.cue_layout import MAX_LINES, CueLayout, CueUnits, runs
 from worker.transcript.subtitles.style import PLAIN, CueRules, Style
-from worker.transcript.subtitles.text_units import Part, Unit, columns, units
+from worker.transcript.subtitles.text_units import Part, Unit, columns, read_ms, units
 
 MAX_DELAY_MS: Final = 2000
 """Maximum delay of a cue after its first word, to give the previous cue time to be read."""
@@ -38,7 +39,7 @@ class Cue:
     parts: tuple[tuple[Part, ...], ...] = ()
     """The parts of each line, with their times."""
     channel: str | None = None
-    """Name of the channel from which the words of the cue come, or None if channels were mixed."""
+    """Name of the channel from which the words of the cue come, or None if channels were mixed or two speak at once."""
 
 
 def clock(ms: int, point: str) -> str:
@@ -52,7 +53,7 @@ def clock(ms: int, point: str) -> str:
 
 
 def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -> Iterator[Cue]:
-    """Yield all cues of a transcript in strictly rising order of their starts, without overlaps.
+    """Yield all cues of a transcript in order of their starts. Only cues of different channels overlap.
 
     `named`: whether to reserve space in the first line of a cue for the name of the channel and `: `.
     """
@@ -60,8 +61,57 @@ def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -
     channels: dict[str | None, list[Segment]] = {}
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
         channels.setdefault(segment.channel, []).append(segment)
-    each = (_of_channel(name, segments, rules, named=named) for name, segments in channels.items())
-    return _timed(merge(*each, key=lambda item: item[0].start_ms), rules)
+    each = (_timed(_of_channel(name, parts, rules, named=named), rules) for name, parts in channels.items())
+    merged = merge(*each, key=lambda cue: cue.start_ms)
+    if len(channels) < 2:
+        return merged
+    return _apart(_hyphenated(merged, rules) if rules.hyphens else merged, rules)
+
+
+def _apart(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
+    """Yield the cues with the minimum gap between the cues of two speakers who do not speak at once."""
+    before: Cue | None = None
+    for cue in merged:
+        if before is not None:
+            short = 0 <= cue.start_ms - before.end_ms < rules.gap_ms
+            latest = cue.start_ms - rules.gap_ms
+            yield replace(before, end_ms=latest) if short and latest > before.start_ms else before
+        before = cue
+    if before is not None:
+        yield before
+
+
+def _hyphenated(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
+    """Yield the cues. Two cues of one line each, of speakers at once, become one cue with a hyphen before each line."""
+    before: Cue | None = None
+    for cue in merged:
+        both = None if before is None else _both(before, cue, rules)
+        if both is not None:
+            yield both
+            before = None
+            continue
+        if before is not None:
+            yield before
+        before = cue
+    if before is not None:
+        yield before
+
+
+def _both(first: Cue, second: Cue, rules: CueRules) -> Cue | None:
+    """Return one cue of two speakers, or None if they do not speak at once, or their lines or times do not fit."""
+    if (
+        first.channel == second.channel
+        or second.start_ms >= first.end_ms
+        or len(first.parts + second.parts) > MAX_LINES
+    ):
+        return None
+    parts = tuple((replace(line[0], text="-" + line[0].text), *line[1:]) for line in first.parts + second.parts)
+    lines = tuple(map(_text, parts))
+    limit = rules.cjk_columns if any(map(is_cjk, "".join(lines))) else rules.columns
+    end = max(first.end_ms, second.end_ms, first.start_ms + round(sum(read_ms(line, rules) for line in lines)))
+    if end - first.start_ms > rules.max_ms or max(map(columns, lines)) > limit:
+        return None
+    return Cue(first.start_ms, end, lines, parts)
 
 
 def label(channel: str | None) -> str:
@@ -91,16 +141,16 @@ def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
     """Yield the cues with their final times.
 
     Each cue is extended until it can be read, up to the maximum duration, or until the minimum gap before the next cue.
-    `said`: the cues of all channels in order of their starts, each with its reading time in milliseconds."""
+    `said`: the cues of one channel in order of their starts, each with its reading time in milliseconds."""
     shown: Cue | None = None
-    for cue, read_ms in said:
+    for cue, reading_ms in said:
         start = cue.start_ms
         if shown is not None:
             # Delay this cue so that the previous one can be shown for the minimum duration, but not for too long.
             wanted = min(shown.start_ms + rules.min_ms + rules.gap_ms, start + MAX_DELAY_MS)
             start = max(start, wanted, shown.start_ms + MIN_STEP_MS)
             yield _until(shown, start, rules)
-        end = max(cue.end_ms, start + max(rules.min_ms, round(read_ms)))
+        end = max(cue.end_ms, start + max(rules.min_ms, round(reading_ms)))
         shown = replace(cue, start_ms=start, end_ms=min(end, start + rules.max_ms))
     if shown is not None:
         yield shown

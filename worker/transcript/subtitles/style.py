@@ -33,6 +33,9 @@ class CueRules:
     """Minimum time between two cues."""
     chain_ms: int = 500
     """If the pause between two cues is shorter than this, it is reduced to `gap_ms`, because it would flicker."""
+    hyphens: bool = False
+    """Whether two speakers at once share a cue, with a hyphen before the line of each, if both lines fit. If not, their
+    cues overlap."""
     without_stops: bool = False
     """Whether to omit full-width commas and full stops at the end of a line, and replace them by a space elsewhere."""
 
@@ -57,6 +60,7 @@ RULES: Final[dict[Preset, CueRules]] = {
         max_ms=_NETFLIX_MAX_MS,
         gap_ms=_NETFLIX_GAP_MS,
         chain_ms=_NETFLIX_CHAIN_MS,
+        hyphens=True,
     ),
     # 16 characters in a line, 11 in a second for SDH: the Traditional Chinese guide,
     # https://partnerhelp.netflixstudios.com/hc/en-us/articles/215994807
@@ -68,6 +72,7 @@ RULES: Final[dict[Preset, CueRules]] = {
         max_ms=_NETFLIX_MAX_MS,
         gap_ms=_NETFLIX_GAP_MS,
         chain_ms=_NETFLIX_CHAIN_MS,
+        hyphens=True,
         without_stops=True,
     ),
 }

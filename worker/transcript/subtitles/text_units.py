@@ -93,6 +93,12 @@ def columns(text: str) -> int:
     return found if found >= 0 else sum(max(0, wcwidth(char)) for char in text)
 
 
+def read_ms(text: str, rules: CueRules) -> float:
+    """Return the time that a viewer needs to read a text, in milliseconds."""
+    wide = sum(columns(char) == 2 for char in text)
+    return 1000 * (wide / rules.cjk_per_s + (len(text) - wide) / rules.latin_per_s)
+
+
 def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
     """Split the text at all positions where a line may break.
 
@@ -178,11 +184,10 @@ def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
 def _unit(parts: tuple[Part, ...], rules: CueRules, *, ends_segment: bool) -> Unit:
     bare = Unit(parts, 0, cjk=False, read_ms=0)
     text = bare.text
-    wide = sum(columns(char) == 2 for char in text)
     return Unit(
         parts=parts,
         columns=columns(text),
         cjk=any(map(is_cjk, text)),
-        read_ms=1000 * (wide / rules.cjk_per_s + (len(text) - wide + bare.spaced) / rules.latin_per_s),
+        read_ms=read_ms(" " * bare.spaced + text, rules),
         ends_segment=ends_segment,
     )
