@@ -1,5 +1,5 @@
-"""`stt-batch cancel`, `pause`, `resume`, `retry` and their effect on `status`; no worker runs. Each command is once a
-process of its own."""
+"""`stt-batch cancel`, `pause`, `resume`, `retry` and their effect on `status`; no worker runs. Each command also
+runs once as a separate process; the other tests call it in this process."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_long_file_yields_session_slots_to_a_short_one(fleet: Fleet) -> None:
     fleet.until_ended(second.id)
     record = fleet.record(first.id)
     assert record.state is JobState.RUNNING
-    # Without room for it, the short one would begin when a section has ended: at the end of all, as they are equal.
+    # If the long job made no room, the short job would begin with the end of a section. All sections end together.
     assert record.progress.committed_s < ROOM_S * 2 / 3
     fleet.assert_done(second.id, few)
     fleet.until_ended(first.id, timeout_s=90)

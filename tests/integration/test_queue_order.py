@@ -121,7 +121,7 @@ async def test_a_job_in_no_set_is_queued_when_it_is_submitted_again(ledger: Ledg
     assert await ledger.acquire_next("nobody", "w") is Refusal.MISSING
     await ledger.create("a00002", spec(), batch="a")
     assert await taken(ledger, 1) == ["a00002"]
-    # A job of a killed run is requeued first.
+    # A new run requeues the job of a killed run before it submits the job again.
     await ledger.requeue(held.job_id)
     await ledger.create(held.job_id, spec(), batch="a")
     assert await taken(ledger, 1) == [held.job_id]

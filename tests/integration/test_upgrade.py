@@ -113,7 +113,7 @@ def fleet_has(fleet: Fleet, job_id: str) -> bool:
         return bool(raw.exists(f"stt:job:{job_id}"))
 
 
-# -- a newer form ------------------------------------------------------------------------------------------------------
+# -- a ledger in a newer format ---------------------------------------------------------------------------------------
 
 
 def test_a_worker_that_cannot_read_the_ledger_exits_with_the_reason(fleet: Fleet, raw: redis.Redis) -> None:

@@ -66,7 +66,7 @@ def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     if container.tool != "pyav":
         return
     if container.picture and container.holes and not container.must_picture:
-        # Without video the audio would not be late: players start with the first stream.
+        # This shape also has video. In a file with audio only, players start with the audio, so it would not be late.
         yield "late"
     if container.holes and coding.encoder != "wavpack" and not _without_times(container, coding):
         yield "hole"

@@ -204,7 +204,7 @@ class Endpointer:
         points: list[int] = []
         while end - start > max_length:
             left = ceil((end - start) / max_length)
-            # The next split is between `low` and `high`. `low` leaves at most `left - 1` full pieces after it.
+            # `left` pieces remain. The next split is between `low` and `high`; after `low`, `left - 1` suffice.
             low = start + max(end - start - (left - 1) * max_length, (end - start) // left - slack)
             high = start + min(max_length, (end - start) // left + slack)
             smoothed = self._smoothed()

@@ -29,8 +29,8 @@ class _RequestRefused(Exception):
 
 
 class HttpEndpoint:
-    """Serves handshakes with an accepted key, and requests to open sessions. Refuses other requests. Must be used on
-    one event loop only."""
+    """Serves handshakes with an accepted key, and requests of sessions that are open. Refuses all others. Must be
+    used on one event loop only."""
 
     def __init__(
         self,

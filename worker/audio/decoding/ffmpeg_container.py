@@ -128,7 +128,7 @@ class MediaContainer:
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
-        # A file object has no name: FFmpeg would also trust the extension, which may be wrong.
+        # Not the path: FFmpeg would also judge the format by its extension, which may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self.without_edits = self._has_uncommon_edits()

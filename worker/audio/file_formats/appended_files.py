@@ -213,8 +213,8 @@ def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...
 
 
 def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the start of the next `ftyp` box that an index follows. Live recorders repeat the index between fragments
-    whose timestamps continue; such a position is not the end of a file."""
+    """Return the start of the next `ftyp` box that is followed by an index: another file begins there. Boxes after
+    which the timestamps continue are skipped, because live recorders repeat the index between fragments."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
         head = read_at(file, at, 16)
