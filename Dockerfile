@@ -37,7 +37,7 @@ RUN python3 -m pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
 
 # -- common base of the images ------------------------------------------------------------------------------------------
 FROM python:3.11.15-slim-bookworm AS base
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="stt-batch" \

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from tasks.client.job_options import BatchOptions, JobOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,11 +153,11 @@ def submit(
     force: bool = False,
     idempotency_key: str | None = None,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[JobOptions],
 ) -> JobHandle:
     """Queue one audio file and return. Blocks while the file is hashed, because its sha256 is part of the job's id.
 
-    `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. Two
+    `options` are the other fields of `JobSpec`, with the types of `tasks.client.job_options.JobOptions`. Two
     submissions of the same content with the same options are one job; a finished job is not repeated unless `force` is
     set. An `idempotency_key` (letters, digits, `._-`) replaces the computed id, and the file is not read. Raises
     BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
@@ -171,7 +173,7 @@ async def submit_async(
     force: bool = False,
     idempotency_key: str | None = None,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[JobOptions],
 ) -> AsyncJobHandle:
     """Queue one audio file as `submit` does, for a program with an event loop."""
     settings = settings or _load()
@@ -186,7 +188,7 @@ def submit_many(
     batch_webhook: str | None = None,
     force: bool = False,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[BatchOptions],
 ) -> BatchHandle:
     """Queue many files as one batch, all with the same `options`.
 
@@ -206,7 +208,7 @@ async def submit_many_async(
     batch_webhook: str | None = None,
     force: bool = False,
     settings: Settings | None = None,
-    **options: Any,
+    **options: Unpack[BatchOptions],
 ) -> AsyncBatchHandle:
     """Queue many files as `submit_many` does, for a program with an event loop."""
     settings = settings or _load()
@@ -215,7 +217,7 @@ async def submit_many_async(
 
 
 async def _submit(
-    settings: Settings, source: str | Path, force: bool, key: str | None, options: dict[str, Any]
+    settings: Settings, source: str | Path, force: bool, key: str | None, options: JobOptions
 ) -> StateChange:
     from tasks.client.producer import make_spec, shared_producer  # noqa: PLC0415
 
@@ -229,7 +231,7 @@ async def _submit_many(
     batch: str | None,
     webhook: str | None,
     force: bool,
-    options: dict[str, Any],
+    options: BatchOptions,
 ) -> tuple[str, list[StateChange]]:
     from tasks.client.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
     from worker.storage.address import parse  # noqa: PLC0415

@@ -8,11 +8,12 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final, Unpack
 
 from pydantic import ValidationError
 
 from tasks.client import celery_message
+from tasks.client.job_options import JobOptions
 from tasks.client.polling import poll_pause_s
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
@@ -237,14 +238,15 @@ class Producer:
         return entries, record is None or record.state.ended
 
 
-def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
+def make_spec(source: str | Path | Address, **options: Unpack[JobOptions]) -> JobSpec:
     """Create a validated JobSpec with absolute paths; URLs (`s3://…`) do not change. Raises BadJob, and SourceRefused
     for a name that is not UTF-8 text or has control characters."""
+    fields: dict[str, object] = {**options}
     folders = options.get("out_dir")
     if isinstance(folders, (str, Path, Address)):
-        options["out_dir"] = _absolute(folders)
+        fields["out_dir"] = _absolute(folders)
     elif folders is not None:
-        options["out_dir"] = tuple(_absolute(folder) for folder in folders)
+        fields["out_dir"] = tuple(_absolute(folder) for folder in folders)
     place = _absolute(source)
     if isinstance(place, Address) and place.is_file and place.shown != place.text:
         raise SourceRefused(f"{place}: the name is not UTF-8 text, so a transcript could not contain it; rename it")
@@ -252,7 +254,7 @@ def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
     if (reason := control_characters(text)) is not None:
         raise SourceRefused(f"{printable(text)}: the name {reason}")
     try:
-        return JobSpec(source=place, **options)
+        return JobSpec.model_validate({**fields, "source": place})
     except ValidationError as exc:
         raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
 

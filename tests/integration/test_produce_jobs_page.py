@@ -1,0 +1,94 @@
+"""Every way of docs/how-to/produce-jobs.md submits a job, beside a program's own `tasks.py` and `worker.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.stand_in_workers import StandInWorkers
+from tests.support.wait import wait_until
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "how-to" / "produce-jobs.md").read_text(encoding="utf-8")
+SCRIPT = Path(sys.executable).with_name("stt-batch")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory, shared_redis: str) -> Iterator[Path]:
+    """The folder of a program with its own `tasks.py` and `worker.py`, and a running worker of this project."""
+    folder = tmp_path_factory.mktemp("program")
+    with redis.Redis.from_url(shared_redis) as client:
+        client.flushall()
+    (folder / "ok-2.wav").write_bytes(b"audio")
+    (folder / "tasks.py").write_text(block("python", "send_task", folder, shared_redis), encoding="utf-8")
+    (folder / "worker.py").write_text(block("python", "xadd", folder, shared_redis), encoding="utf-8")
+    workers = StandInWorkers(folder, shared_redis)
+    workers.start()
+    yield folder
+    workers.close()
+
+
+def block(language: str, part: str, folder: Path, redis_url: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    (code,) = [str(code) for code in found if part in code]
+    changes = {"/audio/call.wav": str(folder / "ok-2.wav"), "/results": str(folder / "results")}
+    for old, new in {**changes, "redis://127.0.0.1:6379/0": redis_url}.items():
+        code = code.replace(old, new)
+    return code
+
+
+def run(*command: str, folder: Path, redis_url: str) -> str:
+    """Run a command in the folder of the program, where its own modules come first."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment, "STT_REDIS_URL": redis_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def ends_as_done(identity: str, redis_url: str) -> bool:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        wait_until(lambda: client.hget(f"stt:job:{identity}", "state") == "done", f"{identity} is done", timeout_s=30)
+        return bool(client.get(f"stt:job:{identity}:transcript"))
+
+
+def test_a_program_sends_a_celery_task_from_its_own_tasks_module(program: Path, shared_redis: str) -> None:
+    run(sys.executable, "tasks.py", folder=program, redis_url=shared_redis)
+    assert ends_as_done("call-17", shared_redis)
+
+
+def test_a_program_adds_an_intake_entry_from_its_own_worker_module(program: Path, shared_redis: str) -> None:
+    run(sys.executable, "worker.py", folder=program, redis_url=shared_redis)
+    assert ends_as_done("call-18", shared_redis)
+
+
+def test_the_command_works_beside_modules_of_the_same_names(program: Path, shared_redis: str) -> None:
+    command = shlex.split(block("sh", "stt-batch submit", program, shared_redis))
+    assert command[0] == "stt-batch"
+    document = json.loads(run(str(SCRIPT), *command[1:], folder=program, redis_url=shared_redis))
+    assert ends_as_done(document["jobs"][0]["id"], shared_redis)
+
+
+@pytest.mark.parametrize("part", ["import submit\n", "submit_many"])
+def test_the_import_works_in_a_folder_without_such_modules(
+    part: str, program: Path, shared_redis: str, tmp_path: Path
+) -> None:
+    code = block("python", part, program, shared_redis)
+    output = run(sys.executable, "-c", code, folder=tmp_path, redis_url=shared_redis)
+    assert re.search(r"queued|running|done", output)
