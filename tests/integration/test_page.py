@@ -113,11 +113,13 @@ def test_a_click_on_a_word_plays_from_there(opened: Any) -> None:
     found = opened(heard(*SPOKEN))
     found.page.click("text=email")
     expect(found.page.locator("body")).to_have_class(re.compile("playing"))
-    assert found.at() == pytest.approx(SPOKEN[1].words[4].start, abs=0.5)
+    # The audio plays on until it is read, on a busy machine for a second or more.
+    start = SPOKEN[1].words[4].start
+    assert start - 0.1 <= found.at() < start + 3
     found.page.click("#play")
     assert not found.plays()
     found.page.click(".at >> nth=2")
-    assert found.at() == pytest.approx(6.5, abs=0.5)
+    assert 6.4 <= found.at() < 9.5
     assert found.plays()
 
 
