@@ -196,7 +196,8 @@ def test_the_page_asks_for_missing_audio(opened: Any) -> None:
     found.page.set_input_files("#file", AUDIO)
     expect(found.page.locator("#choose")).to_be_hidden()
     found.page.click("text=again.")
-    assert found.at() == pytest.approx(SPOKEN[2].words[4].start, abs=0.5)
+    start = SPOKEN[2].words[4].start
+    assert start - 0.1 <= found.at() < start + 3
     assert all(url.startswith(("file:", "blob:")) for url in found.asked)
 
 
