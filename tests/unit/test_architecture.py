@@ -149,6 +149,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.server.health_routes",
             "worker.server.request_bodies",
             "worker.server.tcp_connection_limits",
+            "worker.server.websocket_frames",
         ),
         *("worker.server.http_endpoint", "worker.server.fault_injection"),
         *(
@@ -162,7 +163,12 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
-    "engineio": ("worker.server.app", "worker.server.health_routes", "worker.server.socketio_connections"),
+    "engineio": (
+        "worker.server.app",
+        "worker.server.health_routes",
+        "worker.server.socketio_connections",
+        "worker.server.websocket_frames",
+    ),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.broker.kombu_transport",),
     "obstore": ("worker.storage.object_store",),

@@ -27,6 +27,7 @@ from worker.server.recognizers import Recognizer
 from worker.server.request_bodies import MAX_BODY_BYTES
 from worker.server.socketio_connections import SocketIoConnections
 from worker.server.tcp_connection_limits import TcpConnections, limits_for
+from worker.server.websocket_frames import check_frames
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
@@ -114,6 +115,7 @@ async def start(
     accepted = auth.accepted_keys(settings)
     schedule = FaultSchedule(faults)
     sio = _socketio_server()
+    check_frames(sio)
     loader = EngineLoader(settings, recognizer)
     sockets = SocketIoConnections(sio, settings, loader, schedule)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
