@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -25,13 +25,16 @@ class Reaper:
         settings: Settings,
         ledger: Ledger,
         wake: Callable[[Sequence[str]], None],
+        renew: Callable[[], Awaitable[None]],
         events: EventStream | None = None,
     ) -> None:
-        """`wake` sends a message for each of the given job ids. It may block, and raise LedgerUnavailable."""
+        """`wake` sends a message for each of the given job ids. It may block, and raise LedgerUnavailable.
+        `renew` renews the leases of the jobs that this process runs; it may raise LedgerUnavailable."""
         self._events = events
         self._settings = settings
         self._ledger = ledger
         self._wake = wake
+        self._renew = renew
 
     async def run(self) -> None:
         """Search every STT_REAP_INTERVAL_S seconds until cancelled. Random differences of the pauses separate workers
@@ -63,6 +66,9 @@ class Reaper:
         """Search once and send messages. Returns the number of messages. Raises LedgerUnavailable."""
         settings = self._settings
         await self._ledger.check_schema()
+        # An overloaded worker renews late. Its running jobs would lose their progress, and five such losses in a row
+        # would fail a job, although no worker stopped.
+        await self._renew()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("failed").inc(len(found.given_up))
         metrics.REAPED.labels("requeued").inc(len(found.send))

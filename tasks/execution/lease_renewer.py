@@ -27,7 +27,7 @@ STOP_TRIES: Final = 3
 class LeaseRenewer:
     """Renews leases, writes progress and detects lost leases.
 
-    One round trip to Redis every WRITE_EVERY_S seconds writes the progress of all jobs together. A round trip for each
+    One round trip to Redis every WRITE_EVERY_S seconds does this for all jobs together. A round trip for each
     report of each job would cost more time than streaming does."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
@@ -63,18 +63,28 @@ class LeaseRenewer:
         finally:
             await self._stop(running, renewing)
 
+    async def renew_all(self) -> None:
+        """Renew all leases and write progress. Raises LedgerUnavailable."""
+        leases = tuple(self._leases)
+        if not leases:
+            return
+        lost = set(await self._ledger.write_progress(leases))
+        now = time.monotonic()
+        for lease in leases:
+            if lease in lost:
+                lease.lost.set()
+            else:
+                lease.renewed_at = now
+
     async def _write(self) -> None:
         while self._leases:
             await asyncio.sleep(WRITE_EVERY_S)
             oldest = min((lease.renewed_at for lease in self._leases), default=None)
             metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:
-                lost = await self._ledger.write_progress(tuple(self._leases))
+                await self.renew_all()
             except LedgerUnavailable as exc:
                 logger.debug("progress of the running jobs not written", error=str(exc))
-                continue
-            for lease in lost:
-                lease.lost.set()
         metrics.LEASE_AGE.set(0.0)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:

@@ -108,6 +108,10 @@ class MessageHandler:
         for task in self._running:
             task.cancel()
 
+    async def renew_leases(self) -> None:
+        """Renew the leases of all running jobs. Raises LedgerUnavailable."""
+        await self._renewer.renew_all()
+
     async def perform(self, name: Any, inline: Any = None) -> Outcome:
         """Handle one message. `name`: id of a job, or None; `inline`: a whole job as the fields of JobSpec, or None. A
         whole job is recorded in the ledger. Then the worker runs the first job in the queue of the ledger, which may

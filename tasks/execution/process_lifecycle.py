@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -102,7 +103,8 @@ class WorkerProcess:
         messages."""
         context, loop = self._shared_context(), self._loop()
         settings, ledger = context.settings, context.ledger
-        reaper = Reaper(settings, ledger, lambda job_ids: _send(job_ids, settings), context.events)
+        send, renew = partial(_send, settings=settings), context.handler.renew_leases
+        reaper = Reaper(settings, ledger, send, renew, context.events)
         self._background += [
             loop.submit(_warn_of_lossy_redis(ledger)),
             loop.submit(reaper.run()),

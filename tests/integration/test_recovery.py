@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
 import redis
 
 from tasks.background.reaper import Reaper
+from tasks.execution.lease_renewer import LeaseRenewer
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable
@@ -29,7 +31,8 @@ def settings(redis_url: str) -> Settings:
 class Sent:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.ids: list[str] = []
-        self.reaper = Reaper(settings, ledger, self)
+        self.renewer = LeaseRenewer(settings, ledger)
+        self.reaper = Reaper(settings, ledger, self, self.renewer.renew_all)
 
     def __call__(self, job_ids: Sequence[str]) -> None:
         self.ids += job_ids
@@ -79,6 +82,38 @@ async def test_an_expired_lease_is_requeued_once_and_its_owner_is_refused(
         await zombie.commit(a_segment())
     await alive.renew()
     assert (await acquired(ledger)).commits == 1
+
+
+async def test_an_overloaded_worker_does_not_take_its_running_jobs_from_itself(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
+    ids = [f"j{n}" for n in range(30)]
+    await ledger.create_many([(i, SPEC) for i in [*ids, "other"]])
+    leases = [await acquired(ledger, job_id) for job_id in ids]
+    await acquired(ledger, "other", "another worker, which died")
+    with ExitStack() as holding:
+        for lease in leases:
+            holding.enter_context(sent.renewer.holding(lease))
+        for _ in range(6):  # more often than the attempts of a job
+            lapse(raw, *ids, "other")
+            assert set(await sent.once()) <= {"other"}
+        await leases[0].commit(a_segment())
+        assert not any(lease.lost.is_set() for lease in leases)
+    assert {raw.hget(f"stt:job:{job_id}", "state") for job_id in ids} == {"running"}
+    assert raw.hget("stt:job:other", "state") == "queued"
+
+
+async def test_a_renewal_does_not_bring_back_a_lost_lease(
+    ledger: Ledger, settings: Settings, raw: redis.Redis, sent: Sent
+) -> None:
+    await ledger.create("a", SPEC)
+    zombie = await acquired(ledger)
+    with sent.renewer.holding(zombie):
+        lapse(raw, "a")
+        assert await Sent(settings, ledger).once() == ["a"]
+        assert await sent.once() == []
+        assert zombie.lost.is_set()
+    assert (await acquired(ledger, owner="next")).epoch > zombie.epoch
 
 
 async def test_many_reapers_send_one_message(ledger: Ledger, settings: Settings, raw: redis.Redis) -> None:

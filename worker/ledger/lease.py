@@ -155,8 +155,8 @@ class Lease:
     def progress_call(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
         """Return the keys and arguments of a call of `progress.lua`.
 
-        The script checks that this worker still owns the job, and writes the progress that `note` stored since the last
-        call, if any."""
+        The script checks that this worker still owns the job, extends the lease, and writes the progress that `note`
+        stored since the last call, if any."""
         news = _fields(self._noted) if self._unwritten else ()
         # Cleared before the write: a lost write is repaired by the next progress, a few seconds later.
         self._unwritten = False

@@ -248,7 +248,7 @@ class Ledger:
         return ReapResult(tuple(send), tuple(given_up), tuple(unreadable))
 
     async def write_progress(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Write the progress that `Lease.note` stored, with one round trip for up to JOBS_PER_CALL leases.
+        """Renew leases and write the progress that `Lease.note` stored: one round trip for up to JOBS_PER_CALL leases.
 
         Returns the leases that were lost."""
         answers = await self._scripts("progress", [lease.progress_call() for lease in leases])
