@@ -169,10 +169,10 @@ glossary = click.option(
 )
 
 
-def glossary_from(given: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Remove the option that `glossary` adds from `given` and read its file, or that of the settings. Returns the terms
-    as fields of JobSpec; empty without a file. Raises BadJob."""
-    file = given.pop("glossary_file") or (Path(settings.glossary) if settings.glossary else None)
+def glossary_from(option: Path | None, settings: Settings) -> dict[str, Any]:
+    """Read the file of the option `glossary`, or that of the settings. Returns the terms as fields of JobSpec; empty
+    without a file. Raises BadJob."""
+    file = option or (Path(settings.glossary) if settings.glossary else None)
     return {} if file is None else {"glossary": read_glossary(file)}
 
 

@@ -88,7 +88,7 @@ def command(
     channels = options.channels_from(given)
     given |= {"style": options.style_from(given), **channels}
     settings = options.settings_from()
-    given |= options.glossary_from(given, settings)
+    given |= options.glossary_from(given.pop("glossary_file"), settings)
     names_left_out = names_left_out or verbose
     if dry_run:
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))

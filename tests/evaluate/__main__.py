@@ -127,7 +127,7 @@ def _sections(long: Sequence[Recording], count: int, *, as_json: bool) -> int:
 
 
 def evaluate(recordings: Sequence[Recording], runs: Sequence[Run]) -> dict[str, Any]:
-    """Everything that is told, as plain values. The last two runs are the ones compared with."""
+    """Return the whole report as plain values. The last two runs are those to compare with."""
     errors = {
         run.name: {r.path.name: score.word_errors(r.reference, run.heard[r.path.name].text) for r in recordings}
         for run in runs

@@ -142,7 +142,7 @@ class Recording:
     def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
         """Ranges that could not be decoded, by channel of the source (from 0, or None for the mix of all channels)."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
-        # What planning found comes last and wins, because planning read the whole source.
+        # The findings of planning come last and win, because planning read the whole source.
         return {**read, **self._undecoded}
 
     def add_undecoded_ranges(self, found: Mapping[int | None, tuple[UndecodedRange, ...]]) -> None:

@@ -88,7 +88,10 @@ class _JobRun:
             # Sections that overlap contain some words twice; the handover says which section decides from there on.
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             merged = merge_channels(segments, handovers, source.channels)
-        return compose(correct_segments(merged, job.glossary, word_begins), facts)
+        if job.glossary:
+            # In a thread: the first use of the lexicon takes about a second, which would delay all live sessions.
+            merged = await asyncio.to_thread(correct_segments, merged, job.glossary, word_begins)
+        return compose(merged, facts)
 
     async def _stream(self, source: Recording, guard: ContentGuard) -> None:
         """Stream all unfinished sections in order of time, up to `job.sessions` at the same time."""

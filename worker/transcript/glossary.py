@@ -60,9 +60,7 @@ def _check_term(number: int, heard: str, wanted: str) -> None:
             raise ValueError(f"term {number}: the {name} term contains a control character")
 
 
-Terms = Annotated[
-    tuple[Annotated[tuple[str, str], Field()], ...], Field(max_length=10 * MAX_TERMS), AfterValidator(checked_terms)
-]
+Terms = Annotated[tuple[Term, ...], Field(max_length=10 * MAX_TERMS), AfterValidator(checked_terms)]
 """Field type of a glossary in a job."""
 
 
@@ -74,18 +72,20 @@ class _Match:
 
 
 class Glossary:
-    """A compiled glossary. `word_begins` divides Chinese text into words. Without it, every Chinese
-    character is a word."""
+    """A compiled glossary. `word_begins` divides Chinese text into words. Without it, every Chinese character is a
+    word."""
 
     def __init__(self, terms: Sequence[Term], word_begins: WordBegins | None = None) -> None:
         self._wanted = {heard.casefold(): wanted for heard, wanted in terms}
         self._word_begins = word_begins
         texts = {text.casefold(): text for pair in terms for text in reversed(pair)}
         longest_first = sorted(texts.values(), key=len, reverse=True)
-
-        patterns = (r"\s+".join(re.escape(part) for part in text.split()) for text in longest_first)
-        self._patterns = re.compile("|".join(patterns), re.IGNORECASE) if texts else None
-        self._each = [re.compile(r"\s+".join(map(re.escape, t.split())), re.IGNORECASE) for t in longest_first]
+        patterns = [_pattern(text) for text in longest_first]
+        self._any = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+        # By the first character: at each possible place of a term only a few of a thousand terms are tried.
+        self._by_first: dict[str, list[re.Pattern[str]]] = {}
+        for text, pattern in zip(longest_first, patterns, strict=True):
+            self._by_first.setdefault(_first(text), []).append(re.compile(pattern, re.IGNORECASE))
 
     def correct(self, segment: Segment) -> Segment:
         """Return the segment with corrected text and words, and with its original text and the list of corrections.
@@ -103,11 +103,11 @@ class Glossary:
         return segment.model_copy(update=update)
 
     def _matches(self, text: str) -> Iterator[_Match]:
-        if self._patterns is None or not (first := self._patterns.search(text)):
+        if self._any is None or not (first := self._any.search(text)):
             return
         begins = None if self._word_begins is None else {*self._word_begins(text), len(text)}
         at = first.start()
-        while found := self._patterns.search(text, at):
+        while found := self._any.search(text, at):
             at = found.start()
             end = next((end for end in self._ends(text, at) if _is_whole(text, at, end, begins)), None)
             if end is None:
@@ -121,7 +121,8 @@ class Glossary:
 
     def _ends(self, text: str, at: int) -> Iterator[int]:
         """Yield the ends of all terms at a position, the longest first."""
-        return (found.end() for pattern in self._each if (found := pattern.match(text, at)))
+        patterns = self._by_first.get(_first(text[at]), ())
+        return (found.end() for pattern in patterns if (found := pattern.match(text, at)))
 
 
 def correct_segments(
@@ -130,6 +131,15 @@ def correct_segments(
     """Return the segments with the corrections of a glossary."""
     glossary = Glossary(terms, word_begins)
     return [glossary.correct(segment) for segment in segments]
+
+
+def _pattern(term: str) -> str:
+    return r"\s+".join(map(re.escape, term.split()))
+
+
+def _first(text: str) -> str:
+    """Return the first character of a text, equal for all characters that `re.IGNORECASE` matches with each other."""
+    return text[0].casefold()[0].replace("ı", "i")  # casefold does not change the Turkish letter
 
 
 def _is_whole(text: str, begin: int, end: int, begins: set[int] | None) -> bool:

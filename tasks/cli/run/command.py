@@ -104,7 +104,7 @@ def command(
     Exit codes: 0 all done, 1 some files failed or are incomplete, 2 wrong usage, 130 interrupted.
     """
     style, channels = options.style_from(given), options.channels_from(given)
-    glossary_file = {"glossary_file": given.pop("glossary_file")}
+    glossary_file = given.pop("glossary_file")
     settings, embedded = _settings(given)
     glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose

@@ -92,7 +92,7 @@ def command(
     given |= {
         "style": options.style_from(given),
         **options.channels_from(given),
-        **options.glossary_from(given, settings),
+        **options.glossary_from(given.pop("glossary_file"), settings),
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }

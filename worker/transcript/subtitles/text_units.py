@@ -17,9 +17,9 @@ from worker.transcript.model import Segment
 from worker.transcript.subtitles import number_phrases
 from worker.transcript.subtitles.chinese_words import word_begins
 from worker.transcript.subtitles.cjk_spacing import is_cjk
-from worker.transcript.subtitles.held_phrases import held_positions
 from worker.transcript.subtitles.line_breaks import breaks
 from worker.transcript.subtitles.style import CueRules
+from worker.transcript.subtitles.unbroken_phrases import unbroken_positions
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
 PAUSE_MS: Final = 300
@@ -149,7 +149,7 @@ def _word_begins(text: str, spans: Sequence[tuple[int, int]]) -> set[int]:
         for begin, end in spans
         if 1 < sum(map(is_cjk, text[begin:end])) <= _MAX_CHINESE_WORD and not _SIGNS.search(text[begin : end - 1])
     ]
-    return set(word_begins(text, fixed)) - held_positions(text)
+    return set(word_begins(text, fixed)) - unbroken_positions(text)
 
 
 def _times(pieces: Sequence[AlignedPiece]) -> list[tuple[int, int]]:

@@ -39,7 +39,7 @@ _MAX_LATIN: Final = 22
 """Latin words in Chinese text with more characters may be divided: they are a sentence, not a term."""
 
 
-def held_positions(text: str) -> set[int]:
+def unbroken_positions(text: str) -> set[int]:
     """Return the indices before which no line may break, because they are inside a phrase."""
     return {at for begin, end in _spans(text) for at in range(begin + 1, end)}
 
