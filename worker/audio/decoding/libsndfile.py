@@ -9,6 +9,7 @@ Measured with libsndfile 1.2.2 and python-soundfile 0.14:
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, BinaryIO, Final
@@ -47,12 +48,16 @@ _NO_HEADER: Final = (".raw", ".au", ".snd")
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true.
 
-    Its calls drop the notes that libmpg123 prints about damage, see `decoder_notes`.
+    Its calls drop the notes that libmpg123 prints about damage, see `decoder_notes`. `close` may be called while
+    another thread reads: it waits for the end of that call. The next call then raises SoundFileRuntimeError.
     """
 
     _reads_forward = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        # A cancelled job closes its files while a thread still decodes. Without the lock, libsndfile would read memory
+        # that `sf_close` has freed, and the whole worker would end with SIGSEGV.
+        self._native = threading.RLock()
         with without_decoder_notes():
             super().__init__(*args, **options)
 
@@ -63,15 +68,19 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
         return not self._reads_forward and bool(super().seekable())
 
     def seek(self, frames: int, whence: int = soundfile.SEEK_SET) -> int:
-        with without_decoder_notes():
+        with self._native, without_decoder_notes():
             return int(super().seek(frames, whence))
 
     def read_forward_into(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer` with the next frames, and return their number. Takes a third less time than
         `read(out=buffer)`."""
         self._reads_forward = True
-        with without_decoder_notes():
+        with self._native, without_decoder_notes():
             return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
+
+    def close(self) -> None:
+        with self._native:
+            super().close()
 
 
 class _ErrorRecordingFile(PartFile):
