@@ -41,6 +41,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if options.usepdb or options.trace or options.capture == "no" or _single_file(config.args):
         return
+    if getattr(options, "cov_source", None):  # pytest-cov has read the options already and expects a single process
+        return
     options.numprocesses = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
     options.dist = "worksteal"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,7 +117,8 @@ def test_an_hour_of_real_time_is_on_time_to_the_last_frame() -> None:
     assert len(late) == 14_400
     assert min(late) >= 0
     assert max(late) < 0.01, "lateness must not add up"
-    assert took_s < 4, f"an hour took {took_s:.1f} s of CPU"
+    if sys.gettrace() is None:  # measuring the coverage takes time as well
+        assert took_s < 4, f"an hour took {took_s:.1f} s of CPU"
 
 
 def test_frames_follow_the_speed() -> None:
