@@ -13,6 +13,11 @@ def format_duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun, whose plural ends in -s: `1 session`, `2 sessions`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_speed(speed: float | None) -> str:
     """Format a factor of real time as `1.5x`; an unknown speed as a dash."""
     return "–" if speed is None else f"{speed:.1f}x"

@@ -49,6 +49,11 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as exc:
+            # `--session` is the start of `--sessions`; another similar option (`--json`) would only distract.
+            if beginning := [name for name in exc.possibilities or () if name.startswith(exc.option_name)]:
+                raise click.NoSuchOption(exc.option_name, possibilities=beginning, ctx=exc.ctx) from None
+            raise
         except SttError as exc:
             if ctx.params.get("debug"):
                 raise

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import click
 
+from tasks.batches.number_format import format_count
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.control import Control
@@ -102,4 +103,4 @@ def _print_changed(word: str, job_ids: Sequence[str], as_json: bool) -> None:
         return
     for job_id in job_ids:
         echo(f"{job_id}  {word}")
-    echo(f"{len(job_ids)} jobs {word}")
+    echo(f"{format_count(len(job_ids), 'job')} {word}")

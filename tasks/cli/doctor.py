@@ -67,8 +67,8 @@ def command(
         async for finding in findings():
             found.append(finding)
             if not as_json:
-                way = f"; {finding.way_out}" if finding.way_out else ""
-                echo(f"{finding.status:<5} {finding.part:<9} {finding.text}{way}")
+                remedy = f"; {finding.remedy}" if finding.remedy else ""
+                echo(f"{finding.status:<5} {finding.part:<9} {finding.text}{remedy}")
         return found
 
     found = asyncio.run(run())

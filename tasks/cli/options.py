@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -21,6 +21,10 @@ from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
 from worker.unknown_settings import unknown_variables
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+# Keys of facts about the options of one command line in `click.Context.meta`.
+_VERBOSITY: Final = f"{__name__}.verbosity"
+_SHORT_LEVEL: Final = f"{__name__}.short_level"
 
 
 class SpeedType(click.ParamType[Speed]):
@@ -185,27 +189,48 @@ dry_run = click.option(
 )
 
 
+def _only_one(ctx: click.Context, option: click.Parameter, value: T) -> T:
+    """Refuse a second option of `log_level` or `verbosity`: which of two opposite options wins would not be obvious."""
+    if value:
+        name = option.opts[0]
+        if (first := ctx.meta.setdefault(_VERBOSITY, name)) != name:
+            raise click.UsageError(f"{first} and {name} exclude each other: give one of them", ctx)
+    return value
+
+
+def _short_level(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if _only_one(ctx, option, given):
+        ctx.meta[_SHORT_LEVEL] = {"--quiet": "warning", "--verbose": "debug"}[option.opts[0]]
+
+
+def _level(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    # click calls this after the callbacks of options that are on the command line, so a short form is known.
+    return _only_one(ctx, option, value) or ctx.meta.get(_SHORT_LEVEL)
+
+
 def log_level(function: F) -> F:
     """Add the option `--log-level`, and its abbreviations `--verbose` and `--quiet`, to a command."""
-    function = click.option(
-        "--quiet", "-q", "log_level", flag_value="warning", help="The same as --log-level warning."
-    )(function)
-    function = click.option("--verbose", "-v", "log_level", flag_value="debug", help="The same as --log-level debug.")(
-        function
-    )
+    short: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": _short_level}
+    function = click.option("--quiet", "-q", help="The same as --log-level warning.", **short)(function)
+    function = click.option("--verbose", "-v", help="The same as --log-level debug.", **short)(function)
     return click.option(
         "--log-level",
         "log_level",
         type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        callback=_level,
         help="Lowest level of log lines (or STT_LOG_LEVEL).",
     )(function)
 
 
 def verbosity(function: F) -> F:
     """Add the options `--quiet` and `--verbose` to a command that prints results instead of log lines."""
-    function = click.option("--quiet", "-q", is_flag=True, help="Print only errors.")(function)
+    function = click.option("--quiet", "-q", is_flag=True, callback=_only_one, help="Print only errors.")(function)
     return click.option(
-        "--verbose", "-v", is_flag=True, help="Also list every skipped media file, as --left-out does."
+        "--verbose",
+        "-v",
+        is_flag=True,
+        callback=_only_one,
+        help="Also list every skipped media file, as --left-out does.",
     )(function)
 
 

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from tasks.batches.estimate import BatchEstimate, BatchLimits, SourceProbe, estimate_batch
-from tasks.batches.number_format import format_duration, format_speed
+from tasks.batches.number_format import format_count, format_duration, format_speed
 from tasks.batches.summary import JobLine
 from tasks.cli import options
 from tasks.cli.sources import find_recordings
@@ -253,7 +253,7 @@ def _estimate_lines(plan: BatchEstimate) -> Iterator[str]:
         what = "of speech" if plan.speech_s <= plan.audio_s else "of speech in all channels"
         spoken = f", {format_duration(plan.speech_s)} {what}"
     yield f"{'audio':10} {format_duration(plan.audio_s)}{spoken}"
-    sessions = f"{plan.sessions} sessions, {limits.sessions} at the same time"
+    sessions = f"{format_count(plan.sessions, 'session')}, {limits.sessions} at the same time"
     yield f"{'streamed':10} {format_duration(plan.streamed_s)} in {sessions}"
     if plan.time_s is None:
         yield f"{'time':10} unknown: it depends on the service; set --speed for an estimate"

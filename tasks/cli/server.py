@@ -24,7 +24,11 @@ from worker.open_files_limit import raise_limit
     help="Language of the audio (or STT_SERVER_LANGUAGE). Selects an installed model for that language.",
 )
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Inject a fault; `list` prints all faults."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[=VALUE][:SESSIONS]",
+    help="Inject a fault; `list` explains all faults.",
 )
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batches.number_format import format_duration, format_speed
+from tasks.batches.number_format import format_count, format_duration, format_speed
 from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.tables import show_table
@@ -207,7 +207,7 @@ def _show_quality(console: Console, quality: dict[str, Any]) -> None:
 def batch_lines(summary: BatchSummary) -> list[str]:
     """Format the summary of a batch as lines of Rich markup."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
-    parts = [f"[bold]{safe(summary.name)}[/]: {summary.total} jobs: {counts}"]
+    parts = [f"[bold]{safe(summary.name)}[/]: {format_count(summary.total, 'job')}: {counts}"]
     if summary.state == "paused":
         parts.append("paused")
     if summary.expired:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tasks.batches.number_format import format_count
 from tasks.cli import options
 from tasks.cli.plan import print_plan
 from tasks.cli.sources import find_recordings
@@ -109,7 +110,7 @@ def command(
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (already {job.before})" if job.before else ""
         echo(f"{job.job_id}  {item.source.shown}{note}")
-    echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
+    echo(f"{format_count(len(jobs), 'job')} in {name}; follow with: stt-batch status {shlex.quote(name)}")
     find_recordings.print_left_out_count(passed_over, everything=names_left_out)
 
 

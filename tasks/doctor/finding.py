@@ -16,21 +16,21 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check. `part`: the checked part, such as `redis`; `way_out`: the remedy, or empty."""
+    """Result of one check. `part`: the checked part, such as `redis`; `remedy`: what to do, or empty."""
 
     part: str
     status: Status
     text: str
-    way_out: str = ""
+    remedy: str = ""
 
 
 def ok(part: str, text: str) -> Finding:
     return Finding(part, Status.OK, text)
 
 
-def warn(part: str, text: str, way_out: str = "") -> Finding:
-    return Finding(part, Status.WARN, text, way_out)
+def warn(part: str, text: str, remedy: str = "") -> Finding:
+    return Finding(part, Status.WARN, text, remedy)
 
 
-def fail(part: str, text: str, way_out: str = "") -> Finding:
-    return Finding(part, Status.FAIL, text, way_out)
+def fail(part: str, text: str, remedy: str = "") -> Finding:
+    return Finding(part, Status.FAIL, text, remedy)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from tasks.batches.number_format import format_count
 from tasks.doctor.finding import Finding, fail, ok, warn
 from tasks.doctor.service import SampleResult, many
 from worker.audio.decoding.decode import open_source
@@ -43,13 +44,15 @@ async def bench(settings: Settings, sample: Path, max_sessions: int) -> AsyncIte
         if why:
             break
         best = count
-        yield ok("bench", f"{count} sessions at the same time: commits {latency_s:.1f} s after the speech")
+        yield ok(
+            "bench", f"{format_count(count, 'session')} at the same time: commits {latency_s:.1f} s after the speech"
+        )
         count = min(count * 2, max_sessions) if count < max_sessions else max_sessions + 1
     if not best:
         yield fail("bench", f"one session failed: {why}")
         return
-    limit = f"; {count} sessions failed: {why}" if why else " (the maximum of this test)"
-    yield ok("bench", f"sustains {best} sessions{limit}")
+    limit = f"; {format_count(count, 'session')} failed: {why}" if why else " (the maximum of this test)"
+    yield ok("bench", f"sustains {format_count(best, 'session')}{limit}")
     async for finding in _speeds(settings, sample):
         yield finding
 

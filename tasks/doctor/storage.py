@@ -94,8 +94,8 @@ def check_open_files(settings: Settings) -> Finding:
     """Raise the limit of open files, as a worker does, and check that it is enough for STT_WORKER_SESSIONS."""
     limit = raise_limit()
     if (text := limit_warning(limit, settings.worker_sessions)) is not None:
-        what, _, way_out = text.partition(": ")
-        return warn("open files", what, way_out)
+        what, _, remedy = text.partition(": ")
+        return warn("open files", what, remedy)
     return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_WORKER_SESSIONS")
 
 

@@ -78,7 +78,7 @@ def test_a_wrong_key_and_a_redis_without_durability_are_reported(service: str, r
     status, findings = examine(environ, "--sample", str(sample))
     assert status == 1
     assert of(findings, "service") == ["fail"]
-    assert "STT_API_KEY" in next(one for one in findings if one["part"] == "service")["way_out"]
+    assert "STT_API_KEY" in next(one for one in findings if one["part"] == "service")["remedy"]
     assert "warn" in of(findings, "redis"), "no append-only file"
 
 

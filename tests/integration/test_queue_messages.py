@@ -265,4 +265,4 @@ def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis
     exhausted = {"stt:intake": "1760000000000-0", "stt:intake:from:evil": "18446744073709551615-18446744073709551615"}
     assert ["evil" in found.text for found in of_streams(exhausted, 1_760_000_000)] == [True]
     assert "3 messages were refused; the last one: reason 2" in finding.text
-    assert json.loads(json.dumps(finding.way_out))
+    assert json.loads(json.dumps(finding.remedy))

@@ -117,7 +117,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         ),
     ),
     "tasks.embedded": ("worker.ledger", "worker.server"),
-    "tasks.doctor": ("tasks.background", "worker"),
+    "tasks.doctor": ("tasks.background", "tasks.batches.number_format", "worker"),
     "tasks.cli.terminal_output": (),
     "tasks.cli.options": (
         *("tasks.cli.terminal_output", "tasks.glossary_file", "tasks.job_spec"),

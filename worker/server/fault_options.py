@@ -94,6 +94,27 @@ FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.REFUSE: ("reason of a refusal after the handshake", "Invalid API key"),
     FaultKind.SLOW: ("seconds the handshake takes", "2"),
 }
+# The faults without a value, each with its meaning (for the help text).
+FAULT_MEANINGS: Final[dict[FaultKind, str]] = {
+    FaultKind.PLAIN_ONLY: "commits come only in the form without word times",
+    FaultKind.TIMED_ONLY: "commits come only in the form with word times",
+    FaultKind.TIMED_FIRST: "the form with word times comes before the plain one",
+    FaultKind.WORDS_NULL: "the list of words is null",
+    FaultKind.NO_TIMES: "words have no start and end",
+    FaultKind.EMPTY_COMMITS: "an empty commit comes before each commit, and for audio without text",
+    FaultKind.TRIPLICATE: "each commit is sent three times",
+    FaultKind.ECHO: "after each commit its text is sent again as partial text",
+    FaultKind.SWAP: "the commits of each pair are sent in reverse order",
+    FaultKind.FORGET_TAIL: "the end of the audio is not committed when the client stops",
+    FaultKind.REPEAT_PARTIAL: "while `deaf` lasts, the last partial text is repeated every second",
+    FaultKind.HANG: "the handshake is never answered",
+    FaultKind.POLLING_ONLY: "only HTTP long-polling, no websocket",
+}
+FAULT_USAGE: Final = """\
+--fault NAME[=VALUE][:SESSIONS], as often as needed. The values below are the defaults.
+:SESSIONS limits a fault to some sessions, counted from 1 in the order of their start: `drop=5:1` only to the first,
+`:1-3` to three, `:1,4` to two. For faults of the handshake (http, refuse, hang, slow) it counts connections.
+"""
 WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
 """Formats of word times, in this order: in milliseconds; seconds since the start of the segment; milliseconds since the
 start of the segment; 1,000 s too early; all 0; 1,000 s too late; start and end swapped; numbers as text; a different
@@ -163,11 +184,11 @@ def parse(text: str) -> Fault:
 
 
 def describe() -> str:
-    """Return the help text of `--fault`, with one line per fault."""
-    lines = []
+    """Return the help text of `--fault`: its syntax, then one line per fault."""
+    lines = [FAULT_USAGE]
     for kind in FaultKind:
-        meaning, default = FAULT_VALUES.get(kind, ("", ""))
-        lines.append(f"{kind}" + (f"={default}  {meaning}" if meaning else ""))
+        meaning, default = FAULT_VALUES.get(kind) or (FAULT_MEANINGS[kind], "")
+        lines.append(f"{f'{kind}={default}' if default else kind:<24} {meaning}")
     return "\n".join(lines)
 
 

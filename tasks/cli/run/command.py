@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from tasks.batches.number_format import format_count
 from tasks.cli import options
 from tasks.cli.plan import print_plan
 from tasks.cli.run.batch_run import BatchRun
@@ -177,7 +178,9 @@ def _one_language(files: Sequence[File], common: str | None) -> str | None:
         code = file.options.get("language", common)
         asked.setdefault(base_language(code) if code else None, []).append(code or "")
     if len(asked) > 1:
-        counts = ", ".join(f"{code or 'none named'} ({len(some)} files)" for code, some in asked.items())
+        counts = ", ".join(
+            f"{code or 'none named'} ({format_count(len(some), 'file')})" for code, some in asked.items()
+        )
         raise LanguageUnsupported(
             f"the embedded recognizer transcribes one language per run, and the manifest asks for {counts}: run them "
             "separately, or use a service (STT_URL and STT_API_KEY)"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from tasks.cli.server import command
 from worker.errors import SettingsError
-from worker.server.fault_options import FAULT_VALUES, HANDSHAKE_FAULTS, Fault, FaultKind, FaultSchedule, describe, parse
+from worker.server.fault_options import (
+    FAULT_MEANINGS,
+    FAULT_USAGE,
+    FAULT_VALUES,
+    HANDSHAKE_FAULTS,
+    Fault,
+    FaultKind,
+    FaultSchedule,
+    describe,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +70,25 @@ def test_every_default_can_be_parsed_and_is_described() -> None:
     for kind in FaultKind:
         assert parse(kind).kind is kind
         assert kind in describe()
-    assert set(FAULT_VALUES) <= set(FaultKind)
+    assert set(FAULT_VALUES) | set(FAULT_MEANINGS) == set(FaultKind)
+    assert not set(FAULT_VALUES) & set(FAULT_MEANINGS)
     assert set(FaultKind) >= HANDSHAKE_FAULTS
 
 
 def test_the_help_of_the_server_lists_all_faults() -> None:
     result = CliRunner().invoke(command, ["--fault", "list"])
     assert result.exit_code == 0
-    assert "stop-reading=10  seconds after which the server neither reads nor sends" in result.output
+    lines = {line.split()[0]: line.split(maxsplit=1)[1:] for line in result.output.splitlines() if line.strip()}
+    assert lines["stop-reading=10"] == ["seconds after which the server neither reads nor sends"]
+    assert all(lines.get(kind) or any(name.startswith(f"{kind}=") for name in lines) for kind in FaultKind)
+
+
+def test_the_help_explains_the_suffix_with_examples_that_can_be_parsed() -> None:
+    examples = re.findall(r"`([a-z-]+=\S+:\S+)`", FAULT_USAGE)
+    assert [parse(example).sessions for example in examples] == [frozenset({1})]
+    assert [parse(f"drop{suffix}").sessions for suffix in re.findall(r"`(:[0-9,-]+)`", FAULT_USAGE)] == [
+        frozenset({1, 2, 3}),
+        frozenset({1, 4}),
+    ]
+    text = CliRunner().invoke(command, ["--help"]).output
+    assert "NAME[=VALUE][:SESSIONS]" in text

@@ -122,4 +122,4 @@ def test_run_refuses_a_manifest_of_several_languages(tmp_path: Path) -> None:
     manifest.write_text("source,language\na.wav,en\nb.wav,en-GB\nc.wav,yue\n")
     result = CliRunner().invoke(main, ["run", str(manifest), "-o", str(tmp_path / "out")])
     assert result.exit_code == 2
-    assert "one language per run, and the manifest asks for en (2 files), yue (1 files)" in result.output
+    assert "one language per run, and the manifest asks for en (2 files), yue (1 file)" in result.output

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tasks.cli import main, webhooks
+from tasks.cli import main, options, webhooks
 from worker.webhooks import outbox
 
 
@@ -28,6 +29,55 @@ def test_a_mistyped_command_or_option_suggests_the_similar_one(arguments: tuple[
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert suggestion in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "plan"])
+def test_the_beginning_of_an_option_suggests_only_that_option(command: str) -> None:
+    result = invoke(command, "--session", "2", "x")
+    assert result.exit_code == 2
+    assert "'--sessions'" in result.output
+    assert "--json" not in result.output
+
+
+WITH_BOTH = [name for name in main.list_commands(click.Context(main)) if "--quiet" in invoke(name, "--help").output]
+
+
+@pytest.mark.parametrize("command", WITH_BOTH)
+@pytest.mark.parametrize("options", [("-q", "-v"), ("-v", "-q"), ("--verbose", "--quiet")])
+def test_quiet_and_verbose_together_are_wrong_usage(command: str, options: tuple[str, str]) -> None:
+    needed = {"run": ("x",), "submit": ("x",), "watch": (str(Path(__file__).parent),)}
+    result = invoke(command, *options, *needed.get(command, ()))
+    assert result.exit_code == 2
+    assert "--quiet" in result.output.splitlines()[-1]
+    assert "--verbose" in result.output.splitlines()[-1]
+
+
+def test_a_short_form_and_the_level_together_are_wrong_usage() -> None:
+    result = invoke("worker", "-q", "--log-level", "debug")
+    assert result.exit_code == 2
+    assert "--quiet and --log-level exclude each other" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"),
+    [
+        ((), None),
+        (("-q",), "warning"),
+        (("-v",), "debug"),
+        (("-v", "-v"), "debug"),
+        (("--log-level", "error"), "error"),
+    ],
+)
+def test_the_short_forms_set_the_level(arguments: tuple[str, ...], level: str | None) -> None:
+    seen: list[str | None] = []
+
+    @click.command()
+    @options.log_level
+    def command(log_level: str | None) -> None:
+        seen.append(log_level)
+
+    assert CliRunner().invoke(command, list(arguments)).exit_code == 0
+    assert seen == [level]
 
 
 def test_an_unknown_command_without_a_similar_one_gets_no_suggestion() -> None:

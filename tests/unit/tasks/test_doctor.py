@@ -136,8 +136,8 @@ async def test_an_output_without_space_is_reported_and_the_probe_is_deleted(
     monkeypatch.setattr(Path, "write_bytes", full)
     (tmp_path / "file").touch()
     (found,) = await storage.check_outputs(load({}), (str(tmp_path),))
-    assert (found.status, found.way_out) == (Status.FAIL, "free some space there")
+    assert (found.status, found.remedy) == (Status.FAIL, "free some space there")
     assert not list(tmp_path.glob(".stt-doctor*"))  # noqa: ASYNC240
     monkeypatch.undo()
     (found,) = await storage.check_outputs(load({}), (str(tmp_path / "file"),))
-    assert (found.status, found.way_out) == (Status.FAIL, "name a folder")
+    assert (found.status, found.remedy) == (Status.FAIL, "name a folder")
