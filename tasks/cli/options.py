@@ -238,7 +238,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 
 
 def style(function: F) -> F:
-    """Add the options `--preset`, `--script` and `--word-cues` to a command; `style_from` creates a Style from them."""
+    """Add the options `--preset`, `--script`, `--word-cues` and `--bom` to a command; `style_from` creates a Style from
+    them."""
+    function = click.option(
+        "--bom", is_flag=True, help="Begin subtitle and text files with a byte order mark, which some televisions need."
+    )(function)
     function = click.option(
         "--word-cues", is_flag=True, help="Write the time of each word into the cues (formats vtt and ass)."
     )(function)
@@ -254,7 +258,9 @@ def style(function: F) -> F:
 
 def style_from(given: dict[str, Any]) -> Style:
     """Remove the options that `style` adds from `given` and return them as a Style."""
-    return Style(preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"))
+    return Style(
+        preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"), bom=given.pop("bom")
+    )
 
 
 def service(function: F) -> F:

@@ -20,6 +20,7 @@ class StyleOptions(TypedDict, total=False):
     preset: Literal["plain", "netflix-en", "netflix-zh-hant"]
     script: Literal["hk", "tw", "cn"] | None
     word_cues: bool
+    bom: bool
 
 
 class BatchOptions(TypedDict, total=False):

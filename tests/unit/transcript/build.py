@@ -16,14 +16,16 @@ def segment(text: str, start: float, end: float, *, words: Iterable[str] | None 
 
 
 def transcript(*segments: Segment) -> Transcript:
+    ends = [end for s in segments for end in (s.end, *(word.end for word in s.words))]
+    duration = max([60, *(end + 60 for end in ends if end > 60)])
     return Transcript(
         job_id="job",
         language="en",
         text="\n".join(s.text for s in segments),
         segments=segments,
         source=Source(
-            name="call.wav", path="in/call.wav", sha256="00", size_bytes=44, duration=60, sample_rate=8000, channels=1,
-            format="WAV/ULAW",
+            name="call.wav", path="in/call.wav", sha256="00", size_bytes=44, duration=duration, sample_rate=8000,
+            channels=1, format="WAV/ULAW",
         ),
         coverage=Coverage(duration=60, sent=60, committed_until=59),
         created_at="2026-01-01T00:00:00+00:00",

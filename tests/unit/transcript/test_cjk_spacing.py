@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.cjk_spacing import INVISIBLE, tidy
 
 MIXED = st.text(alphabet="我哋去中環，。「」（） abcXY019.%-$한글のカ\n\t\x00é́", max_size=40)
 
@@ -26,6 +26,11 @@ MIXED = st.text(alphabet="我哋去中環，。「」（） abcXY019.%-$한글�
         ("한국어 는 띄어 쓴다", "한국어 는 띄어 쓴다"),
         ("  two\nlines\t\x00here ", "two lines here"),
         ("", ""),
+        ("好呀 係呀 唔該 再見", "好呀 係呀 唔該 再見"),
+        ("你 好 呀 我 係 阿明", "你好呀我係阿明"),
+        ("唔該晒 拜拜", "唔該晒 拜拜"),
+        ("\ufeff我\u202e哋\u2066去\u200f街", "我哋去街"),
+        ("👨‍👩‍👧 family", "👨‍👩‍👧 family"),
         ("\x00", ""),
     ],
 )
@@ -34,7 +39,7 @@ def test_spacing_follows_hong_kong_subtitles(text: str, expected: str) -> None:
 
 
 @given(st.one_of(MIXED, st.text(max_size=30)))
-def test_tidy_changes_only_spaces_and_control_characters_and_is_idempotent(text: str) -> None:
+def test_tidy_changes_only_spaces_and_invisible_characters_and_is_idempotent(text: str) -> None:
     once = tidy(text)
     assert tidy(once) == once
     assert "  " not in once
@@ -43,4 +48,4 @@ def test_tidy_changes_only_spaces_and_control_characters_and_is_idempotent(text:
 
 
 def _visible(text: str) -> str:
-    return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cc")
+    return "".join(c for c in text if not c.isspace() and c not in INVISIBLE and unicodedata.category(c) != "Cc")

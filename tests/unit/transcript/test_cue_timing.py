@@ -10,7 +10,7 @@ from wcwidth import wcswidth
 
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.model import Segment, Transcript, Word
-from worker.transcript.subtitles.cjk_spacing import is_cjk
+from worker.transcript.subtitles.cjk_spacing import INVISIBLE, is_cjk
 from worker.transcript.subtitles.cue_layout import MAX_LINES
 from worker.transcript.subtitles.cue_timing import MAX_DELAY_MS, MIN_STEP_MS, Cue, clock, cues
 from worker.transcript.subtitles.style import PRESETS, RULES, Preset, Style
@@ -39,13 +39,18 @@ def segments(draw: st.DrawFn) -> Segment:
 
 
 def visible(text: str) -> str:
-    return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cc")
+    return "".join(c for c in text if not c.isspace() and c not in INVISIBLE and unicodedata.category(c) != "Cc")
 
 
 def said(text: str, *, style: Style | None = None) -> str:
     """The visible characters of a text in a style."""
-    stops = "，。；､｡" if style is not None and style.rules.without_stops else ""
-    return "".join(c for c in visible(text) if c not in stops)
+    if style is not None and style.rules.without_stops:  # its punctuation is replaced: see test_netflix_punctuation
+        return "".join(c for c in visible(text) if unicodedata.category(c)[0] != "P" and c not in "~～…⋯｡､")
+    return visible(text)
+
+
+def only_punctuation(text: str) -> bool:
+    return all(unicodedata.category(c) in ("Cc", "Cf") or unicodedata.category(c)[0] in "PZ" for c in text)
 
 
 def shown(result: list[Cue]) -> str:
@@ -64,7 +69,7 @@ def longest(given_segments: list[Segment], style: Style) -> int:
 @given(st.lists(segments(), max_size=6), STYLES)
 def test_no_text_is_lost_or_moved(given_segments: list[Segment], style: Style) -> None:
     in_time = sorted(given_segments, key=lambda s: s.start)
-    before = said("".join(s.text for s in in_time), style=style)
+    before = said("".join(s.text for s in in_time if not only_punctuation(s.text)), style=style)
     assert said(shown(cues(transcript(*given_segments), style)), style=style) == before
 
 
@@ -122,7 +127,7 @@ def test_cues_of_speech_can_be_read(spoken: Transcript, style: Style) -> None:
 @given(st.lists(st.text(alphabet="abcXYZ059'-.", min_size=1, max_size=12), min_size=1, max_size=60))
 def test_latin_words_stay_whole(words: list[str]) -> None:
     result = list(cues(transcript(segment(" ".join(words), 3, 30))))
-    assert shown(result).split() == words
+    assert shown(result).split() == ([] if only_punctuation(" ".join(words)) else words)
     assert all(wcswidth(line) <= PLAIN.columns for cue in result for line in cue.lines)
 
 

@@ -36,7 +36,7 @@ def test_srt_has_numbered_cues() -> None:
     assert render(TWO, "srt") == (
         "1\n00:00:01,000 --> 00:00:02,500\nGood morning, Steve.\n"
         "\n"
-        "2\n01:00:00,000 --> 01:00:02,000\n你好，<b>Katie</b> & --> 再見\n"
+        "2\n01:00:00,000 --> 01:00:02,000\n你好，＜b＞Katie＜/b＞ & --＞ 再見\n"
     )
 
 

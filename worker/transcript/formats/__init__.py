@@ -28,6 +28,9 @@ FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
 }
 """The writer of each format. The name of a format is also its file name extension."""
 
+WITH_BOM: Final = ("srt", "vtt", "ass", "txt", "tsv")
+"""The formats that `Style.bom` applies to. Readers of the other formats do not expect a byte order mark."""
+
 
 def pieces(
     transcript: Transcript, fmt: str, style: Style = PLAIN, *, place: str | None = None, absolute_paths: bool = False
@@ -41,7 +44,14 @@ def pieces(
     if writer is None:
         raise OutputError(f"there is no output format {fmt!r}; choose from {', '.join(FORMATS)}")
     said = in_script(transcript, style.script)
-    return html.pieces(said, style, place, absolute_paths=absolute_paths) if fmt == "html" else writer(said, style)
+    if fmt == "html":
+        return html.pieces(said, style, place, absolute_paths=absolute_paths)
+    return _marked(writer(said, style)) if style.bom and fmt in WITH_BOM else writer(said, style)
+
+
+def _marked(texts: Iterator[str]) -> Iterator[str]:
+    yield "\ufeff"
+    yield from texts
 
 
 def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:

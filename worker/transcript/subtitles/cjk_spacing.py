@@ -32,6 +32,16 @@ _RUNS: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}]+|[^{_HAN}{_WIDE_SIGNS}]+")
 _CLAUSE_SPACE: Final = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
 _MIN_CLAUSE: Final = 3
 """If a text has on average at least this many characters between two spaces, its spaces separate clauses, not words."""
+INVISIBLE: Final = frozenset(
+    "\u00ad\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069"
+    "\u206a\u206b\u206c\u206d\u206e\u206f\ufeff\ufff9\ufffa\ufffb"
+)
+"""Characters that change the direction of text or are not visible. Joiners stay, because emoji consist of them."""
+_ENDS_PHRASE: Final = re.compile(
+    "(?:[呀啊喇啦㗎喎囉咩吖噃啫咋囖嘛吧嗎嘞]|唔該晒?|多謝晒?|再見|拜拜|早晨|你好|早抖|好嘅|係嘅|得嘅|唔係|係咪|冇問題|唔緊要"
+    "|唔使客氣|唔好意思|對唔住|唔該|明白|收到|知道|好的|谢谢|謝謝|再见|对唔住|唔该晒?)$"
+)
+"""The end of a phrase that stands alone. A space after it is a boundary, not a space between two words."""
 _NUMBER: Final = re.compile(r"[^\w\s]*\d[\d.,:/%-]*[^\w\s]*")
 
 
@@ -41,10 +51,10 @@ def is_cjk(char: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """Return the text in one line with corrected spaces, without control characters, and without spaces at its ends.
+    """Return the text in one line with corrected spaces, without spaces at its ends, control or bidi characters.
 
     The function is idempotent: text that is already tidy does not change."""
-    visible = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc")
+    visible = "".join(c for c in text if c.isspace() or not (c in INVISIBLE or unicodedata.category(c) == "Cc"))
     plain = " ".join(visible.split())
     han = len(_IS_HAN.findall(plain))
     keep_clause_spaces = han >= _MIN_CLAUSE * (len(_CLAUSE_SPACE.findall(plain)) + 1)
@@ -70,7 +80,7 @@ def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
     if "sign" in (left, right):
         return ""
     if left == right == "han":
-        return gap if keep_clause_spaces else ""
+        return gap if keep_clause_spaces or _is_boundary(before, after) else ""
     if left == right:
         return gap
     other = after if left == "han" else before
@@ -78,6 +88,11 @@ def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
         return ""
     # A single letter may be part of a Chinese word (T恤, K歌) or of a name (A 君), so its spacing does not change.
     return " " if sum(c.isalnum() for c in other) > 1 else gap
+
+
+def _is_boundary(before: str, after: str) -> bool:
+    """Whether a space between two runs of Chinese separates phrases (`好呀 係呀 唔該`). Single characters are words."""
+    return len(before) > 1 and len(after) > 1 and _ENDS_PHRASE.search(before) is not None
 
 
 def _kind(char: str) -> str:

@@ -10,7 +10,9 @@ shown in two cues that overlap, or in one cue with hyphens. A single word that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from heapq import merge
 from typing import Final
@@ -18,6 +20,7 @@ from typing import Final
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.cue_layout import MAX_LINES, CueLayout, CueUnits, runs
+from worker.transcript.subtitles.netflix_punctuation import punctuated
 from worker.transcript.subtitles.style import PLAIN, CueRules, Style
 from worker.transcript.subtitles.text_units import Part, Unit, columns, read_ms, units
 
@@ -25,8 +28,9 @@ MAX_DELAY_MS: Final = 2000
 """Maximum delay of a cue after its first word, to give the previous cue time to be read."""
 MIN_STEP_MS: Final = 250
 """Minimum time between the starts of two cues, for text without usable times."""
-# Punctuation that `CueRules.without_stops` removes.
+# Punctuation that `CueRules.without_stops` removes. At the end of a line, also commas of lists, and marks in brackets.
 _STOPS: Final = "，。；､｡"
+_AT_END: Final = re.compile(f"[、{_STOPS}]+(?=[」』）》】]*$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +59,28 @@ def clock(ms: int, point: str) -> str:
 def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -> Iterator[Cue]:
     """Yield all cues of a transcript in order of their starts. Only cues of different channels overlap.
 
+    A segment of punctuation alone has no cue.
+
     `named`: whether to reserve space in the first line of a cue for the name of the channel and `: `.
     """
     rules = style.rules
     channels: dict[str | None, list[Segment]] = {}
-    for segment in sorted(transcript.segments, key=lambda segment: segment.start):
+    spoken = (segment for segment in transcript.segments if not _is_punctuation(segment.text))
+    for segment in sorted(spoken, key=lambda segment: segment.start):
         channels.setdefault(segment.channel, []).append(segment)
+    if rules.without_stops:
+        channels = {name: [punctuated(segment) for segment in parts] for name, parts in channels.items()}
     each = (_timed(_of_channel(name, parts, rules, named=named), rules) for name, parts in channels.items())
-    merged = merge(*each, key=lambda cue: cue.start_ms)
-    if len(channels) < 2:
-        return merged
-    return _apart(_hyphenated(merged, rules) if rules.hyphens else merged, rules)
+    merged: Iterator[Cue] = merge(*each, key=lambda cue: cue.start_ms)
+    if len(channels) > 1:
+        merged = _apart(_hyphenated(merged, rules) if rules.hyphens else merged, rules)
+    return _within(merged, round(transcript.source.duration * 1000))
+
+
+def _within(shown: Iterable[Cue], duration_ms: int) -> Iterator[Cue]:
+    """Yield the cues. They end with the file, except those that start after its end because its duration is wrong."""
+    for cue in shown:
+        yield replace(cue, end_ms=duration_ms) if cue.start_ms < duration_ms < cue.end_ms else cue
 
 
 def _apart(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
@@ -128,7 +143,7 @@ def _of_channel(
     for run in runs((units(segment, rules) for segment in segments), rules):
         for cue in CueLayout(_joined(run), rules, reserved=reserved).cues():
             parts = tuple(line for each in cue.lines if (line := _line(each, without_stops=rules.without_stops)))
-            if parts:
+            if parts and not (rules.without_stops and _is_punctuation("".join(map(_text, parts)))):
                 shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the cues, even if their times are wrong
                 yield _spoken_cue(channel, cue, parts, shown_ms), cue.read_ms
 
@@ -178,6 +193,10 @@ def _is_sign(char: str) -> bool:
     return is_cjk(char) and not char.isalnum()
 
 
+def _is_punctuation(text: str) -> bool:
+    return all(unicodedata.category(char) in ("Cc", "Cf") or unicodedata.category(char)[0] in "PZ" for char in text)
+
+
 def _line(line: tuple[Unit, ...], *, without_stops: bool) -> tuple[Part, ...]:
     parts = [part for unit in line for part in unit.parts]
     if without_stops:
@@ -194,7 +213,9 @@ def _without_stops(parts: list[Part]) -> list[Part]:
         if text:
             kept.append(replace(part, text=text, spaced=part.spaced or stopped))
         stopped = len(text) < len(part.text)
-    return kept
+    while kept and not (text := _AT_END.sub("", kept[-1].text).rstrip()):
+        kept.pop()
+    return [*kept[:-1], replace(kept[-1], text=text)] if kept else []
 
 
 def _text(parts: tuple[Part, ...]) -> str:

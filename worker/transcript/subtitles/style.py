@@ -87,6 +87,7 @@ class Style(BaseModel):
     preset: Preset = Field(default="plain", description="rules of the subtitles")
     script: Script | None = Field(default=None, description="Chinese script to write; null: as the service wrote it")
     word_cues: bool = Field(default=False, description="times of the words inside the cues, where the format has them")
+    bom: bool = Field(default=False, description="a byte order mark at the start of subtitle and text files")
 
     @property
     def rules(self) -> CueRules:

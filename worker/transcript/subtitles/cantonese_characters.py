@@ -1,0 +1,168 @@
+"""Corrects characters that OpenCC's tables for Mandarin convert wrongly in Cantonese text. No I/O.
+
+Some characters are written in both scripts with different meanings: 系 is 係 (is), 系 (system) or 繫 (tie). The tables
+choose by words of Mandarin, and do not know Cantonese words, measure words before Cantonese nouns, or surnames. Each
+rule is a pattern of the original text. It gives one character of each match its right form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_Rule = tuple[re.Pattern[str], str]
+"""A pattern whose group 1 is the part that the rule replaces, and its replacement. "" restores the original."""
+
+_TITLE: Final = (
+    "先生|小姐|女士|太太|太[^平空陽阳]|太$|生[^活產产意命]|生$|生活?[得嗰個]|[Ss]ir|醫生|医生|律師|律师|教授|老師|老师|經理|经理|主任|主席|同學|同学|校長|校长"
+    "|局長|局长|司長|司长|處長|处长|部長|部长|議員|议员|警官|督察|師傅|师傅|師兄|师兄|師奶|师奶|醫師|医师|博士|導演|导演|老闆|老板|總|总|"
+    "伯|叔|姨|婆|公子|家姐|哥|姐|仔(?!細|细)|姑娘|護士|护士|記者|记者|法官|官|隊長|队长|牧師|牧师|神父|氏|某|姓|婦|妇"
+)
+_SURNAMES: Final = "余于范姜沈后云谷岳涂仇曲朱丰向党卜占胡游周松咸郁干种台里万"
+_NAMES: Final = (
+    "余文乐|余文樂|余诗曼|余光中|余秋雨|余华|余天|余男|余安安|余安安|余慕莲|余若薇|余嘉伦|余香凝|余衍隆|余德丞|余仁生|余振强"
+    "|于谦|于右任|于丹|于和伟|于正|于洋|于朦胧|于品海|范冰冰|范玮琪|范徐丽泰|郁达夫|云浩影|岳飞|岳云鹏|谷德昭|朱古力|周星驰|周润发"
+    "|游乃海|胡杏儿|胡定欣|姜大卫|姜涛|沈殿霞|千岛|万梓良|万绮雯|余永姍|余永珊"
+)
+_NUMBER: Final = "一二两兩三四五六七八九十几幾百千万萬每嗰呢哩几多边邊半0-9〇数數双雙整単单成"
+_ANIMAL_OR_THING: Final = (
+    "猫|狗|手[^机機提袋续續]|手$|脚|鸟|鸡|鸭|鹅|牛|羊|猪|马|鱼|虾|蟹|兔|鼠|龟|老鼠|老虎|熊|象|眼|耳|杯|碗|碟|袜|鞋|船|艇|股票|股|基金|歌|鬼|怪|狼|蚊|乌蝇|曱甴|蚂蚁"
+    "|蝴蝶|虫|蜜蜂|手表|手指|字|公仔|雀|猴|马骝|狮|豹|鹤|乌龟|袋鼠|企鹅|恐龙|龙|蛋|光碟|碟|戒指|耳环|茶壶|煲|锅|镬|匙羹|羹|棋|牌|筷子|门|窗|翼|蹄|毛孩"
+    "|唐狗|西施|金鱼|黑猫|白鸽|鹰|鸽|蛇|蛙|田鸡|乳鸽|烧鹅|生蚝|蚝|鲍鱼|大闸蟹|船仔|腿|臂|角|爪|牙|脚趾|拇指|小猫|小狗|猫仔|狗仔|雪糕|蓝筹|细价股|新股|蛊惑|手套|箱|车轮"
+)
+_NOT_NOUN: Final = "系係有可会會能要得剩想唔不好识識顾顧怕知见見望求需限为為是做讲講睇食去用"
+_VERB_BEFORE_ALL: Final = "做食饮飲买買卖賣洗执執拎收用讲講写寫睇听聽冇冚变變换換走去嚟来來死散嗮拆玩坐畀俾搬"
+
+_DEPARTMENTS: Final = (
+    "中文|英文|历史|哲学|物理|化学|数学|生物|法律|经济|工程|新闻|电脑|医学|会计|音乐|艺术|心理|社会|社工|地理|建筑|传理|翻译|工商"
+    "|资讯|外语|法语|日语|英语|中医|护理|文学|政治|商学|设计"
+)
+_SYSTEM: Final = "派体學学院科星阳河水母父直嫡世谱菜维联连牵转读"
+_NOT_IS: Final = "".join(f"(?<!{name})" for name in _DEPARTMENTS.split("|"))
+_END: Final = r"(?=$|[，。？！、 呀啊啦喇嘞嘅同定咗])"
+
+_SIMPLIFIED: Final[tuple[tuple[str, str], ...]] = (
+    # 系: 係 (is), but not in the words of 系 (system, department) and of 繫 (tie).
+    (rf"(?<![{_SYSTEM}]){_NOT_IS}(系)(?![统列主数谱所带鞋领囚念])", "係"),
+    (r"(?:唔|都|即|但|仲|真|就|梗|又|亦|也|净|只|定|咪|确|实|佢|哋|原来|应该|可能|一定|如果|因为)(系)(?!统|列)", "係"),
+    (r"关(系)", "係"),
+    (r"(系)(?=鞋带|领带|安全带|念)|[联维](系)", "繫"),
+    # 只: a measure word after a number or a demonstrative, and before things that are counted so.
+    (rf"[{_NUMBER}](只)(?![{_NOT_NOUN}])", "隻"),
+    (r"[呢嗰哩](只)(?=[系唔])", "隻"),
+    (rf"(只)(?={_ANIMAL_OR_THING})", "隻"),
+    # 晒: a Cantonese particle (all), or 曬 (in the sun).
+    (r"(晒)", "晒"),
+    (rf"(?<![{_VERB_BEFORE_ALL}])(晒)(?=太阳|日光|月光|黑|伤|相|被|衫|干|谷|命|恩爱|棚|到|死|亲|得)", "曬"),
+    (r"(?:日光|西|暴|晾|防)(晒)", "曬"),
+    # 郁: Cantonese for to move, and a surname; 鬱 in words of gloom and of plants.
+    (r"(?<![忧抑沉阴葱苍躁积苦悒幽郁])(郁)(?![闷结郁金积热悒卒葱])", "郁"),
+    # 复: 覆 (answer, again), as in Hong Kong.
+    (r"[回答批反颠函电](复)(?![杂印制古活原])|(复)(?=诊|核|检|查|信|示|电|函|盖|没|审|述机)", "覆"),
+    # 发: 髮 (hair).
+    (
+        r"[飞剪恤](发)|[洗染烫植护金卷秃吹梳白](发)(?=$|[，。？！、 ]|[型廊尾色质夹胶泥乳膜屋店师蜡咗完先啊呀嘅未])",
+        "髮",
+    ),
+    (r"[头理毛假秀](发)(?![现生展出表明起觉达烧放送布行挥言财音动])|(发)(?=型|廊|尾|夹|胶|泥|蜡|际|丝|髻|簪)", "髮"),
+    # Forms of Hong Kong.
+    (r"(尽)(?=快|量|早|管)", "盡"),
+    (r"(厘)(?=米|头|清)|[毫分公](厘)", "厘"),
+    (r"(周)(?=刊|末|年|岁|围|身|转|全|日|会|薪|[一二三四五六])|[一二两三四五六七八九十上下今每本](周)", "周"),
+    (r"[公宣发颁](布)", "布"),
+    (r"(汇)(?=丰)", "滙"),
+    (r"(汇)(?!丰|报|编|总|集)", "匯"),
+    (r"老(板)", "闆"),
+    (r"(铺)(?=头|位|租|仔|王|面)|[商店金鱼饼当药地旺间开收执睇租街](铺)", "舖"),
+    (r"(哗)", "嘩"),
+    (r"(个)", "個"),
+    (r"(回)(?=归)", "回"),
+    (r"(合)(?=眼|家)", "合"),
+    # 吓, 喂, 仆: Cantonese words; 嚇 (frighten), 餵 (feed) and 僕 (servant) in others.
+    (r"(?<![惊恐恫])(吓)(?![到死亲人坏怕窒走鬼餐])", "吓"),
+    (r"(喂)(?![食奶人饭狗猫鱼佢饱养雀鸡药水母])", "喂"),
+    (r"(喂)(?=食|奶|人奶|饭|狗|猫|鱼|饱|养|雀|药)", "餵"),
+    (r"(?<![公奴女男忠])(仆)(?![人役从])", "仆"),
+    # 冲: 沖 (rinse, brew, process film), or 衝 (rush).
+    (r"(冲)(?![突动锋击过入出上去红刺破撞落线口喜埋前到晒向闸])(?<!要冲)(?<!俯冲)(?<!横冲)", "沖"),
+    # Cantonese words that OpenCC's tables do not contain.
+    (
+        r"(面)(?=包|粉|食|饼|店|档|底|汤|豉|筋)|(?:云吞|车仔|公仔|即食|食|捞|炒|虾子|牛腩|鱼蛋|拉|伊|乌冬|汤|煮|碗|意|担担|阳春|油)(面)"
+        + _END,
+        "麵",
+    ),
+    (r"[咁好太唔够又](丑)(?![时年])|(丑)(?=样|怪|闻|态|陋|八怪|小鸭)", "醜"),
+    (r"(松)(?=[咗啲动开绑弛懈散糕])|[放轻宽蓬](松)|(松)(?=肉)", "鬆"),
+    (r"(干)(?=净|湿|杯|燥|脆|粮|旱|货|炒|洗|煎|贝)|[饼抹吹肉薯芒萝腐烘揩晾晒擦](干)" + _END, "乾"),
+    (r"(钟)(?=意|情|爱)", "鍾"),
+    (r"[分秒点闹时大敲个两三四五六七八九十半几](钟)(?![意情爱先小太生])", "鐘"),
+    (r"(扎)(?=铁|针|实|马|根|辫)", "紮"),
+    (r"(斗)(?=快|争|气|嘴|叻|士|牛|智|贵|平|靓)|[打决奋战争格搏械](斗)", "鬥"),
+    (r"[呢嗰一两三几每套](出)(?=戏|剧|电影|片)", "齣"),
+    (r"[好太啲](咸)" + _END + r"|(咸)(?=鱼|蛋|肉|菜|味|水|湿|猪|酸)", "鹹"),
+    (r"^(游)(?=水|泳|$|[，。？！啊])|[去识唔边度](游)(?=水|泳|$|[，。？！啊])", "游"),
+    (r"(云)(?=吞)", "雲"),
+    (r"(艳)", "艷"),
+    (r"(朱)(?=古力)", "朱"),
+)
+# Corrections in traditional text: only mistakes that are right in no traditional text.
+_TRADITIONAL: Final[tuple[tuple[str, str], ...]] = (
+    (
+        r"(?:唔|都|即|但|仲|梗|咪|淨|净|就|我|你|佢|哋|嗰個|呢個|邊個|真)(系)(?!統|列|主任|數|所|內|上|會|學|出|鞋|领|領|带|帶)",
+        "係",
+    ),
+    (r"(?:^|[，。？！、 ])(系)(?=咪|唔系|啊|呀|咁|喇|啦|囉|嘅)", "係"),
+    (r"[關关](系)", "係"),
+    (rf"[一二两兩三四五六七八九十幾几呢嗰每](只)(?={_ANIMAL_OR_THING}|[鳥雞鴨鵝豬馬魚蝦龜襪蟲])", "隻"),
+    (r"手(表)(?!示|現|现|達|面|演|態|决|決|揚)", "錶"),
+    (r"[戴買修換](表)(?=$|[，。？！、 ])", "錶"),
+)
+
+
+def correct_simplified(original: str, converted: str) -> str:
+    """Return the converted text with corrected characters. `original`: the simplified text, as long as the other."""
+    return _corrected(original, converted, _RULES_SIMPLIFIED)
+
+
+def correct_traditional(original: str, converted: str, *, undecided: bool) -> str:
+    """Return the converted text with corrected characters. `original`: the traditional text, as long as the other.
+
+    `undecided`: whether nothing in the text shows its script. Then 系 and 只 may also be 係 and 隻 by their context."""
+    rules = (*_RULES_UNDECIDED, *_RULES_TRADITIONAL) if undecided else _RULES_TRADITIONAL
+    return _corrected(original, converted, rules)
+
+
+def _corrected(original: str, converted: str, rules: Iterable[_Rule]) -> str:
+    chars = list(converted)
+    spelled = original.replace("\U00020bb6", "嗰")  # the simplified form of 嗰
+    for pattern, right in rules:
+        for match in pattern.finditer(spelled):
+            for group in range(1, pattern.groups + 1):
+                begin, end = match.span(group)
+                if begin >= 0:
+                    chars[begin:end] = list(right or original[begin:end])
+    return "".join(chars)
+
+
+def _compiled(rules: Iterable[tuple[str, str]]) -> tuple[_Rule, ...]:
+    return tuple((re.compile(pattern), right) for pattern, right in rules)
+
+
+_AS_IT_IS: Final = "余于范姜沈后云谷岳涂仇曲朱向卜占胡游周松咸郁干台里"
+"""Surnames whose traditional form is the same character."""
+_BEFORE_NAME: Final = "姓|^阿|叫|係|系|同|搵|揾|問|问|見|见|話|话|請|请|位"
+_SURNAME_RULES: Final = (
+    (rf"(?:{_BEFORE_NAME})(?:阿|老|小)?([{_AS_IT_IS}])(?={_TITLE}|$|[，。？！、 ])", ""),
+    (rf"姓([{_AS_IT_IS}])", ""),
+    (r"阿([余于范姜沈云谷岳涂仇曲朱胡游周松])(?![头頭])", ""),
+    (rf"(?<![其剩业業多盈结結残殘年关關对對由至属屬位等基处處不])([余于范姜沈谷岳涂仇曲朱胡游周])(?={_TITLE})", ""),
+    (
+        r"(?<![其剩业多盈结残年关对由至属位等基处不])([余于范姜沈谷岳涂仇曲朱胡游周])(?=[一-鿿]{1,2}(?:先生|小姐|女士|太太|醫生|医生|議員|议员|教授|律師|律师))",
+        "",
+    ),
+)
+_NAME_RULES: Final = tuple((rf"({name[0]})(?={name[1:]})", "") for name in _NAMES.split("|") if name[0] in _AS_IT_IS)
+_RULES_SIMPLIFIED: Final = _compiled((*_SIMPLIFIED, *_SURNAME_RULES, *_NAME_RULES))
+_RULES_TRADITIONAL: Final = _compiled(_TRADITIONAL)
+_RULES_UNDECIDED: Final = _compiled(rule for rule in _SIMPLIFIED if rule[1] in ("係", "隻"))
