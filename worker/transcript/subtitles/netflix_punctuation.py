@@ -18,7 +18,7 @@ _WIDE: Final = "，。？！；：、「」『』（）《》〈〉【】⋯～"
 _FULL_WIDTH: Final = {",": "，", ".": "。", "?": "？", "!": "！", ";": "；", ":": "：", "~": "～"}
 _HALF_WIDTH_FORMS: Final = str.maketrans("｡､｢｣･．", "。、「」・。")
 _ELLIPSIS: Final = re.compile(r"[.。…⋯‥]{2,}|[…⋯‥]|・{3,}|·{3,}")
-_MARK: Final = re.compile(r"[,.?!;:~]+")
+_MARK: Final = re.compile(r"[,.?!;:~]+(?: +[,.?!;:~]+)*")
 _BRACKETS: Final = re.compile(rf"\(([^()]*[{_HAN}][^()]*)\)")
 _SINGLE: Final = re.compile(rf"(?<!\w)'([^']*[{_HAN}][^']*)'(?!\w)")
 _SPACE: Final = re.compile(rf" *([{_WIDE}]) *")
@@ -39,6 +39,12 @@ def normalized(text: str) -> str:
     """Return the text with the punctuation of the guide. A text without Chinese characters does not change."""
     if not _IS_HAN.search(text):
         return text
+    while (after := _once(text)) != text:  # a mark without its spaces may meet another one, as in `。 .`
+        text = after
+    return text
+
+
+def _once(text: str) -> str:
     text = _ELLIPSIS.sub("⋯⋯", text.translate(_HALF_WIDTH_FORMS))
     text = _BRACKETS.sub(r"（\1）", text)
     text = _quotes(_SINGLE.sub(r"‘\1’", text))
@@ -58,7 +64,7 @@ def _marks(text: str) -> str:
         begin, end = match.span()
         before = text[:begin].rstrip()[-1:]
         if _belongs(before, text[end:].lstrip()[:1], direct=text[end : end + 1]):
-            chars[begin:end] = [_FULL_WIDTH[mark] for mark in match.group()]
+            chars[begin:end] = [_FULL_WIDTH.get(mark, mark) for mark in match.group()]
     return "".join(chars)
 
 
