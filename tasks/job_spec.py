@@ -85,7 +85,7 @@ class JobSpec(BaseModel):
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
-    # Web address that is notified when the job has ended; signed, see README.md, Webhooks.
+    # Web address that is notified when the job has ended; signed, see the guide for services, Webhooks.
     webhook: Webhook = None
 
     @field_validator("formats")

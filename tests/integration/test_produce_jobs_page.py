@@ -1,4 +1,4 @@
-"""Every way of docs/how-to/produce-jobs.md submits a job, beside a program's own `tasks.py` and `worker.py`."""
+"""Every way of docs/guides/produce-jobs.md submits a job, beside a program's own `tasks.py` and `worker.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "how-to" / "produce-jobs.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "guides" / "produce-jobs.md").read_text(encoding="utf-8")
 SCRIPT = Path(sys.executable).with_name("stt-batch")
 
 

@@ -1,4 +1,4 @@
-"""Runs the clients of README.md unchanged, except for address, key and file."""
+"""Runs the clients of the documentation unchanged, except for address, key and file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["node_modules"]
 
 def snippet(language: str, **changes: str) -> str:
     """The one client of the README in `language`, with `changes` made; each must apply."""
-    found = re.findall(rf"```{language}\n(.*?)```", readme.PATH.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.findall(rf"```{language}\n(.*?)```", readme.text(), re.DOTALL)
     (code,) = [str(block) for block in found if "start-session" in block]
     for old, new in changes.items():
         assert code.count(old) == 1, old

@@ -1,4 +1,4 @@
-"""Runs the producers of README.md unchanged, except for address and file."""
+"""Runs the producers of the documentation unchanged, except for address and file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.settings import load
 
 __all__ = ["node_modules"]
 ROOT = Path(__file__).parents[2]
-TEXT = readme.PATH.read_text(encoding="utf-8")
+TEXT = readme.text()
 PRODUCER = "producer:a-long-password"
 DEBIAN_GO = Path("/usr/share/gocode/src/github.com/gomodule/redigo")
 

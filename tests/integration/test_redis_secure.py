@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support import readme
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, tone_server
 from tests.support.ports import free_port
-from tests.support.readme import PATH
 from tests.support.redis_server import answers
 from tests.support.wait import wait_until
 from worker.errors import LedgerUnavailable
@@ -29,7 +29,7 @@ PASSWORD = "a-long-password"
 
 def rights(user: str) -> list[str]:
     """The arguments of `ACL SETUSER` for a user in README.md."""
-    found = re.search(rf"redis-cli ACL SETUSER {user} on '>a-long-password' (.*)", PATH.read_text("utf-8"))
+    found = re.search(rf"redis-cli ACL SETUSER {user} on '>a-long-password' (.*)", readme.text())
     assert found, f"README.md shows no user {user}"
     return [word.strip("'") for word in found[1].split()]
 

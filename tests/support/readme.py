@@ -1,7 +1,4 @@
-"""Reads README.md, and generates its settings table from `worker.settings.Settings`.
-
-python -m tests.support.readme        updates the table
-"""
+"""Reads README.md and the pages of the documentation, and describes all settings as a table."""
 
 from __future__ import annotations
 
@@ -14,9 +11,19 @@ from pydantic import SecretStr
 
 from worker.settings import Settings, show_speed
 
-PATH = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN = "<!-- settings: made by python -m tests.support.readme -->"
-END = "<!-- end of settings -->"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+SITE = ROOT / "docs"
+
+
+def pages() -> list[Path]:
+    """README.md and all pages of the documentation."""
+    return [README, *sorted(SITE.rglob("*.md"))]
+
+
+def text() -> str:
+    """The text of all pages."""
+    return "\n\n".join(page.read_text(encoding="utf-8") for page in pages())
 
 
 def settings_table() -> str:
@@ -38,21 +45,11 @@ def _default(name: str, value: Any) -> str:
 
 
 def pasted_verify() -> dict[str, Any]:
-    """Run README's example code for receivers of webhooks. Returns the names that it defines, with their values; the
+    """Run the documentation's example code for receivers of webhooks. Returns the names that it defines, with their
+    values; the
     function `verify` is one of them."""
-    code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
-    assert code, "README has no example named verify"
+    code = re.search(r"```python\n([^`]*?def verify.*?)```", text(), re.DOTALL)
+    assert code, "the documentation has no example named verify"
     scope: dict[str, Any] = {}
     exec(code[1], scope)  # noqa: S102  as if a reader pasted it
     return scope
-
-
-def with_table(text: str) -> str:
-    """Return `text` (README.md) with the table between the comments `BEGIN` and `END` replaced by the current one."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"
-
-
-if __name__ == "__main__":
-    PATH.write_text(with_table(PATH.read_text(encoding="utf-8")), encoding="utf-8")

@@ -19,7 +19,11 @@ CONSTRAINTS = {
 }
 EXTRAS = PROJECT["optional-dependencies"]
 TESTED = [*PROJECT["dependencies"], *(line for name in ("run", "recognizer", "test") for line in EXTRAS[name])]
-LOCKS = {"test": ("run", "recognizer", "media", "otel", "test"), "worker": ("media", "otel"), "server": ("recognizer",)}
+LOCKS = {
+    "test": ("run", "recognizer", "media", "otel", "test", "docs"),
+    "worker": ("media", "otel"),
+    "server": ("recognizer",),
+}
 
 
 def locked(name: str) -> dict[str, tuple[str, list[str]]]:

@@ -1,25 +1,37 @@
-"""README.md agrees with the code."""
+"""README.md and the documentation agree with the code."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from tasks.cli import main
-from tests.support import readme
+from tests.support import readme, reference_pages
+from worker.ledger.event_stream import Event
 from worker.settings import SECRET_SETTINGS, Settings
 from worker.transcript.formats import FORMATS
 from worker.transcript.model import Transcript
 
-TEXT = readme.PATH.read_text(encoding="utf-8")
+TEXT = readme.text()
 
 
-def test_the_settings_table_is_current() -> None:
-    assert TEXT.count(readme.BEGIN) == TEXT.count(readme.END) == 1
-    assert readme.with_table(TEXT) == TEXT, "update it with: python -m tests.support.readme"
+@pytest.mark.parametrize("path", reference_pages.pages(), ids=lambda path: path.name)
+def test_a_reference_page_is_current(path: Path) -> None:
+    expected = reference_pages.pages()[path]
+    assert path.read_text(encoding="utf-8") == expected, f"update it with: {reference_pages.COMMAND}"
+
+
+def test_every_event_is_described() -> None:
+    assert set(reference_pages.EVENTS) == set(get_args(Event))
+
+
+def test_the_readme_is_short() -> None:
+    assert len(readme.README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_every_variable_in_the_readme_exists() -> None:
@@ -30,7 +42,10 @@ def test_every_variable_in_the_readme_exists() -> None:
 
 def test_every_command_and_option_in_the_readme_exists() -> None:
     assert isinstance(main, click.Group)
-    lines = re.findall(r"stt-batch ([a-z]+)([^\n`#|]*)", TEXT)
+    # Inline code and code blocks; in prose the next word is no command.
+    blocks = re.findall(r"```(?:sh|text)\n(.*?)```|(`[^`\n]+`)", TEXT, re.DOTALL)
+    code = "\n".join("".join(found) for found in blocks)
+    lines = re.findall(r"stt-batch ([a-z]+)([^\n`#|]*)", code)
     assert len(lines) > 5
     for name, rest in lines:
         command = main.get_command(click.Context(main), name)
@@ -54,22 +69,15 @@ def test_the_example_transcript_is_current() -> None:
     assert Transcript.model_validate(document).segments[0].words
 
 
-@pytest.mark.parametrize("match", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))
-def test_links_to_files_are_valid(match: str) -> None:
-    assert (readme.PATH.parent / match).exists()
-
-
-def test_links_to_headings_are_valid() -> None:
-    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    links = re.findall(r"\]\(#([^)]+)\)", TEXT)
-    assert len(links) > 10
-    assert set(links) <= anchors
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", readme.README.read_text("utf-8")))
+def test_links_of_the_readme_are_valid(target: str) -> None:
+    """MkDocs checks the links between the pages of the site."""
+    assert (readme.ROOT / target).exists()
 
 
 def test_the_errors_in_the_readme_exist_in_the_code() -> None:
     """The longest part without a placeholder of each error in the table is a text of the code."""
-    root = readme.PATH.parent
+    root = readme.ROOT
     paths = [
         path for part in ("worker", "tasks") for path in (root / part).rglob("*") if path.suffix in (".py", ".lua")
     ]

@@ -146,7 +146,7 @@ class RedisConnection:
         except NoPermissionError as exc:
             raise LedgerRefused(
                 f"Redis at {self.address} refuses a command of this user ({exc}); grant the user of STT_REDIS_URL the "
-                "rights that README.md shows for `worker`"
+                "rights that docs/guides/service.md shows for `worker`"
             ) from exc
         except (AuthenticationError, AuthorizationError) as exc:
             raise LedgerUnavailable(f"Redis at {self.address} refuses the login; check STT_REDIS_URL ({exc})") from exc

@@ -1,0 +1,57 @@
+"""Makes the pictures of README.md: a run in a terminal, and a transcript page in Chromium.
+
+python -m tests.support.pictures        needs the extras `local` and `test`, and Chromium
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from tests.support.browser import chromium
+from tests.support.readme import ROOT, SITE
+
+COMMAND = ("stt-batch", "run", "recordings", "--out", "transcripts", "--format", "html,json,srt")
+# The format of rich without its web fonts, which are on another host. Braces are doubled in it.
+NO_FONTS = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+SAMPLES = ("interview.mp3", "news.flac", "phone-call.wav")
+
+
+def terminal_run(folder: Path) -> str:
+    """Transcribe the sample recordings in `folder`, and return the output as an SVG image."""
+    (folder / "recordings").mkdir()
+    for name in SAMPLES:
+        (folder / "recordings" / name).write_bytes((ROOT / "tests" / "samples" / name).read_bytes())
+    program = Path(sys.executable).parent / COMMAND[0]
+    environment = {**os.environ, "COLUMNS": "90"}
+    done = subprocess.run(
+        [program, *COMMAND[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    with (folder / "console").open("w", encoding="utf-8") as screen:
+        console = Console(record=True, width=92, file=screen, force_terminal=True)
+        console.print(f"$ {' '.join(COMMAND)}", style="bold", highlight=False)
+        console.print(Text.from_ansi(done.stdout))
+        return console.export_svg(title="stt-batch", code_format=NO_FONTS)
+
+
+def page_screenshot(folder: Path, target: Path) -> None:
+    """Photograph the transcript page of one recording in `folder`."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 960, "height": 440}, device_scale_factor=1.5)
+        page.goto((folder / "transcripts" / "news.html").as_uri())
+        page.wait_for_timeout(1000)
+        page.screenshot(path=target)
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as name:
+        (SITE / "images" / "run.svg").write_text(terminal_run(Path(name)), encoding="utf-8")
+        page_screenshot(Path(name), SITE / "images" / "transcript.png")
