@@ -36,6 +36,8 @@ _log = structlog.get_logger("worker.server")
 _MAX_PAYLOAD_PACKETS: Final = 100_000
 # Connections allowed for each session of STT_SERVER_MAX_SESSIONS: some connections have no session (yet or any more).
 _CONNECTIONS_PER_SESSION: Final = 4
+# aiohttp waits this long for open connections. Before that, each websocket is closed: without both, a shutdown with an
+# open websocket took 45 s.
 _CLOSE_TIMEOUT_S: Final = 0.2
 
 
@@ -87,6 +89,7 @@ class RunningServer:
         """End all sessions, close the connections and stop listening. A second call waits for the first one."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
+        # Without the shield, a cancelled caller would stop the shutdown halfway, for all callers.
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -122,6 +125,7 @@ async def start(
     connections = TcpConnections(limits_for(max_sockets))
     endpoint = HttpEndpoint(sio, sockets, loader, accepted, schedule, connections, max_sockets)
     app = health_application(sockets, loader, settings)
+    # Socket.IO clients add a slash to the end of the path, unless they are configured not to.
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, endpoint.handle)
     app.on_response_prepare.append(close_unauthenticated(connections))
@@ -174,6 +178,7 @@ async def _serve(
     ready = asyncio.create_task(server.ready())
     more = [asyncio.create_task(side_task(server))] if side_task is not None else []
     try:
+        # The download of a model may take minutes: SIGTERM must end the process during that time, too.
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.done():
             ready.result()

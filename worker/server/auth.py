@@ -32,6 +32,7 @@ class Handshake:
 
 
 HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
+# Without this header, a browser does not let a page read why its request was refused.
 _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -80,4 +81,6 @@ def refusal(status: int, error: str, message: str) -> web.Response:
 
 
 def _digest(key: str) -> bytes:
+    # aiohttp decodes a header that is not UTF-8 with surrogates, which only `surrogateescape` can encode again. Digests
+    # have one length, so the time of a comparison does not reveal the length of a key.
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -19,7 +19,9 @@ from worker.server.recognition_engine import RecognitionEngine
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0  # with the fault OVERFLOW, a client may be this far ahead of the maximum speed
+# The delay that was reported for such commits of the real service.
 _PHANTOM_AFTER_S: Final = 0.4
+# About 11 days, longer than any test.
 NEVER_S: Final = 1e6
 REFUSALS: Final[dict[int, str]] = {}
 """Reasons for which connections will be refused after the handshake. The keys are `id(request)` of the handshake's
@@ -97,6 +99,7 @@ class FaultySession:
         if event == messages.CLOSED:
             if self._swapped:
                 await self._send_forms(*self._swapped)
+            # Clients ignore messages after session-closed, so delayed messages are sent before it.
             await asyncio.gather(*self._late)
             if payload and self.has(FaultKind.CLOSE_CODE):
                 payload = {**payload, "code": int(self._faults[FaultKind.CLOSE_CODE].number)}
@@ -255,6 +258,7 @@ class FaultySession:
 
     def _too_fast(self) -> bool:
         """Whether the client has sent its audio faster than the speed that the fault OVERFLOW allows."""
+        # A client may send several chunks at once at the start, which is not yet a high speed.
         elapsed_s = max(time.monotonic() - self._started, 0.5)
         return self._audio_s - elapsed_s * self._faults[FaultKind.OVERFLOW].number > _OVERFLOW_WINDOW_S
 

@@ -46,6 +46,7 @@ def _in_form(start: float, end: float, form: str, begin: float) -> tuple[object,
 def repeated_text(message: Message, number: int) -> Message:
     """Return the commit with its text repeated `number` times. All copies have the same word times."""
     repeated = {**message, "text": " ".join([message.get("text", "")] * number)}
+    # Reported of the real service: copies of a text inside one commit, all with the times of the first one.
     return {**repeated, "words": message["words"] * number} if message.get("words") else repeated
 
 

@@ -68,6 +68,8 @@ class FaultKind(StrEnum):
 
 # The faults that take a value, each with the meaning of the value (for the help text) and its default.
 FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
+    # Where the real service was observed or documents a value, the default is that value: the drift of 0.1 s per
+    # commit, the pause of 1.5 s, the longest segment of 36 s.
     FaultKind.PAIR_GAP: ("seconds between the two committed forms", "1"),
     FaultKind.DRIFT: ("seconds by which word times are late, multiplied by the number of the commit", "0.1"),
     FaultKind.OFFSET: ("seconds by which word times are late", "0.1"),
@@ -119,6 +121,7 @@ WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "
 """Formats of word times, in this order: in milliseconds; seconds since the start of the segment; milliseconds since the
 start of the segment; 1,000 s too early; all 0; 1,000 s too late; start and end swapped; numbers as text; a different
 format in each commit."""
+# These count connections, because a session gets its number only after the handshake.
 HANDSHAKE_FAULTS: Final = frozenset(
     {FaultKind.HTTP, FaultKind.REFUSE, FaultKind.HANG, FaultKind.SLOW, FaultKind.POLLING_ONLY}
 )

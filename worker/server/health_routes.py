@@ -30,6 +30,8 @@ def health_application(sockets: SocketIoConnections, loader: EngineLoader, setti
         status = 200 if problem is None else 503
         return web.Response(status=status, text=json_codec.dumps(body), content_type="application/json")
 
+    # A Prometheus counter can only be increased, but the connections report a total. `RisingCounter` adds the
+    # difference.
     received = metrics.RisingCounter(metrics.SERVER_AUDIO)
 
     async def measured(request: web.Request) -> web.Response:
@@ -41,6 +43,8 @@ def health_application(sockets: SocketIoConnections, loader: EngineLoader, setti
         body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
+    # Both routes need no key. Each of their connections is closed after one response, like all connections without an
+    # accepted request (`http_endpoint.close_unauthenticated`).
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/healthz", health)
     app.router.add_get("/metrics", measured)

@@ -68,6 +68,8 @@ class HttpEndpoint:
             raise _RequestRefused(400, str(exc)) from None
         # Replace the query by its canonical form, so that all code after this reads it in the same way.
         request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
+        # The preflight request of a browser carries neither the key nor a session. python-engineio answers it with the
+        # CORS headers only.
         if request.method == "OPTIONS":
             return await self._engine(request)
         if not _transport_fits(request, query):
@@ -86,6 +88,8 @@ class HttpEndpoint:
         if problem is not None:
             raise _RequestRefused(401, problem, "auth_error")
         self._connections.mark_authenticated(request.transport)
+        # The connection is marked first: otherwise it would be aborted after 10 s, while the handshake may wait 60 s
+        # for the model.
         response = await apply_handshake_faults(request, self._faults)
         if response is not None:
             return response
@@ -111,6 +115,7 @@ class HttpEndpoint:
             return await self._post(request, sid)
         if not websocket:
             return await self._engine(request)
+        # This request lasts as long as the websocket does.
         with self._sockets.upgrading(sid, request) as free:
             if not free:
                 raise _RequestRefused(400, "the session has a websocket already")
@@ -120,6 +125,7 @@ class HttpEndpoint:
         """Serve a polling request that sends messages. A session may have only one such request at a time."""
         if sid in self._posting:
             raise _RequestRefused(400, "the session is sending another request already")
+        # The messages of two requests at a time could be processed in the wrong order.
         self._posting.add(sid)
         try:
             return await self._engine(with_body(request, await self._bodies.read(request)))

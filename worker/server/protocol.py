@@ -17,6 +17,7 @@ from worker.server.endpointing import EndpointingRules
 from worker.server.recognizers import Recognition, RecognizedWord
 from worker.server.speech_segmenter import Pcm, Utterance
 
+# The real service accepts 8, 16, 22.05, 24, 44.1 and 48 kHz. The resampler here can process every rate between them.
 MIN_RATE_HZ: Final = 8000
 MAX_RATE_HZ: Final = 48000
 MAX_CHUNK_S: Final = 10.0
@@ -63,6 +64,8 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
             f"at {rate} Hz; this one has about {len(text) * 3 // 4} bytes"
         )
     try:
+        # Without `validate`, invalid characters are skipped, and all samples after them would be shifted: noise instead
+        # of an error.
         raw = pybase64.b64decode(text, validate=True)
     except ValueError as exc:
         raise ClientMessageRefused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
@@ -109,6 +112,7 @@ def partial(text: str) -> dict[str, Any]:
 def committed(recognition: Recognition, utterance: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the two messages that commit one utterance: without and with word times. The times are seconds since the
     session's start, limited to the utterance."""
+    # The real service sends both forms of each commit if word times are on, so this server does, too.
     plain = {"message_type": messages.TYPE_COMMITTED, "text": recognition.text}
     timed = {
         "message_type": messages.TYPE_COMMITTED_TIMED,
@@ -160,6 +164,7 @@ def _words(recognition: Recognition, utterance: Utterance) -> list[dict[str, Any
             out.append({"text": gap, "start": earliest, "end": start, "type": "spacing", "logprob": 0.0})
         logprob = None if word.logprob is None else round(word.logprob, 4)
         out.append({"text": word.text, "start": start, "end": end, "type": "word", "logprob": logprob})
+        # `found` is -1 if the text does not contain the word literally; the search then continues at the same position.
         position = max(position, found + len(word.text))
         earliest = end
     return out
@@ -172,6 +177,7 @@ def _payload(event: str, args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _rate(value: object, name: str) -> int:
+    # In Python, True is an int. The last condition is also true for NaN and infinity.
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         raise ClientMessageRefused(
             f"input_error: {name} must be a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}"

@@ -22,6 +22,7 @@ import structlog
 from worker.server.recognizers import SAMPLE_RATE, Recognition, Recognizer, Samples
 
 _log = structlog.get_logger("worker.server")
+# One failure may be caused by its audio; only failures in a row count against the recognizer.
 _MAX_FAILURES = 3
 _RETRY_AFTER_S = 10.0
 
@@ -114,6 +115,7 @@ class RecognitionScheduler:
                 self._round_robin.append(owner)
             else:
                 del self._waiting[owner]
+            # The session has ended since it queued the task.
             if task.result.cancelled():
                 continue
             self._free -= 1
@@ -126,6 +128,7 @@ class RecognitionScheduler:
                 result = self._recognizer.recognize(task.samples, final=task.final)
             except Exception as exc:  # noqa: BLE001 - raised by the future of the session
                 result = exc
+            # No session waits for a result any more, and the event loop may be closed.
             if self._closed:
                 return
             try:

@@ -41,6 +41,7 @@ class BodyReader:
             raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes; this one has {declared}")
         body = bytearray()
         try:
+            # The size is checked during the reading as well, because a chunked body does not declare its length.
             async with asyncio.timeout(self._timeout_s):
                 while chunk := await request.content.readany():
                     body += chunk

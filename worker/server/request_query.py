@@ -15,6 +15,7 @@ from urllib.parse import unquote
 TRANSPORTS: Final = ("polling", "websocket")
 _VERSION: Final = "4"
 _NAMES: Final = ("EIO", "transport", "sid", "j")
+# The ids of python-engineio are 15 random bytes as base64 for URLs.
 _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -101,6 +101,7 @@ class Backlog:
 
     def release(self) -> None:
         """End the wait of `throttle`, now and in future: the session is over."""
+        # With this limit, no later call of `throttle` waits, either.
         self._limit_s = float("inf")
         self._update()
 

@@ -33,6 +33,7 @@ UPGRADE_TIMEOUT_S = 10.0
 """Maximum seconds from the start of a websocket upgrade to the end of its probe."""
 JOIN_TIMEOUT_S = 15.0
 """Maximum seconds from the handshake to the packet that joins the namespace."""
+# `close` waits this long twice: for the sessions to end, then for their last messages.
 _FLUSH_TIMEOUT_S = 0.5
 _FLUSH_POLL_S = 0.01
 
@@ -107,6 +108,7 @@ class SocketIoConnections:
         if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
             yield False
             return
+        # The TCP connection of a websocket is that of the upgrade request, not that of the handshake; see `_transport`.
         self._upgrades[eio_sid] = request
         loop = asyncio.get_running_loop()
         timer = loop.call_later(UPGRADE_TIMEOUT_S, self._end_stalled_upgrade, socket, request)
@@ -175,6 +177,7 @@ class SocketIoConnections:
     async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
         request = environ["aiohttp.request"]
         request[HANDSHAKE].joined = True
+        # This refuses the client in-band, after a handshake with HTTP 200, as some services refuse a key.
         reason = REFUSALS.pop(id(request), None)
         if reason is not None:
             raise socketio.exceptions.ConnectionRefusedError(reason)
@@ -251,6 +254,7 @@ class SocketIoConnections:
             return
         if connection.faulty is not None:
             await self._apply_fault(sid, session, await connection.faulty.chunk(audio_s))
+        # While this waits, no further message of the client is read (`async_handlers` is off).
         await session.throttle(audio_s)
 
     async def _apply_fault(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
@@ -271,6 +275,7 @@ class SocketIoConnections:
         if connection.session is None:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
             return
+        # A real service discards at the stop what it has not committed; this server normally commits it.
         if connection.faulty is not None and connection.faulty.has(FaultKind.FORGET_TAIL):
             connection.session.end(SessionEnding(NORMAL, messages.REASON_STOPPED))
             return

