@@ -28,6 +28,7 @@ def check_source(source: Address, settings: Settings) -> None:
     entries = list(_entries(settings.allowed_sources))
     if entries and not any(_covers(entry, source) for entry in entries):
         raise SourceRefused(f"{source}: is not within STT_ALLOWED_SOURCES of this worker")
+    # Also with an allow-list that covers the address: `*.example.com` may cover a host with a private address.
     if is_private_host(source.host) and not may_be_private(source, settings):
         raise SourceRefused(private_address_reason(source))
 
@@ -79,6 +80,7 @@ def private_address_reason(source: Address) -> str:
 
 def _named(address: Address, setting: str) -> bool:
     """Whether an entry of the allow-list `setting` covers the address and is not for subdomains (`https://*.…`)."""
+    # An entry for subdomains names no single host: a DNS record can point any of them to a private address.
     return any(_covers(entry, address) for entry in _entries(setting) if "://*" not in entry)
 
 
@@ -90,6 +92,8 @@ def _covers(entry: str, address: Address) -> bool:
     """Whether the entry of an allow-list covers the address."""
     if entry == "*":
         return True
+    # Without normalization, `/audio/../etc` would count as below `/audio`. Links in the path are checked when the file
+    # is opened (`open_beneath`).
     if address.is_file:
         return not is_url(entry) and _below(os.path.normpath(entry), os.path.normpath(address.text))
     if not is_url(entry):
@@ -99,6 +103,7 @@ def _covers(entry: str, address: Address) -> bool:
     if scheme.lower() != address.scheme:
         return False
     if not address.is_web:
+        # A key is compared literally: object stores do not resolve `..`, and `address.parse` refuses such keys.
         return bucket == address.bucket and _below(prefix, address.key)
     # A server may decode the path and then resolve `..`, so a path with `..` may lead out of the folder of the entry.
     path = unquote(address.key)
@@ -112,6 +117,7 @@ def _names(scheme: str, host: str, address: Address) -> bool:
         named = request_url(f"{scheme}://{host.removeprefix('*.')}")
     except ValueError:
         return False  # the entry is not a valid host
+    # The dot before the domain matters: `https://*.example.com` must not match `badexample.com`.
     same = address.host.endswith(f".{named.raw_host}") if host.startswith("*.") else address.host == named.raw_host
     return same and address.port == named.port
 

@@ -114,6 +114,7 @@ def is_url(text: str) -> bool:
 def from_path(path: str | Path) -> Address:
     """Return the address of a path on this disk."""
     text = str(path)
+    # `text` stays unchanged: only the original bytes open the file.
     return Address(text, _decodable(text), FILE)
 
 
@@ -139,6 +140,8 @@ def parse(text: str) -> Address:
 
 
 def _web(text: str, scheme: str, shown: str) -> Address:
+    # Python's `urlsplit` removes tabs and line feeds without an error, so the checked address would not be the entered
+    # one.
     if any(c.isspace() or ord(c) < 32 or ord(c) == 127 for c in text):
         raise BadJob(f"{shown}: is not a valid address: it contains a space or a control character")
     try:
@@ -167,6 +170,8 @@ def show(text: str) -> str:
     start, slash, rest = text[match.end() :].partition("/")
     shown = f"{start.rpartition('@')[2]}{slash}{rest}"
     if scheme not in OBJECTS:
+        # The query of a web address is often a signature, with which everyone can read the file. The keys of object
+        # stores may contain `?` and `#`, and need no signature here.
         shown, found, _ = re.sub(r"#.*", "", shown, flags=re.DOTALL).partition("?")
         shown += "?…" if found else ""
     return f"{match[1]}://{shown}"

@@ -48,6 +48,8 @@ class GuardedSession:
         url = address.http_url
         if url is None:
             raise ValueError(f"{address}: is not a web address")
+        # In a thread, because on some systems `proxy_bypass` resolves the host. The proxy is passed explicitly (no
+        # `trust_env`): the guard must know whether one is used.
         proxy = await asyncio.to_thread(proxy_of, address)
         self._guard.checks = proxy is None and not may_be_private
         self._guard.refused = False
@@ -106,8 +108,10 @@ class _Resolver(AbstractResolver):
         self._system = aiohttp.ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        # The resolver of the system has no timeout that a caller can set.
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await self._system.resolve(host, port, family)
+        # The connector may choose any of the addresses, so one private address refuses the name.
         for result in found:
             self._guard.check(result["host"])
         return found
@@ -124,6 +128,8 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
         super().__init__(
             resolver=_Resolver(guard),
+            # No cached addresses and no kept connections: the requests of one session may differ in whether private
+            # addresses are allowed (the target of a redirect), and each must pass the checks itself.
             use_dns_cache=False,
             ssl=tls if tls is not None else True,
             socket_factory=self._socket,

@@ -79,6 +79,7 @@ async def read(address: Address, offset: int, known: ContentVersion | None, endp
     """
     options: dict[str, Any] = {"range": {"offset": offset}} if offset else {}
     if known is not None and known.etag is not None:
+        # The store itself then refuses a replaced object, before it sends a byte of it.
         options["if_match"] = known.etag
     with _source_errors(address):
         result = await obstore.get_async(_store(address, endpoint), address.key, options=options)  # type: ignore[arg-type]
@@ -128,12 +129,14 @@ async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]
 
     Raises SourceNotFound, SourceRefused and SourceUnavailable."""
     with _source_errors(folder):
+        # The prefix is compared by whole parts of the key: `calls` lists `calls/a.wav`, not `calls2/a.wav`.
         async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
             for meta in page:
                 if not (meta["size"] == 0 and meta["path"].endswith("/")):
                     yield ListedObject(folder.at(meta["path"]), meta["size"])
 
 
+# Cached, because each client has its own pool of connections.
 @lru_cache(maxsize=64)
 def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
     """Create obstore's client for a bucket. Raises BaseError or ValueError for invalid environment variables."""
@@ -162,12 +165,16 @@ def _source_errors(address: Address) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
+        # `from None`, here and below: the text of obstore's error may contain a URL with a secret, and a traceback in
+        # the log shows the causes of an error.
         raise SourceNotFound(f"{address.shown}: there is no such object") from None
     except (PermissionDeniedError, UnauthenticatedError) as exc:
         raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
     except PreconditionError:
         raise SourceReplaced(f"{address.shown}: was replaced while it was read") from None
     except (BaseError, ValueError) as exc:
+        # obstore reports missing credentials as a failed request to the metadata service. That looks temporary, but a
+        # retry cannot help.
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
         # For listings obstore raises only a general error, so the HTTP status is read from its text.

@@ -24,6 +24,7 @@ from typing import Final
 from worker.audio.opened_file import HANDLE_FLAGS
 from worker.system_calls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2, pseudo_file_system
 
+# O_PATH: the worker needs no permission to list the folder, only to search it.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
 """Maximum number of links in one path, the same as in Linux."""
@@ -59,7 +60,9 @@ class _PathWalk:
     def __init__(self, path: str, roots: Sequence[str], *, make: bool) -> None:
         """`make`: whether missing folders are created."""
         named = tuple(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100
+        # The path may name an allowed folder itself, or the real path of an allowed folder that is a link.
         self._roots = tuple(dict.fromkeys((*named, *map(os.path.realpath, named))))
+        # Not normalized: if `a` is a link, `a/../b` is not `b`.
         self._path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
         self._make = make
         self._links = 0
@@ -105,6 +108,8 @@ class _PathWalk:
                 if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                     raise
         try:
+            # O_NOFOLLOW: a name that has become a link since the check fails here, or is opened as a link (with
+            # O_PATH).
             found = os.open(name, (flags if last else _FOLDER) | os.O_NOFOLLOW, dir_fd=here)
         except OSError as exc:
             if exc.errno in (errno.ELOOP, errno.ENOTDIR) and _link(name, here) is not None:
@@ -128,6 +133,7 @@ class _PathWalk:
     def _follow(self, target: str) -> None:
         """Continue with the target of a link in the current folder."""
         self._count()
+        # A link in /proc can stand for an open file of any process, which has no path to check.
         if pseudo_file_system(self._stack[-1]) == "/proc":
             raise OutsideAllowedFolders
         if target.startswith("/"):
@@ -192,6 +198,8 @@ def _open_at_once(root: str, rest: str, flags: int) -> int | None:
     try:
         return openat2(rest or ".", flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, folder)
     except OSError as exc:
+        # EXDEV: the path leaves the folder. ELOOP: a link that openat2 does not follow. The others: the walk creates
+        # the missing folder, or raises the same error.
         if exc.errno in (errno.EXDEV, errno.ELOOP, errno.ENOENT, errno.ENOTDIR):
             return None
         raise

@@ -42,6 +42,7 @@ def remote_content_id(address: Address, version: ContentVersion) -> str:
 
     With an ETag, the address is used without its query, so two signed addresses of the same content give one identity.
     Without an ETag, the address is used as entered."""
+    # The query of a signed address changes with each signature.
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
     return f"url:{address.text}\n{version.modified}\n{version.size_bytes}"

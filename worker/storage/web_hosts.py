@@ -119,12 +119,14 @@ def is_private(host: str) -> bool:
         ip = ip_address(host.partition("%")[0])
     except ValueError:
         return False
+    # These addresses are connected to the IPv4 address in their last 32 bits.
     if isinstance(ip, IPv6Address) and any(ip in network for network in _WITH_IPV4):
         ip = IPv4Address(int(ip) & 0xFFFFFFFF)
     if isinstance(ip, IPv6Address):
         ours = ip not in GLOBAL_IPV6 or any(ip in network for network in PRIVATE_IPV6)
     else:
         ours = any(ip in network for network in PRIVATE_IPV4)
+    # Both tables count: ours is complete for every version of Python, and a newer Python may know later networks.
     return ours or not ip.is_global
 
 

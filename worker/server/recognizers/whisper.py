@@ -66,8 +66,8 @@ class Whisper:
         self.model = model
         self.parallel = parallel
         try:
+            # Measured: one thread for each of several calls is faster than several threads for one call.
             self._whisper = ctranslate2.models.Whisper(
-                # Measured: one thread for each of several calls is faster than several threads for one call.
                 str(folder), device="cpu", compute_type="int8", inter_threads=parallel, intra_threads=1
             )
             self._voice = get_vad_model().session

@@ -22,8 +22,10 @@ from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
 
+# The limit of obstore for one request is a day (see `object_store._CLIENT`).
 STORE_TIMEOUT_S: Final = 300.0
 """Time limit for all files of one transcript in one object store, in seconds."""
+# Named here, because the table of `mimetypes` depends on files of the system.
 _CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
 
 
@@ -50,6 +52,7 @@ async def deliver(
             metrics.OUTPUT_FAILURES.labels(folder.scheme).inc()
             failed.append(exc)
     if failed:
+        # A retry is useful only if it can write all folders. It writes the successful ones again, with equal files.
         kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
         raise kind("; ".join(map(str, failed))) from failed[0]
     return tuple(written)
@@ -78,6 +81,7 @@ async def _put(
 ) -> list[str]:
     for fmt in sorted(formats, key=lambda name: name == "json"):  # JSON last: if it exists, the other files exist too
         target = folder.below(f"{name}.{fmt}")
+        # In a thread: formatting a long transcript would delay the audio of all sessions on the event loop.
         data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.text, settings.absolute_paths)
         await object_store.put(target, data, content_type(fmt), settings.s3_endpoint)
     return [folder.below(f"{name}.{fmt}").text for fmt in formats]

@@ -49,6 +49,7 @@ async def background_sha256(source: SourceFile, known: str | None = None) -> Asy
         digest = loop.create_future()
         digest.set_result(known)
     else:
+        # Not asyncio.to_thread: its pool has several threads.
         digest = loop.run_in_executor(_thread, sha256_of, source)
     try:
         yield digest

@@ -67,6 +67,7 @@ async def local_copy(address: Address, settings: Settings) -> AsyncIterator[Loca
             with await asyncio.to_thread(SourceFile.at, path, address.shown, path.name) as file:
                 yield LocalSource(file, name, address.shown, download.sha256, download.content)
         finally:
+            # Delete the file before its space is released: a waiting download may start at once.
             path.unlink(missing_ok=True)
             await download.end()
 
@@ -130,6 +131,8 @@ class _Download:
                     await self._receive(file)
                     return
                 except SourceUnavailable as exc:
+                    # Only bytes beyond the furthest point count as progress. Otherwise a source that is replaced again
+                    # and again would be downloaded forever.
                     failures = 0 if self._at > reached else failures + 1
                     reached = max(reached, self._at)
                     if failures >= MAX_FAILURES:
@@ -158,6 +161,7 @@ class _Download:
             if self._at == 0:
                 self._digest = hashlib.sha256()
             self._version, size = body.version, body.version.size_bytes
+            # If the download starts over, the file still has the bytes of the old content.
             file.seek(self._at)
             file.truncate()
             if size is not None:
@@ -166,6 +170,7 @@ class _Download:
             async for chunk in body.chunks:
                 if size is not None and self._at + len(chunk) > size:
                     raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes that it announced")
+                # The announced length is not trusted, and it may be missing.
                 check_size(self._at + len(chunk), shown, self._settings)
                 if self._at + len(chunk) > self._reserved:
                     self._space.grow(self._reserved, self._at + len(chunk) - self._reserved, shown)
@@ -189,6 +194,7 @@ class _Download:
         shown, clock = self._address.shown, asyncio.get_running_loop().time
         check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:
+            # The time of waiting for space does not count: it depends on other downloads, not on this source.
             left_s = (self._deadline.when() or 0.0) - clock()
             self._deadline.reschedule(None)
             await self._space.reserve(size - self._reserved, shown)
@@ -198,6 +204,7 @@ class _Download:
     async def _write(self, file: BinaryIO, chunk: bytes) -> None:
         def write() -> None:
             file.write(chunk)
+            # Flush each chunk, so that a full disk is reported here and not when the file is closed.
             file.flush()
             self._digest.update(chunk)
 

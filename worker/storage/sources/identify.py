@@ -61,15 +61,20 @@ class SourceIdentifier:
         `lane`: name of the producer. Cancelling the call stops the reading. Raises SourceError, and SourceUnavailable
         if the time limit is over.
         """
+        # The maximum is a part of the key, because each producer has two limits: for files and for requests.
         key = lane, PRODUCER_HASHES if source.is_file else PRODUCER_REQUESTS
         self._pending[key] += 1
         try:
             limit = self._producers.setdefault(key, asyncio.Semaphore(key[1]))
+            # The producer's limit comes first: while a producer waits for it, it must not occupy a place that all
+            # producers share.
             async with limit, self._hashes if source.is_file else self._addresses:
                 return await self._local(source) if source.is_file else (await self._remote(source), None)
         finally:
             self._pending[key] -= 1
             if not self._pending[key]:
+                # Producers choose their names, so the limits of idle ones are deleted: memory must not grow with the
+                # number of names.
                 del self._pending[key], self._producers[key]
 
     async def _remote(self, source: Address) -> str:
@@ -109,6 +114,8 @@ class SourceIdentifier:
         threading.Thread(target=work, name="stt-identify", daemon=True).start()
         try:
             async with asyncio.timeout(self._limit_s + GRACE_S):
+                # The shield leaves `digest` pending after a timeout. It is done when the thread really ends, and only
+                # then is the thread no longer counted.
                 return await asyncio.shield(digest)
         except TimeoutError:
             raise self._too_slow(source) from None
@@ -150,6 +157,7 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
             digest, block, read = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES)), 0
             while count := file.readinto(block):  # type: ignore[attr-defined]
                 read += count
+                # Files of the kernel can be endless, and so can a file that another program extends.
                 if read > size:
                     has = f"has more content than its size of {size} bytes"
                     raise SourceError(f"{source}: {has}: it is being written, or not a regular file; try again later")

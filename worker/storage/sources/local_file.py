@@ -43,6 +43,7 @@ def open_local(address: Address, settings: Settings) -> SourceFile:
         raise SourceError(f"{source!r}: cannot be the name of a file: {exc}") from None
     file = SourceFile(readable(handle, source), source)
     try:
+        # The size of the opened file: the path may name another file by now.
         check_size(file.stamp().size_bytes, source, settings)
     except BaseException:
         file.close()

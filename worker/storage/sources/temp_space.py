@@ -62,6 +62,7 @@ class DownloadSpace:
         """Release `count` reserved bytes."""
         async with self._changed:
             self.used_bytes -= count
+            # Wake all: the released space may suffice for several downloads, or only for a small one.
             self._changed.notify_all()
 
     def _check(self, count: int, shown: str) -> None:
@@ -72,6 +73,7 @@ class DownloadSpace:
             )
 
 
+# By event loop, because an asyncio.Condition belongs to one loop. A worker has one; tests have many.
 _spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, DownloadSpace]] = WeakKeyDictionary()
 
 
@@ -131,6 +133,7 @@ def _folder_of_process(setting: str, pid: int) -> Path:
     base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In a shared /tmp, another user may have created the folder first, and could then read or replace downloads.
         if base.stat().st_uid != os.getuid():
             raise SettingsError(f"{base}: belongs to another user; set STT_TEMP_DIR to a folder for downloads")
         remove_abandoned(base)
@@ -151,6 +154,7 @@ def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
     while True:
         folder = base / f"worker-{pid}-{secrets.token_hex(4)}"
         lock = folder.with_suffix(".lock").open("xb")
+        # Between its creation and the lock, another process may lock the file to remove it (`remove_abandoned`).
         if _lock(lock):
             return folder, lock
         lock.close()
@@ -159,6 +163,8 @@ def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
 def _lock(file: IO[bytes]) -> bool:
     """Lock a file until it is closed. Returns False if another process has locked it."""
     try:
+        # The kernel releases this lock when the process ends, even by SIGKILL. A file with a process id would need a
+        # check whether the id belongs to a new process.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

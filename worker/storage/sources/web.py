@@ -32,6 +32,7 @@ from worker.storage.guarded_http import GuardedSession, PrivateHost, guarded_ses
 from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 
 MAX_REDIRECTS: Final = 5
+# No limit for the whole request, because a download may take hours; STT_DOWNLOAD_TIMEOUT_S limits it.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TEMPORARY: Final = (408, 425, 429)
@@ -51,9 +52,12 @@ async def read(
     Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError. Iterating over the body's chunks raises
     SourceUnavailable.
     """
+    # A compressed body would have other byte positions and another length.
     headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
     validator = known and (known.etag or known.modified)
     if offset and validator:
+        # With If-Range, a server whose content has changed sends the whole new content instead of a part that does not
+        # fit.
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     async with guarded_session(_TIMEOUT) as session:
         response = await _follow(session, address, headers, settings)
@@ -86,6 +90,7 @@ async def _follow(
             return response
         response.release()
         target = _target(address, at, response.headers.get("Location", ""))
+        # The audio, and perhaps a signature in the address, would be sent unencrypted.
         if at.scheme == "https" and target.scheme == "http":
             raise SourceError(f"{address.shown}: redirects from https to http ({target.shown}), which is refused")
         at = target
@@ -165,6 +170,7 @@ def _refusal(status: int, reason: str, address: Address) -> SourceError:
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         reason = "ends before the length that its server names, or was replaced while it was read"
         return SourceReplaced(f"{address.shown}: {reason} ({status_text})")
+    # The download continues after these failures.
     if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SourceUnavailable(f"{address.shown}: its server fails ({status_text})")
     return SourceError(f"{address.shown}: its server sends no content ({status_text})")

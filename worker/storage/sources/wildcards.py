@@ -76,6 +76,7 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
             yield ListedSource(found.address, place, found.size_bytes)
 
 
+# The standard `fnmatch` is not used: its `*` also matches slashes.
 def matcher(pattern: str) -> re.Pattern[str]:
     """Compile a pattern for keys (with `*`, `**`, `?` and `[…]`) to a regular expression for the whole key."""
     out, at = "", 0
@@ -86,6 +87,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
             out, at = out + ".*", at + 2
         elif pattern[at] in "*?":
             out, at = out + ("[^/]*" if pattern[at] == "*" else "[^/]"), at + 1
+        # From `at + 2` on: a `]` directly after the `[` belongs to the set.
         elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
             inner = pattern[at + 1 : end].replace("\\", "\\\\")
             out, at = out + (f"[^{inner[1:]}]" if inner[0] == "!" else f"[{inner}]"), end + 1
@@ -104,6 +106,7 @@ async def contents_of(sources: Sequence[Address], settings: Settings) -> list[st
         async with at_once:
             return await content_of(source, settings)
 
+    # A source that is named twice is requested once.
     asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if not source.is_file}
     try:
         hashes = await asyncio.to_thread(_hashes, [s for s in sources if s not in asked], settings)
@@ -139,6 +142,8 @@ async def content_of(address: Address, settings: Settings) -> str:
     except SourceNotFound:
         raise
     except (SttError, TimeoutError) as exc:
+        # Only the worker's own rule is final. Any other refusal may concern this machine only (its credentials, its
+        # network), and another machine may read the source.
         if isinstance(exc, SourceRefused) and "STT_ALLOWED_SOURCES" in str(exc):
             raise
         return f"url:{address.text}"
