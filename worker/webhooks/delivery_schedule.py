@@ -61,6 +61,7 @@ class WebhookDeliverer:
                 self._warn("webhooks: Redis does not answer", error=str(exc))
             except Exception:
                 logger.exception("webhooks: unexpected error; delivery continues")
+            # After a full batch more messages are probably due, so the next one follows at once.
             if tried < MAX_CONCURRENT:
                 await asyncio.sleep(jittered(POLL_S))
 
@@ -68,12 +69,15 @@ class WebhookDeliverer:
         """Make one attempt for each due message, for at most MAX_CONCURRENT messages. Returns their number.
 
         Without STT_WEBHOOK_SECRET none is sent. Raises LedgerUnavailable and LedgerNewer."""
+        # Also without a secret: the messages then wait for a worker that has one.
         await self._outbox.check_batches()
         if not self._sender.signs:
             if waiting := await self._outbox.waiting():
                 self._warn("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
             return 0
         messages = await self._outbox.claim(MAX_CONCURRENT)
+        # All attempts are awaited before an error is raised: the result of each must be recorded, or its receiver gets
+        # the webhook again.
         results = await asyncio.gather(*(self._deliver(one) for one in messages), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -83,6 +87,7 @@ class WebhookDeliverer:
     async def _deliver(self, message: Message) -> None:
         """Make one attempt, and record its result in the outbox."""
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
+        # No attempt can repair these two.
         if not message.body or message.url is None:
             result = SendResult(False, message.reason, final=True)
         elif len(message.body) > MAX_BODY_BYTES:
@@ -93,12 +98,14 @@ class WebhookDeliverer:
             metrics.WEBHOOKS.labels("delivered").inc()
             log.info("webhook delivered")
             await self._outbox.mark_delivered(message)
+        # `attempts` includes this one: the claim has counted it.
         elif result.final or message.attempts >= self._settings.webhook_attempts:
             metrics.WEBHOOKS.labels("dead_letter").inc()
             log.warning("webhook undeliverable; see stt-batch webhooks", reason=result.reason)
             await self._outbox.dead_letter(message, result.reason)
         else:
             planned_s = exponential_s(message.attempts - 1, self._settings.webhook_backoff_s, MAX_BACKOFF_S, factor=4.0)
+            # The jitter spreads the retries of many webhooks to a receiver that was down.
             pause_s = max(result.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
             log.warning("webhook not delivered", reason=result.reason, retry_in_s=round(pause_s, 1))

@@ -84,6 +84,7 @@ def _key(text: str) -> bytes:
 def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: bytes) -> str:
     """Return the value of the header `webhook-signature`. `timestamp`: Unix seconds."""
     signed = f"{message_id}.{timestamp}.".encode() + body
+    # One signature per secret: during a rotation, receivers with the old and with the new secret can verify.
     made = (base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys)
     return " ".join(f"v1,{text}" for text in made)
 
@@ -108,8 +109,11 @@ class WebhookSender:
 
         Failures are returned, not raised."""
         try:
+            # Checked again at each attempt, not only at the submission: the allow-list of this worker may have changed
+            # since.
             check_webhook(url, self._settings)
             private = webhook_may_be_private(url, self._settings)
+            # A proxy resolves the host name itself, so this worker cannot check the IP address.
             if not self._settings.allowed_webhooks.strip() and proxy_of(url) is not None:
                 return SendResult(False, _through_proxy(url), final=True)
         except BadJob as exc:
@@ -119,6 +123,7 @@ class WebhookSender:
             "user-agent": "stt-batch",
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now)),
+            # Signed anew for each attempt: receivers refuse old timestamps, as protection against replayed requests.
             "webhook-signature": signature(self._keys, message_id, int(now), body),
         }
         timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s)
@@ -158,6 +163,7 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
         return SendResult(True)
     if 300 <= status < 400:
         return SendResult(False, f"HTTP {status}: redirects, which webhooks do not follow; use the new address")
+    # Standard Webhooks defines 410 as the request to send no more.
     if status == HTTPStatus.GONE:
         return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)
     return SendResult(False, f"HTTP {status}", pause_s=_retry_after_s(retry_after, now))
@@ -169,9 +175,11 @@ def _retry_after_s(retry_after: str, now: float) -> float:
     Returns 0 for an invalid header, and at most MAX_RETRY_AFTER_S."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
+        # Nine digits are far above the maximum; a number of any length is then cheap to convert.
         return min(float(text[:9]), MAX_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(text)
+        # A date without a time zone is taken as GMT, the time zone of all HTTP dates.
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         ahead_s = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -32,6 +32,7 @@ from worker.settings import Settings
 from worker.storage.address import Address, parse, show
 
 _LOG: Final = logging.getLogger(__name__)
+# STT_WEBHOOK_TIMEOUT_S is at most 60 s.
 CLAIM_S: Final = 120.0
 """Seconds for which a worker owns a claimed message: longer than one attempt can take."""
 DEAD_LETTER_TTL: Final = timedelta(days=30)
@@ -75,6 +76,7 @@ class Outbox:
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
+        # A dead letter must not expire before the record of its job.
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
     async def claim(self, count: int) -> list[Message]:
@@ -116,6 +118,7 @@ class Outbox:
             for message_id, _ in scored:
                 pipeline.hgetall(self._keys[f"webhook:{message_id}"])
 
+        # `each`: one key of another type must not hide the other messages.
         records = await self._connection.pipeline(read, each=True) if scored else []
         return [
             _message(message_id, fields, attempts=_count(fields.get("attempts")), due_at=due / 1000, dead=dead)
@@ -146,6 +149,8 @@ class Outbox:
         added = 0
         for batch_id in batches:
             keys = (self._keys[f"batch:{batch_id}:webhook"], self._keys.batch(batch_id), watched)
+            # The id of the message is random, but only one process can use it: the script removes the batch in the same
+            # step.
             facts = ("batch", batch_id, self._keys.job(""), f"msg_{token_hex(20)}", self._ttl_ms)
             try:
                 added += await self._step(*facts, keys=keys)
@@ -159,6 +164,7 @@ class Outbox:
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
         args_of_step = (step, self._keys["webhook:"], *args, schema.VERSION)
         answer = await self._connection.script("webhook_outbox", (*shared, *keys), args_of_step)
+        # Messages of a newer version may have fields that this one would send wrong.
         if isinstance(answer, list) and answer[:1] == ["newer"]:
             raise schema.newer_error(answer[1])
         return answer
@@ -195,6 +201,7 @@ def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: 
 
 
 def _count(text: str | None) -> int:
+    # Checked, because another program may have written the field.
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else 0
 
 
