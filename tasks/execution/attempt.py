@@ -70,11 +70,15 @@ class AttemptRunner:
             stored = await self._ledger.transcript(lease.job_id)
             if stored is not None:
                 return Transcript.model_validate_json(stored)
+            # The stored transcript has expired: the audio must be streamed again.
             lease.transcribed = False
         job = await job_of(lease, spec, self._settings, self._ledger)
         transcript = await self._pipeline(job, settings=self._settings, log=lease, listener=listener, slots=self._slots)
+        # Later jobs with the speed `auto` start at this speed instead of real time.
         if transcript.speed_reached is not None:
             await self._ledger.speed_cache.put(self._settings.url, transcript.speed_reached)
+        # Sessions failed, so audio is missing. Another attempt may transcribe it; the last attempt delivers the
+        # incomplete transcript.
         if lease.tries < self._settings.job_attempts and (reason := transcript.session_failure) is not None:
             raise EndpointUnavailable(reason)
         return transcript
@@ -93,6 +97,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         speed=speed,
         start_speed=await ledger.speed_cache.get(settings.url) if speed == "auto" else None,
         language=spec.language,
+        # A job cannot use more sessions than its worker process opens.
         sessions=min(spec.sessions or max_sessions, max_sessions),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
@@ -112,6 +117,7 @@ async def glossary_of(spec: JobSpec, settings: Settings) -> tuple[Term, ...]:
 
 def _content(record: ContentRecord) -> KnownContent:
     return KnownContent(
+        # With an idempotency key, or after a retry of a job whose source had changed (`*`), every content is accepted.
         submitted=None if record.keyed or record.named in ("", "*") else record.named,
         start=read_start_content(record.began) if record.began else None,
         warnings=(f"started over: {record.restarted}",) if record.restarted else (),
@@ -121,6 +127,8 @@ def _content(record: ContentRecord) -> KnownContent:
 async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
     """Read from the ledger what earlier attempts have done, so that this attempt continues after it. Text that the
     service never committed is dropped, and its audio is streamed again. Raises LedgerUnavailable."""
+    # A first attempt need not read the ledger. The number of attempts alone does not show one: an attempt that the
+    # worker stopped (drain, pause) is not counted, but its commits remain.
     if lease.attempts <= 1 and not lease.commits:
         return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)

@@ -38,6 +38,7 @@ class JobReporter:
     def progress(self, progress: Progress) -> None:
         """Report progress. LeaseRenewer writes it to the ledger with its next write; an event is published at most
         every PROGRESS_EVERY_S seconds."""
+        # Only stored: a round trip to Redis for each report would cost more time than streaming does.
         self._lease.note(progress)
         now = time.monotonic()
         if now >= self._next:
@@ -51,6 +52,8 @@ class JobReporter:
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         """End the job with its transcript. Raises LeaseLost, LedgerUnavailable."""
+        # The ledger first: if this worker has lost the job, the call raises, and no event or metric reports an end that
+        # did not happen.
         await self._lease.finish(transcript, outputs)
         state: Event = "done" if transcript.coverage.complete else "incomplete"
         metrics.JOBS_ENDED.labels(state).inc()

@@ -73,6 +73,7 @@ def decide(exc: Exception, job: FailedAttempt, first_pause_s: float) -> Retry | 
     """Decide what follows an attempt that ended with `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
     # If the worker lacks a resource, that is not the fault of the job, so it has its own counter of attempts.
     shortage = shortage_of(exc)
+    # Above the maximum, the error counts as an ordinary one, so that a job on a worker that never recovers ends.
     if shortage is not None and job.shortages < MAX_SHORTAGES:
         delay_s = backoff_s(job.shortages, first_pause_s, MAX_BACKOFF_S)
         return Retry(delay_s, shortage.code, str(shortage), "worker is short of something", counted="shortages")
@@ -93,6 +94,7 @@ def _decide_known(exc: SttError, job: FailedAttempt, first_pause_s: float) -> Re
         return Fail(code, f"{reason}; {MAX_UNREAD} times no worker took it")
     if isinstance(exc, SourceChanged) and job.keyed and job.restarts < MAX_RESTARTS:
         return Retry(pause_s(0), code, reason, "job starts over", start_over=True)
+    # `tries` starts again at 0 with each commit: a long job may fail often if it makes progress in between.
     if exc.retryable and job.tries < job.max_tries:
         return Retry(pause_s(job.tries - 1), code, reason, "attempt failed")
     return Fail(code, reason)

@@ -21,6 +21,7 @@ T = TypeVar("T")
 WRITE_EVERY_S: Final = 0.5
 """Seconds between two writes of progress to the ledger. Each write also detects lost leases, so a cancelled job stops
 within this time."""
+# The client of Redis was seen to lose a cancellation.
 STOP_TRIES: Final = 3
 
 
@@ -54,10 +55,13 @@ class LeaseRenewer:
         """Run `attempt` and renew the lease meanwhile. Returns the result of the attempt. When the lease is lost, stop
         the attempt and raise LeaseLost."""
         running = asyncio.create_task(attempt)
+        # Each progress write extends the lease as well (`_write`). This task is for the case that Redis does not
+        # answer: it ends the attempt before another worker can acquire the job.
         renewing = asyncio.create_task(lease.renew_every(self._settings.lease_renew_s))
         try:
             await asyncio.wait((running, renewing), return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
+                # `renew_every` only ends with an error.
                 renewing.result()
             return await running
         finally:
@@ -79,11 +83,13 @@ class LeaseRenewer:
     async def _write(self) -> None:
         while self._leases:
             await asyncio.sleep(WRITE_EVERY_S)
+            # For an alert: a high age means that leases are about to expire.
             oldest = min((lease.renewed_at for lease in self._leases), default=None)
             metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:
                 await self.renew_all()
             except LedgerUnavailable as exc:
+                # No warning: `renew_every` logs one, and decides when the lease is lost.
                 logger.debug("progress of the running jobs not written", error=str(exc))
         metrics.LEASE_AGE.set(0.0)
 

@@ -49,6 +49,7 @@ MAX_REQUEUE_PAUSE_S: Final = 60.0
 MAX_REQUEUES: Final = 10
 """Maximum number of times in a row that the message of a job is requeued while Redis is unreachable. Then it is
 dropped, and the reaper sends a new one."""
+# Limits the memory of the counters. Above it all are deleted, and jobs get some more requeues.
 MAX_REQUEUED_JOBS: Final = 10_000
 
 
@@ -93,6 +94,8 @@ class MessageHandler:
         self._attempt_runner = AttemptRunner(
             settings, ledger, pipeline, FairPool(settings.worker_sessions, slots or UnlimitedSlots())
         )
+        # The host and the process id are for people. The random part makes the name unique: a container often has the
+        # same host name and process id after a restart.
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._running: set[asyncio.Task[Outcome]] = set()
         self._renewer = LeaseRenewer(settings, ledger)
@@ -139,6 +142,7 @@ class MessageHandler:
         job = name if isinstance(name, str) else ""
         logger.warning("message refused", job=job or None, reason=reason)
         metrics.MESSAGES_REFUSED.inc()
+        # `default=str`: a refused message may contain values that JSON cannot represent.
         raw = json.dumps({"job_id": name, "job": inline}, default=str).encode()
         try:
             await self._ledger.dead_letters.add(raw, self._settings.queue, reason, job)
@@ -237,6 +241,8 @@ class MessageHandler:
         if self._drained.is_set():
             return Outcome.REQUEUED
         # This call is not part of the task that `drain` cancels: without its result the job could not be released.
+        # Each call gets an owner of its own: a repeated call of the same owner gets the same job again, in case that
+        # its first answer was lost (`acquire.lua`).
         lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))
@@ -245,6 +251,7 @@ class MessageHandler:
         running = asyncio.create_task(self._run(lease))
         self._running.add(running)
         try:
+            # `drain` may have been called while `acquire_next` waited for Redis, before `_running` had this task.
             if self._drained.is_set():
                 running.cancel()
             with self._renewer.holding(lease):
@@ -266,6 +273,8 @@ class MessageHandler:
         log.info("job started", attempt=lease.attempts, commits=lease.commits)
         reporter = JobReporter(lease, self._events)
         most = self._attempt_runner.max_attempts(lease)
+        # A worker that was killed left no error to decide on. So the number of attempts alone ends a job that kills its
+        # workers.
         if lease.tries > most:
             log.warning("job failed after too many attempts", attempts=lease.attempts)
             await reporter.fail("attempts", f"given up: {most} workers in a row stopped while they ran it")
@@ -276,11 +285,13 @@ class MessageHandler:
             with tracing.span("job", job_id=lease.job_id, attempt=lease.attempts, commits_before=lease.commits) as span:
                 transcript, outputs = await self._renewer.run(lease, self._attempt_runner.run(lease, spec, reporter))
                 span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
+        # These errors say nothing about the job. The callers leave it to another worker.
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as exc:  # noqa: BLE001  an unexpected error in one job must not end the others
             return await self._fail_or_postpone(lease, reporter, exc)
         else:
+            # Outside the `try`: an error in recording the end is no failed attempt.
             await reporter.finish(transcript, outputs)
             log.info(
                 "job done" if transcript.coverage.complete else "job incomplete",
@@ -331,6 +342,8 @@ class MessageHandler:
 
     async def _release(self, lease: Lease) -> None:
         try:
+            # Without the release the job would only wait for the end of its lease, so the shutdown does not wait
+            # longer.
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await lease.release()
             logger.info("job released", job=lease.job_id)

@@ -91,10 +91,14 @@ class WorkerProcess:
         Raises SettingsError, LedgerNewer."""
         settings = load()
         check_settings(settings)
+        # Before the first message is taken: an old worker must not write into a ledger that it cannot read.
         self._loop().call(check_ledger(settings))
         tracing.set_up()
         self._monitor = monitor = Monitor(settings)
+        # A step of the worker and not a signal of Celery: SIGHUP, a remote `shutdown` and fatal errors send no signal.
         on_stop(self.drain)
+        # Two heartbeats, one of the worker's timer and one of the event loop: a process in which only one of the two
+        # still runs is not healthy.
         on_timer(BEAT_S, lambda: monitor.heartbeat.beat(TIMER), lambda: monitor.heartbeat.pause(TIMER))
         self._loop().submit(monitor.run())
 
@@ -107,6 +111,7 @@ class WorkerProcess:
         reaper = Reaper(settings, ledger, send, renew, context.events)
         self._background += [
             loop.submit(_warn_of_lossy_redis(ledger)),
+            # Every worker runs these, so none of them depends on a single process.
             loop.submit(reaper.run()),
             start_intake(settings, loop),
             loop.submit(delivery_schedule.serve(settings)),
@@ -126,6 +131,7 @@ class WorkerProcess:
         if self._draining:
             return
         self._draining = True
+        # First report that the worker is not ready any more, then stop its work.
         if self._monitor is not None:
             self._monitor.stop("it is shutting down")
         for work in self._background:
@@ -145,6 +151,7 @@ class WorkerProcess:
             self._monitor.close()
 
     def _shared_context(self) -> WorkerContext:
+        # Several task threads may call this at the same moment.
         with self._lock:
             if self._context is None:
                 self._context = self._loop().call(WorkerContext.create())
@@ -168,6 +175,7 @@ async def check_ledger(settings: Settings) -> None:
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
             await ledger.check_schema()
+    # Not an outage: this version can never use the ledger.
     except LedgerNewer:
         raise
     except (LedgerUnavailable, TimeoutError) as exc:
