@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+# Top-level domains that no public name server answers (RFC 6761, 6762 and 8375, and `.internal` by ICANN), and two that
+# home routers use.
 _PRIVATE_ENDS: Final = (".localhost", ".local", ".internal", ".lan", ".localdomain", ".home.arpa")
 
 

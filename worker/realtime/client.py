@@ -38,6 +38,8 @@ from worker.secret_masking import masker_of, show_url
 from worker.settings import Settings
 
 REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
+# Not only 401: with python-socketio, a server that refuses in its own code answers 403 over polling and 400 over
+# websocket.
 REFUSAL_STATUSES: Final = (400, 401, 403)
 """HTTP statuses of a handshake that mean a refused API key."""
 PROXY_STATUSES: Final = (400, 404, 405, 426, 501)
@@ -159,6 +161,7 @@ class Client:
 
     async def _disconnect(self, sio: socketio.AsyncClient) -> None:
         eio = sio.eio
+        # If the peer reads nothing, the library closes neither its tasks nor the socket: see `finally` and `_abort`.
         tasks = [t for t in (eio.write_loop_task, eio.read_loop_task) if t is not None]
         websocket = eio.ws
         try:
@@ -186,6 +189,7 @@ class Client:
         )
         self._sio = sio = socketio.AsyncClient(
             reconnection=False,
+            # The process has its own signal handlers.
             handle_sigint=False,
             json=json_codec,
             serializer=BoundedPacket,
@@ -203,6 +207,7 @@ class Client:
                     headers=dict(self._headers),
                     transports=[transport],
                     socketio_path=messages.PATH,
+                    # The default of 1 s is too short for a service under load.
                     wait_timeout=timeout_s,
                 )
         # ValueError: raised by the library for a refusal whose JSON body is invalid.
@@ -223,6 +228,7 @@ class Client:
         response = await send(request)
         location = response.headers.get("Location", "")
         if response.status not in REDIRECT_STATUSES or not location:
+            # A failed GET ends the connection anyway, but the library ignores a failed POST: its message would be lost.
             if request.method == "POST" and response.status >= 300:
                 self._end(f"HTTP {response.status} to a message")
             return response
@@ -245,6 +251,8 @@ class Client:
             self._on_drop(_redirect_text(self._redirect) if self._redirect else reason)
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
+        # Plain functions, not coroutines: the library runs each coroutine as a task, and tasks that wait can change the
+        # order of messages.
         def any_event(event: str, *args: object) -> None:
             self._on_event(event, args[0] if args else None)
 
@@ -277,6 +285,7 @@ class Client:
         if status == 429:
             return EndpointBusy(f"{shown} is at its limit: HTTP 429")
         if isinstance(exc, _RefusedInBand):
+            # A refusal in-band has no status, so only its text can distinguish a full service from a wrong key.
             if BUSY_WORDS.search(str(exc)):
                 return EndpointBusy(f"{shown} is at its limit: {exc}")
             return AuthRefused(auth_text(shown, str(exc) or "connection refused in-band"))

@@ -20,6 +20,7 @@ from typing import Final
 from worker.realtime.messages import Committed, Partial, WireWord
 from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
 
+# The timed message was seen 1.5 s and more after the plain one.
 HOLD_S: Final = 4.0
 """Seconds that a plain message waits for the timed message while the delays of the service are unknown."""
 MAX_HOLD_S: Final = 12.0
@@ -83,6 +84,7 @@ class CommitPairer:
         self._first_hold_s = hold_s
         self._drops = drop_repeats
         self._waiting: deque[_PendingCommit] = deque()
+        # The number is limited: a message is paired only with recent commits, and a session may have thousands.
         self._released: deque[_PendingCommit] = deque(maxlen=64)
         self._lags: deque[float] = deque(maxlen=8)  # recent delays between plain and timed message
         self._alone = 0  # plain messages in a row whose timed message did not come in time
@@ -117,6 +119,8 @@ class CommitPairer:
         """Add a committed message. `sent`: samples sent so far. Returns the commits that are released now."""
         if message.text.strip():
             if message.timed:
+                # Some services never send word times. Only after a timed message does a plain one without its pair mean
+                # a repetition.
                 self._timed_seen = True
                 self._take_timed(message, now, sent)
             else:

@@ -11,6 +11,7 @@ from typing import Final
 
 from worker.settings import Settings
 
+# Well below 15 s, because one report says that a session was closed after 10 s.
 KEEP_ALIVE_S: Final = 5.0
 """Maximum seconds between two frames while flow control waits for the service: services close sessions without audio
 after 15 s."""
@@ -58,6 +59,7 @@ class FlowControl:
             voiced = sum(end - start for start, end in runs)
             self.voiced_since_message += voiced
             self.voiced_since_text += voiced
+            # Before `sent_samples` is increased: the runs count from the start of the frame.
             self.voiced_end = self.sent_samples + runs[-1][1]
         self.sent_samples += samples
 

@@ -40,6 +40,7 @@ def loads(text: str | bytes, **_: Any) -> Any:
         if not _SURROGATE.search(found):
             raise
     try:
+        # The standard library accepts half a surrogate pair; the encoding below replaces it.
         whole = json.dumps(json.loads(found), ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as exc:
         raise JSONDecodeError(str(exc), found[:100], 0) from None

@@ -210,6 +210,7 @@ def _parse_words(raw: object) -> tuple[WireWord, ...]:
         return ()
     words = []
     for item in raw:
+        # The other types are `spacing` and `audio_event` (such as laughter): no words.
         if not isinstance(item, Mapping) or item.get("type") not in (None, "word"):
             continue
         text = _text(item.get("text")).strip()
@@ -222,6 +223,7 @@ def _parse_words(raw: object) -> tuple[WireWord, ...]:
                 text=text,
                 start=start,
                 end=end,
+                # A probability above 1 would be an error of the service.
                 confidence=None if logprob is None else round(min(1.0, exp(min(logprob, 0.0))), 4),
             )
         )

@@ -18,6 +18,7 @@ RISE_PER_S: Final = 0.05
 HOLD_S: Final = 15.0
 """Seconds after a decrease before the speed limit rises again."""
 MAX_AUTO_SPEED: Final = 16.0
+# No maximum speed is published, so the only sign before an error is that text arrives late.
 MAX_AUTO_LAG_S: Final = 8.0
 """Seconds of speech without new text after which `auto` slows down. At real time, services answer within 2 to 3 s."""
 MIN_SPEED: Final = 1.0
@@ -67,6 +68,7 @@ class RateControl:
             self._decrease(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 
     def _decrease(self, now: float, speed: float, reason: str) -> None:
+        # Never below real time, or below a fixed speed that is lower: every real-time service can process real time.
         lower = max(speed, min(MIN_SPEED, self._ceiling))
         self._hold_until = now + HOLD_S
         if lower < self._limit:

@@ -74,6 +74,7 @@ class Session:
         self._commits: list[Commit] = []
         self.commits_seen = 0
         self.unpaired: tuple[str, ...] = ()  # texts of commits that still lacked word times when the session broke
+        # The service repeats the committed text once as a partial right after the commit.
         self._echoes: deque[str] = deque(maxlen=4)  # texts that a partial may repeat without new speech
         self._texts: deque[str] = deque(maxlen=MAX_TEXTS)  # the latest distinct texts, committed or in progress
 
@@ -85,6 +86,7 @@ class Session:
 
     def message(self, message: Message, now: float) -> None:
         """Process a message of the service."""
+        # Messages that arrived before the end may still be in the driver's inbox.
         if self.phase is Phase.ENDED:
             return
         self._flow.message_received(now)
@@ -140,6 +142,7 @@ class Session:
         if self.phase is Phase.STREAMING:
             self.rotated = rotate
             self._tail.begin(now)
+            # Our own server commits everything after stop-session, so it needs no silence.
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
     def disconnected(self, detail: str, now: float) -> None:
@@ -162,6 +165,7 @@ class Session:
         start_s, stall_s = self._settings.start_timeout_s, self._settings.stall_timeout_s
         if self.phase is Phase.STARTING and now - self._since >= start_s:
             self._finish(SessionEnd(EndReason.STALLED, detail=f"no session-started within {start_s:g} s"))
+        # A peer that reads nothing causes no error and no disconnect event, only an `emit` that never ends.
         elif self._flow.stuck_s(now) >= stall_s:
             self._finish(SessionEnd(EndReason.STALLED, detail=f"the service accepted no audio for {stall_s:g} s"))
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
@@ -197,6 +201,7 @@ class Session:
 
     def deadline(self, now: float) -> float:
         """Return the clock time at which the next `tick` may change the state, at most one second after `now`."""
+        # At least every second: stalls are found by comparing times, and have no event of their own.
         times = [now + 1.0]
         if self.phase is Phase.STARTING:
             times.append(self._since + self._settings.start_timeout_s)

@@ -60,10 +60,12 @@ def decide(end: SessionEnd, url: str) -> RetryDecision:
         return RetryDecision(RetryAction.DONE)
     if end.reason is EndReason.ERROR:
         return _decide_error(end, url)
+    # A pause before the next session: the service may be overloaded.
     if end.reason is EndReason.STALLED:
         return RetryDecision(RetryAction.RETRY, SessionStalled(f"{url}: {end.detail}"))
     if end.reason is EndReason.DROPPED:
         return RetryDecision(RetryAction.RETRY, EndpointUnavailable(f"{url}: the connection was lost ({end.detail})"))
+    # Services use the code 1000 also for time limits and throttling. Only the codes in the set ask for a pause.
     action = RetryAction.RETRY if end.close_code in RETRY_CLOSE_CODES else RetryAction.ROLLOVER
     return RetryDecision(action, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
 

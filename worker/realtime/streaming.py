@@ -115,6 +115,7 @@ class SessionStream:
         try:
             self._session.connected(self._loop.time())
             sender = asyncio.create_task(self._send())
+            # Otherwise an error of the sender would be raised only after the next message or deadline.
             sender.add_done_callback(lambda _: self._listener_wakeup.set())
             await self._listen(sender)
         finally:
@@ -128,6 +129,7 @@ class SessionStream:
     # -- listener --------------------------------------------------------------------------------------------------
 
     def _take(self, event: str, payload: object = None) -> None:
+        # Masked at the entrance, so that no later code can write the key to a log, an event or a transcript.
         self._inbox.append(mask_message(messages.parse(event, payload), self._masker))
         self._listener_wakeup.set()
 
@@ -198,6 +200,8 @@ class SessionStream:
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
             self._at_once += 1
+        # Without the configuration the session would not know whether the service commits at the stop, and would stream
+        # silence for nothing.
         await self._wait_for_config(until=began + CONFIG_TIMEOUT_S)
         session.input_ended(self._loop.time())
         await self._flush()
@@ -216,6 +220,7 @@ class SessionStream:
         while session.phase is Phase.STREAMING:
             now = self._loop.time()
             speed = session.speed.current(now)
+            # The speed of the job may change during the wait: all its sessions share the rate control.
             if speed != pacer.speed:
                 pacer.change(speed, position_s, now)
             due, free = pacer.due(position_s), session.send_at(samples, now)
@@ -254,6 +259,7 @@ class SessionStream:
     async def _emit_audio(self, pcm: bytes, runs: Sequence[tuple[int, int]] = (), *, padding: bool = False) -> bool:
         session = self._session
         session.sending(self._loop.time())
+        # pybase64 takes 0.03 CPU seconds per hour of audio, the standard library 0.6 (frames of 100 ms).
         chunk = messages.audio_chunk(pybase64.b64encode_as_string(pcm), self._rate)
         accepted = await self._client.emit(messages.CHUNK, chunk)
         if accepted:

@@ -86,9 +86,11 @@ class TailFlush:
         # Repeated answers without new text: the service found no more words.
         if self._answers >= 2 and now - self._first_answer >= SETTLE_S:
             return True
+        # Some services answer nothing to silence. If all speech was answered before it, no text is expected.
         return not unanswered and waited_s >= SETTLE_S
 
     @property
     def _min_samples(self) -> int:
+        # Less silence than the commit pause can never cause the commit.
         min_s = max(self._min_s, self._pause_s + PAUSE_MARGIN_S)
         return int(min(min_s, self._max_s) * self._rate)

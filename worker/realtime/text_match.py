@@ -39,6 +39,7 @@ def same_letters(one: str, other: str) -> bool:
 
 def period(text: str) -> int:
     """Return the length of the shortest string that gives `text` when repeated: 3 for "abcabc", 4 for "abca"."""
+    # "abcabc" twice contains "abcabc" at 3 as well, where its second repetition begins.
     return (text + text).find(text, 1) if text else 0
 
 
