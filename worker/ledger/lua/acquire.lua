@@ -11,6 +11,7 @@ local newer = register(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 
 if prefix ~= '' then
+  -- The answer is stored, so that a repeated call of the same owner gets the same job and not a second one.
   local answer = KEYS[2] .. ':answer:' .. owner
   local first = redis.call('GET', answer)
   while not first do
@@ -19,6 +20,7 @@ if prefix ~= '' then
     if field(prefix .. front[1], 'state') == 'queued' then
       first = front[1]
       local level, round = math.floor(front[2] / LEVEL), front[2] % LEVEL
+      -- Round 0 is outside the rotation: such a job was interrupted and continues first.
       if round > 0 then redis.call('HSET', turns, 'served ' .. level, text(round)) end
       redis.call('SET', answer, first, 'PX', lease_ms)
     else
@@ -30,6 +32,7 @@ end
 
 local kind = redis.call('TYPE', job).ok
 if kind ~= 'hash' and kind ~= 'none' then
+  -- Another program has written to this key. The job is lost, but it must not come up again and again.
   forget(job, id)
   return {'unreadable'}
 end
@@ -44,6 +47,7 @@ local due = redis.call('ZSCORE', KEYS[3], id)
 if due and tonumber(due) > now_ms() then return {'delayed'} end
 
 unassign(job, id)
+-- Every write of a worker names this number. So a worker that was suspended and continues cannot write any more.
 local epoch = redis.call('HINCRBY', job, 'epoch', 1)
 local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 local tries = redis.call('HINCRBY', job, 'tries', 1)

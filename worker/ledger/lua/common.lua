@@ -26,6 +26,7 @@ local function register(version, reader, ttl_ms)
   if tonumber(at[1] or 0) < tonumber(version) then
     redis.call('HSET', schema, 'version', version, 'reader', text(math.max(tonumber(at[2] or 0), tonumber(reader))))
   end
+  -- Without jobs the version expires, so an older version may use an abandoned ledger again.
   redis.call('PEXPIRE', schema, ttl_ms)
   return ''
 end

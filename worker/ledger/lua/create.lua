@@ -17,6 +17,7 @@ local now = now_ms()
 local function add_to_index(index, member)
   redis.call('ZADD', index, 'NX', text(now), member)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now - tonumber(ttl_ms)))
+  -- The index is for listings only. Jobs that it no longer names still run.
   redis.call('ZREMRANGEBYRANK', index, 0, -tonumber(max_entries) - 1)
   redis.call('PEXPIRE', index, ttl_ms)
 end

@@ -11,5 +11,6 @@ local function conclude(job, commits, id, ttl_ms, state, code, reason)
   redis.call('PEXPIRE', commits, ttl_ms)
   redis.call('PEXPIRE', job .. ':transcript', ttl_ms)
   redis.call('PEXPIRE', job, ttl_ms)
+  -- In the same step as the end: no end without its webhook, and no webhook without the end.
   add_end_of_job(job, id, ttl_ms)
 end

@@ -3,6 +3,7 @@
 local job = KEYS[4]
 local id, epoch, state, ttl_ms, document, outputs, code, reason = unpack(ARGV)
 local record = redis.call('HMGET', job, 'state', 'epoch')
+-- The same call again: its first answer was lost.
 if record[1] == state and record[2] == epoch then return 1 end
 if not owned(job, epoch) then return 0 end
 if #ARGV > 8 then redis.call('HSET', job, unpack(ARGV, 9)) end

@@ -13,6 +13,7 @@ local MAX_AHEAD_MS = 315360000000
 local group, consumer, count, idle_ms, max_bytes, ttl_ms = unpack(ARGV)
 local max_entries, code, reason, max_replies, replies_ttl_ms = unpack(ARGV, 7)
 local MAX_REFUSED = 1000
+-- `pcall`, because the group exists except at the first call.
 redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 redis.call('PEXPIRE', stream, ttl_ms)
 
@@ -42,6 +43,7 @@ local function take(entry, deliveries)
   taken[#taken + 1] = found
 end
 
+-- Entries of processes that stopped come first: their producers wait the longest.
 for _, entry in ipairs(redis.call('XAUTOCLAIM', stream, group, consumer, idle_ms, '0', 'COUNT', count)[2]) do
   local pending = entry and redis.call('XPENDING', stream, group, entry[1], entry[1], 1)
   take(entry, pending and pending[1] and pending[1][4] or 1)

@@ -9,6 +9,7 @@ if (before ~= 'queued' and before ~= 'running') or (record[2] == '1') == (on == 
 if on == '1' then
   redis.call('HSET', job, 'paused', '1')
   if before == 'running' then
+    -- The next write of its worker is refused, so the worker stops.
     redis.call('HINCRBY', job, 'epoch', 1)
     uncount_attempt(job)
   end

@@ -5,6 +5,7 @@
 local job = KEYS[4]
 local id, epoch, ttl_ms, delay_ms, counted, code, reason, restart = unpack(ARGV)
 local record = redis.call('HMGET', job, 'state', 'epoch')
+-- The same call again: its first answer was lost.
 if record[1] == 'queued' and record[2] == epoch then return 1 end
 if not owned(job, epoch) then return 0 end
 if counted ~= '1' then uncount_attempt(job) end

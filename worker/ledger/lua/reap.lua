@@ -30,6 +30,7 @@ each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit),
   if record[1] ~= 'running' then
     redis.call('ZREM', KEYS[1], id)
   else
+    -- The old worker may still be alive (suspended, or cut off from Redis): its writes are refused from now on.
     redis.call('HINCRBY', job, 'epoch', 1)
     if tries >= max_tries then
       conclude(job, commits, id, result_ttl_ms, 'failed', 'attempts',
@@ -37,6 +38,7 @@ each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit),
       given_up[#given_up + 1] = id
     else
       local delay = 0
+      -- No delay after one or two stopped workers, as in a replacement of workers. More in a row may be the fault of the job.
       if tries > 2 then
         delay = math.floor(math.min(max_delay_ms, delay_ms * 2 ^ (tries - 3)) * (0.5 + random / 2))
       end
@@ -58,6 +60,7 @@ end)
 local missing = redis.call('ZCARD', KEYS[2]) - #send
 for index = 4, #KEYS do missing = missing - redis.call('LLEN', KEYS[index]) end
 local seen = redis.call('HMGET', turns, 'missing', 'missing since')
+-- The smallest number since the first sighting: jobs that were queued meanwhile have messages of their own.
 missing = math.min(missing, limit - #send, tonumber(seen[1]) or missing)
 if missing <= 0 then
   redis.call('HDEL', turns, 'missing', 'missing since')

@@ -50,6 +50,7 @@ local function current_limit()
   return request.max_sessions > 0 and request.max_sessions or math.huge
 end
 local limit = current_limit()
+-- All processes report the same overload within a short time; only the first report lowers the limit.
 if request.busy and now >= tonumber(redis.call('HGET', state, 'deaf') or 0) then
   local used = math.max(1, math.min(limit, in_use))
   local top = request.max_sessions > 0 and request.max_sessions or 2 * used
@@ -60,6 +61,7 @@ end
 
 -- Renew slots. An expired slot is granted again while there is room, else it is lost and its session has to end.
 local lost = {}
+-- A slot expires if its process was suspended or cut off from Redis for too long.
 for _, token in ipairs(request.renew) do
   if not redis.call('ZSCORE', slots, token) then
     if in_use < math.floor(limit) then in_use = in_use + 1 else lost[#lost + 1] = token; token = nil end

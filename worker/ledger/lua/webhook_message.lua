@@ -23,6 +23,7 @@ local function add_end_of_job(job, id, ttl_ms)
     facts[#facts + 1] = value and #value <= MAX_VALUE_BYTES and value or ''
   end
   local root = KEYS[2]:sub(1, -6)  -- the prefix of all keys: KEYS[2] ends with `queue`
+  -- The id is derived from job and epoch, so a repeated call does not add a second message.
   local message = 'msg_' .. redis.sha1hex(root .. ' ' .. id .. ' ' .. redis.call('HGET', job, 'epoch'))
   add_to_outbox(root .. 'webhook:' .. message, message, root .. 'webhooks', ttl_ms, 'kind', 'job', 'url', spec.webhook,
     'job', id, 'source', tostring(spec.source), unpack(facts))

@@ -59,6 +59,7 @@ if step == 'batch' then
     redis.call('ZREM', watched, id)
     return 0
   end
+  -- To the end of the order of checks. XX: a batch that another process has just removed must not return.
   redis.call('ZADD', watched, 'XX', text(now_ms()), id)
   -- Whether one of these jobs waits or runs. It becomes the witness, which the next check reads first.
   local function any_unfinished(some)
@@ -92,6 +93,7 @@ end
 
 local message, attempt = ARGV[3], ARGV[4]
 local key = start .. message
+-- The number of attempts has risen if another worker has claimed the message since.
 if redis.call('HGET', key, 'attempts') ~= attempt or not redis.call('ZSCORE', outbox, message) then return 0 end
 if step == 'delivered' then
   redis.call('ZREM', outbox, message)
