@@ -30,6 +30,7 @@ from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob, JobNewer, SourceRefused
 from worker.ledger.records import JobRecord, JobState
+from worker.session_options import Options
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, show
 from worker.storage.forbidden_characters import control_characters
@@ -81,6 +82,9 @@ class JobSpec(BaseModel):
     # Corrections of the recognized text: pairs of a heard and a wanted term, [["Jon Smith", "John Smith"]]. At most
     # 1,000 pairs and 20,000 characters.
     glossary: Terms = ()
+    # Options to add to the start of each session, a JSON object: {"language_code": "yue"}. They replace those of
+    # STT_SESSION_OPTIONS with the same name; null removes one.
+    session_options: Options = {}
     # Jobs of a higher priority run first. Within one priority the batches run in rotation.
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
@@ -101,7 +105,13 @@ class JobSpec(BaseModel):
         """Omit options of later versions with their default values, so that older workers, which do not have these
         options, can run the job too."""
         fields: dict[str, Any] = write(self)
-        unused = {"channels": "mix", "channel_names": (), "track": None, "glossary": ()}
+        unused: dict[str, Any] = {
+            "channels": "mix",
+            "channel_names": (),
+            "track": None,
+            "glossary": (),
+            "session_options": {},
+        }
         return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
 
     @model_validator(mode="after")
@@ -179,6 +189,8 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
         wanted |= {"track", "channel_names"}
     if spec.glossary:
         wanted.add("glossary")
+    if spec.session_options:
+        wanted.add("session_options")
     options = spec.model_dump_json(include=wanted)
     return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
 

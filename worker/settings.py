@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.errors import SettingsError
 from worker.secret_files import from_files
+from worker.session_options import parse_options
 from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
 
@@ -126,6 +127,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds until the lease of a job expires without renewal")
     lease_renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
     reap_interval_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs of dead workers")
+    session_options: str = Field(
+        "", description='JSON object of options to add to `start-session`, such as `{"language_code": "yue"}`'
+    )
     glossary: str = Field("", description="CSV or TSV file of corrections (heard, wanted) for jobs without a glossary")
     job_attempts: int = Field(
         5, ge=1, le=1000, description="Attempts in a row without a commit after which a job fails"
@@ -280,6 +284,12 @@ class Settings(BaseSettings):
         minimum = 0.1 if info.field_name == "server_commit_silence_s" else 5
         if 0 < value < minimum:
             raise ValueError(f"must be 0 (the default of STT_SERVER_ENDPOINTING) or at least {minimum:g}")
+        return value
+
+    @field_validator("session_options")
+    @classmethod
+    def _session_options(cls, value: str) -> str:
+        parse_options(value)
         return value
 
     @field_validator("url")

@@ -16,6 +16,7 @@ from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob
 from worker.secret_files import read
+from worker.session_options import parse_options
 from worker.settings import Settings, Speed, load, parse_speed
 from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
 from worker.unknown_settings import unknown_variables
@@ -178,6 +179,28 @@ def glossary_from(option: Path | None, settings: Settings) -> dict[str, Any]:
     without a file. Raises BadJob."""
     file = option or (Path(settings.glossary) if settings.glossary else None)
     return {} if file is None else {"glossary": read_glossary(file)}
+
+
+def _session_options(ctx: click.Context, option: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    try:
+        return None if value is None else parse_options(value)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), ctx, option) from None
+
+
+session_options = click.option(
+    "--session-options",
+    metavar="JSON",
+    callback=_session_options,
+    help="Options to add to the start of each session, a JSON object. They replace those of STT_SESSION_OPTIONS"
+    " with the same name; null removes one.",
+)
+
+
+def session_options_from(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the value of the option `session_options` out of `given`. Returns the field of JobSpec, or nothing."""
+    options = given.pop("session_options")
+    return {"session_options": options} if options else {}
 
 
 left_out = click.option(

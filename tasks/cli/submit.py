@@ -39,6 +39,7 @@ from worker.storage.address import Address, is_url, parse
 @options.style
 @options.language
 @options.glossary
+@options.session_options
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.parallel_sections
 @options.channels
@@ -90,6 +91,7 @@ def command(
     given |= {"style": options.style_from(given), **channels}
     settings = options.settings_from()
     given |= options.glossary_from(given.pop("glossary_file"), settings)
+    given |= options.session_options_from(given)
     names_left_out = names_left_out or verbose
     if dry_run:
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))

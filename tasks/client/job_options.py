@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,7 @@ class BatchOptions(TypedDict, total=False):
     track: int | Literal["all"] | None
     language: str | None
     glossary: Sequence[tuple[str, str]]
+    session_options: Mapping[str, Any]
     priority: Literal["high", "normal", "low"]
     webhook: str | Address | None
 

@@ -18,6 +18,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.records import ContentRecord
 from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListener, read_start_content
 from worker.realtime.slots import Slots
+from worker.session_options import merged, parse_options
 from worker.settings import Settings
 from worker.storage.outputs.deliver import deliver
 from worker.transcript.glossary import Term
@@ -102,6 +103,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
         glossary=await glossary_of(spec, settings),
+        session_options=merged(parse_options(settings.session_options), spec.session_options),
         resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )

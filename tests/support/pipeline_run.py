@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -93,6 +95,7 @@ async def transcribe(
     sessions: int = 1,
     skip_silence: bool = False,
     channels: ChannelSelection = ALL_MIXED,
+    session_options: Mapping[str, Any] = MappingProxyType({}),
     resume: ResumeState | None = None,
     content: KnownContent | None = None,
 ) -> Transcript:
@@ -105,6 +108,7 @@ async def transcribe(
         sessions=sessions,
         skip_silence=skip_silence,
         channels=channels,
+        session_options=session_options,
         resume=resume or ResumeState(),
         content=content or KnownContent(),
     )

@@ -22,9 +22,8 @@ MAX_LINES = 400
 BASE = (
     *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
-    *("worker.language_codes", "worker.secret_files", "worker.speed_option"),
-    *("worker.settings", "worker.unknown_settings"),
-    *("worker.text_escaping", "worker.secret_masking"),
+    *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
+    *("worker.session_options", "worker.settings", "worker.unknown_settings", "worker.secret_masking"),
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
 _READERS = (

@@ -10,6 +10,7 @@ from worker.audio.recording import Recording
 from worker.audio.segmentation.channel_plans import skip_reason
 from worker.pipeline.job import Job
 from worker.pipeline.section import Section
+from worker.pipeline.session_option_results import warnings as option_warnings
 from worker.pipeline.session_sequence import Service
 from worker.secret_masking import show_url
 from worker.storage.sources.download import LocalSource
@@ -53,6 +54,7 @@ def run_facts(
         for plan in source.plans
         for start, end in plan.skipped
     )
+    options = service.options.facts()
     falls = [
         SpeedReduction(speed=c.speed, after=round(c.at_s - started, 1), reason=c.reason) for c in service.speed.changes
     ]
@@ -64,7 +66,7 @@ def run_facts(
         size_bytes=local.file.stat().st_size,
         info=source.info,
         duration_s=source.duration_s,
-        warnings=(*job.content.warnings, *source.warnings),
+        warnings=(*job.content.warnings, *source.warnings, *option_warnings(options)),
         language=job.language,
         speed=job.speed,
         speed_reached=service.speed.current(now),
@@ -79,6 +81,7 @@ def run_facts(
         speech_share=speech_share,
         missing=(*undecoded_gaps(job, source), *(gap for section in sections for gap in section.missing)),
         endpoint=show_url(settings.url),
+        session_options=options,
         sessions=tuple(facts for section in sections for facts in section.sessions),
         sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,

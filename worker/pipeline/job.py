@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
 from worker.audio.segmentation.section_plan import StreamingPlan
@@ -89,6 +89,8 @@ class Job:
     channels: ChannelSelection = ALL_MIXED
     glossary: tuple[Term, ...] = ()
     """Corrections of the recognized text: pairs of heard and wanted terms."""
+    session_options: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Options to add to `start-session`."""
     resume: ResumeState = ResumeState()
     content: KnownContent = KnownContent()
 

@@ -19,12 +19,14 @@ from worker.pipeline.job import Job, JobLog, RunListener
 from worker.pipeline.planning_thread import open_planned
 from worker.pipeline.run_progress import RunProgress
 from worker.pipeline.section import Section
+from worker.pipeline.session_option_results import SessionOptionResults
 from worker.pipeline.session_sequence import Service
 from worker.pipeline.source_change_check import ContentGuard, guarded
 from worker.pipeline.speech_check import speech_share
 from worker.realtime.rate_control import RateControl, is_unlimited
 from worker.realtime.slots import Slots, UnlimitedSlots
 from worker.realtime.streaming import ServiceAddress
+from worker.secret_masking import masker_of
 from worker.settings import Settings
 from worker.storage.sources.download import LocalSource, local_copy
 from worker.transcript.document import compose
@@ -53,9 +55,10 @@ class _JobRun:
         self._started = asyncio.get_running_loop().time()
         self._speed = RateControl(job.speed, self._started, job.start_speed)
         endpoint = ServiceAddress(settings.url, settings.api_key)
+        options = SessionOptionResults(job.session_options, masker_of(settings))
         # A function and not a detector: it loads a model, which only jobs with doubtful text need.
         detector = silero if settings.speech_detector == "auto" else lambda: None
-        self._service = Service(endpoint, settings, self._speed, slots, detector)
+        self._service = Service(endpoint, settings, self._speed, slots, options, detector)
         self._progress = RunProgress(listener, settings, self._speed, job.source.shown)
         self._sections: list[Section] = []
 

@@ -7,7 +7,7 @@ new committed text resets the count of retries, so a long file may lose many ses
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,7 @@ from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
+from worker.pipeline.session_option_results import SessionOptionResults
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.rate_control import MAX_AUTO_SPEED, RateControl
 from worker.realtime.session import Session
@@ -47,6 +48,7 @@ class Service:
     settings: Settings
     speed: RateControl
     slots: Slots
+    options: SessionOptionResults
     detector: Callable[[], SpeechDetector | None] = lambda: None
     """Creates the speech detector; returns None if none is installed or enabled."""
 
@@ -187,12 +189,14 @@ class SessionSequence:
             self._report(session.pending_text)
 
         service = self._service
+        options = service.options.current()
         # The slot is released before the pause of a retry, so that other jobs use it meanwhile.
         async with service.slots.slot(record.job_id):
             stream = SessionStream(
                 service.endpoint,
                 feed,
                 settings=service.settings,
+                options=options,
                 speed=service.speed,
                 timeline=timeline,
                 voice=self._voice,
@@ -206,10 +210,14 @@ class SessionSequence:
                 span.set(session_id=session.session_id, start_s=start / self._rate, sent_s=self.sent_s)
                 span.set(ended=end.reason, close_code=end.close_code)
         self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
-        return await self._follow_up(session, timeline)
+        service.options.confirm(options, session.config)
+        transcribed = bool(session.commits_seen or session.pending_text)
+        refused = service.options.refuse(options, ended(session), transcribed=transcribed)
+        return await self._follow_up(session, timeline, refused)
 
-    async def _follow_up(self, session: Session, timeline: Timeline) -> RetryDecision:
-        """Record an ended session and decide how to continue."""
+    async def _follow_up(self, session: Session, timeline: Timeline, refused: Sequence[str]) -> RetryDecision:
+        """Record an ended session and decide how to continue. `refused`: options of the session that the service did
+        not accept."""
         end, rate = ended(session), timeline.rate
         first = timeline.spans[0].file_start if timeline.spans else None
         # Recorded for every session, also failed ones, so that a transcript shows how it came about.
@@ -229,6 +237,10 @@ class SessionSequence:
         self.heard_s = max(self.heard_s, timeline.to_file(session.answered_samples) / rate)
         # Only the last session counts: the next one streams the uncommitted audio again.
         self._pending = (session.uncommitted_text, timeline)
+        if refused:
+            # No failure of the service, and no endless loop: each such session leaves fewer options for the next one.
+            logger.warning("session options refused", options=list(refused), reason=end.detail)
+            return RetryDecision(RetryAction.ROLLOVER)
         decision = decide(end, show_url(self._service.endpoint.url))
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):

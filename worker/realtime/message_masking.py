@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from worker.realtime.messages import Closed, Committed, Message, Partial, ServiceError, Unknown, UpstreamStarted
 from worker.secret_masking import Masker
+
+_MAX_DEPTH: Final = 4
 
 
 def mask_message(message: Message, masker: Masker) -> Message:
@@ -23,9 +26,25 @@ def mask_message(message: Message, masker: Masker) -> Message:
             message = replace(message, reason=masker.text(message.reason))
         case UpstreamStarted():
             session_id = message.session_id and masker.text(message.session_id)
-            message = replace(message, session_id=session_id, model=message.model and masker.text(message.model))
+            model = message.model and masker.text(message.model)
+            config = message.config and {masker.text(str(k)): _masked(v, masker) for k, v in message.config.items()}
+            message = replace(message, session_id=session_id, model=model, config=config)
         case Unknown():
             message = replace(message, kind=masker.text(message.kind))
         case _:
             pass
     return message
+
+
+def _masked(value: object, masker: Masker, depth: int = 0) -> object:
+    """Return a value of the configuration with its texts masked. Deeply nested parts, which no option has, become
+    None."""
+    if isinstance(value, str):
+        return masker.text(value)
+    if isinstance(value, dict | list) and depth == _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {masker.text(str(k)): _masked(v, masker, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, masker, depth + 1) for item in value]
+    return value

@@ -10,8 +10,9 @@ their details (words, session configuration, error names) follow the upstream's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, isfinite
+from types import MappingProxyType
 from typing import Any, Final
 
 PATH: Final = "/api/stt-realtime-socket"
@@ -69,6 +70,8 @@ class UpstreamStarted:
     """Whether the service commits all audio before it answers stop-session."""
     commit_pause_s: float | None = None
     """Pause in seconds after which the service commits, or None if unknown or implausible."""
+    config: Mapping[str, object] | None = field(default=None, compare=False)
+    """The whole configuration as the service sent it, or None if it sent none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,9 @@ ERROR_NAMES: Final = frozenset(
 )  # fmt: skip
 
 
-def start_session(sample_rate: int) -> dict[str, Any]:
-    """Build the payload of `start-session`; `sample_rate` in Hz."""
-    return {"sampleRate": sample_rate}
+def start_session(sample_rate: int, options: Mapping[str, object] = MappingProxyType({})) -> dict[str, Any]:
+    """Build the payload of `start-session`; `sample_rate` in Hz. `options`: further fields."""
+    return {**options, "sampleRate": sample_rate}
 
 
 def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
@@ -191,9 +194,8 @@ def _parse_transcript(payload: object) -> Message:
 
 
 def _parse_started(payload: Mapping[str, Any]) -> UpstreamStarted:
-    config = payload.get("config")
-    if not isinstance(config, Mapping):
-        config = {}
+    given = payload.get("config")
+    config = given if isinstance(given, Mapping) else {}
     model, timestamps = config.get("model_id"), config.get("include_timestamps")
     pause_s = _number(config.get("vad_silence_threshold_secs"))
     return UpstreamStarted(
@@ -202,6 +204,7 @@ def _parse_started(payload: Mapping[str, Any]) -> UpstreamStarted:
         sends_timestamps=timestamps if isinstance(timestamps, bool) else None,
         commits_on_stop=config.get(FIELD_COMMIT_ON_STOP) is True,
         commit_pause_s=pause_s if pause_s is not None and 0 < pause_s <= MAX_COMMIT_PAUSE_S else None,
+        config=config if isinstance(given, Mapping) else None,
     )
 
 

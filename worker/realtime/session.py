@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from worker.realtime.commit_pairing import Commit, CommitPairer
@@ -62,6 +62,7 @@ class Session:
         self.end: SessionEnd | None = None
         self.session_id: str | None = None
         self.model: str | None = None
+        self.config: Mapping[str, object] | None = None  # as the service sent it
         self.partial = ""  # text in progress as the service last sent it
         self.rotated = False  # ended at a pause so that another session can start
         self.committed_end_s = 0.0  # end of the last committed word that has times, in session seconds
@@ -263,6 +264,7 @@ class Session:
     def _take_config(self, message: UpstreamStarted) -> None:
         self.session_id = message.session_id or self.session_id
         self.model = message.model
+        self.config = message.config
         if message.sends_timestamps is not None:
             self._pairer.announced(timestamps=message.sends_timestamps)
         self._commit_on_stop = message.commits_on_stop

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -62,8 +62,9 @@ class SessionStream:
     """Runs one session: opens it, streams `frames`, streams silence until the last words are committed, and closes it.
 
     It stops before the end of `frames` at the first pause after `STT_SESSION_MAX_S`, or at a pause where `make_room`
-    returns True (another session waits for the slot). `timeline` and `voice` record the sent audio. `on_commit` is
-    awaited for each commit in order, `on_session` after each change and at least every second.
+    returns True (another session waits for the slot). `options` are added to `start-session`.
+    `timeline` and `voice` record the sent audio. `on_commit` is awaited for each commit in order, `on_session` after
+    each change and at least every second.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class SessionStream:
         frames: FrameFeed,
         *,
         settings: Settings,
+        options: Mapping[str, object] | None = None,
         speed: RateControl,
         timeline: Timeline,
         voice: VoiceActivityMap,
@@ -87,6 +89,7 @@ class SessionStream:
         self._voice = voice
         self._on_commit = on_commit
         self._on_session = on_session
+        self._options = dict(options or {})
         self._make_room = make_room
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
@@ -174,7 +177,7 @@ class SessionStream:
     async def _send(self) -> None:
         """Start the session, send the frames, flush, and send stop-session. Returns early if the connection is lost."""
         session = self._session
-        if not await self._client.emit(messages.START, messages.start_session(self._rate)):
+        if not await self._client.emit(messages.START, messages.start_session(self._rate, self._options)):
             return
         while session.phase is Phase.STARTING:
             await self._sender_wakeup.wait()

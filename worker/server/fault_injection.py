@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, Final
@@ -16,6 +16,7 @@ from worker.server import auth
 from worker.server.fault_injection_commits import phantoms, repeated_text, shifted
 from worker.server.fault_options import Fault, FaultKind, FaultSchedule
 from worker.server.recognition_engine import RecognitionEngine
+from worker.server.session_limits import NORMAL, POLICY
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0  # with the fault OVERFLOW, a client may be this far ahead of the maximum speed
@@ -38,11 +39,13 @@ class FaultEffect(Enum):
 
 
 class FaultySession:
-    """Applies faults to one session: changes its messages, and ends it. `emit` sends a message to the client."""
+    """Applies faults to one session: changes its messages, and ends it. `emit` sends a message to the client.
+    `options`: the payload of its start-session."""
 
-    def __init__(self, faults: Sequence[Fault], emit: Emit) -> None:
+    def __init__(self, faults: Sequence[Fault], emit: Emit, options: Mapping[str, Any]) -> None:
         self._faults = {fault.kind: fault for fault in faults}
         self._emit = emit
+        self._options = options
         self._audio_s = 0.0
         self._started = time.monotonic()
         self._commits = 0
@@ -76,6 +79,8 @@ class FaultySession:
             return FaultEffect.STOP_READING
         if self._past(FaultKind.CLOSE):
             return await self._close()
+        if self.has(FaultKind.REFUSE_OPTION) and self._faults[FaultKind.REFUSE_OPTION].value in self._options:
+            return await self._close(POLICY, f"invalid_request: {self._faults[FaultKind.REFUSE_OPTION].value}")
         error = self._error(audio_s)
         if error is None:
             return FaultEffect.NOTHING
@@ -128,6 +133,8 @@ class FaultySession:
         """Return the session's configuration as a service with these faults states it."""
         if self.has(FaultKind.FORGET_TAIL):
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
+        if self.has(FaultKind.CONFIRM_OPTIONS):
+            config = {**config, **{k: v for k, v in self._options.items() if k != "sampleRate"}}
         return {**config, "include_timestamps": False} if self.has(FaultKind.PLAIN_ONLY) else config
 
     def _deaf_at(self, second: float) -> bool:
@@ -247,9 +254,9 @@ class FaultySession:
             await self._emit(messages.ERROR, {"error": text})
         return await self._close()
 
-    async def _close(self) -> FaultEffect:
+    async def _close(self, code: int = NORMAL, reason: str = "") -> FaultEffect:
         self._over = True
-        await self._emit(messages.CLOSED, {"code": 1000, "reason": ""})
+        await self._emit(messages.CLOSED, {"code": code, "reason": reason})
         return FaultEffect.END
 
     def _past(self, kind: FaultKind) -> bool:

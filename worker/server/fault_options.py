@@ -58,6 +58,9 @@ class FaultKind(StrEnum):
     # limits that the client must not exceed
     OVERFLOW = "overflow"
     CHUNK_MAX = "chunk-max"
+    # options of start-session
+    CONFIRM_OPTIONS = "confirm-options"
+    REFUSE_OPTION = "refuse-option"
     # faults of the handshake
     HTTP = "http"
     REFUSE = "refuse"
@@ -92,6 +95,7 @@ FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.MUTE: ("seconds after which the server sends nothing but pings", "10"),
     FaultKind.OVERFLOW: ("speed, as a factor of real time, above which the session ends with queue_overflow", "2"),
     FaultKind.CHUNK_MAX: ("maximum seconds of audio in one chunk", "1"),
+    FaultKind.REFUSE_OPTION: ("option of start-session with which a session ends at once with 1008", "language_code"),
     FaultKind.HTTP: ("HTTP status of the handshake", "401"),
     FaultKind.REFUSE: ("reason of a refusal after the handshake", "Invalid API key"),
     FaultKind.SLOW: ("seconds the handshake takes", "2"),
@@ -109,6 +113,7 @@ FAULT_MEANINGS: Final[dict[FaultKind, str]] = {
     FaultKind.SWAP: "the commits of each pair are sent in reverse order",
     FaultKind.FORGET_TAIL: "the end of the audio is not committed when the client stops",
     FaultKind.REPEAT_PARTIAL: "while `deaf` lasts, the last partial text is repeated every second",
+    FaultKind.CONFIRM_OPTIONS: "the configuration of a session repeats all options of start-session",
     FaultKind.HANG: "the handshake is never answered",
     FaultKind.POLLING_ONLY: "only HTTP long-polling, no websocket",
 }
@@ -179,7 +184,7 @@ def parse(text: str) -> Fault:
                 raise SettingsError(f"the fault {name} takes one of {', '.join(WORD_TIME_FORMS)}, got {value!r}")
         elif kind is FaultKind.DEAF:
             _ = fault.span
-        elif meaning and kind is not FaultKind.REFUSE:
+        elif meaning and kind not in (FaultKind.REFUSE, FaultKind.REFUSE_OPTION):
             _ = fault.number
     except ValueError:
         raise SettingsError(f"the fault {name} takes {meaning}, got {value!r}") from None

@@ -216,7 +216,7 @@ class SocketIoConnections:
         else:
             emit = self._emitter(sid)
             if faults := self._faults.next_session():
-                connection.faulty = FaultySession(faults, emit)
+                connection.faulty = FaultySession(faults, emit, args[0])
                 engine, emit = connection.faulty.engine(engine), connection.faulty.emit
             session = ServerSession(uuid.uuid4().hex, rate, engine, self._limits, emit)
             connection.session, connection.ended_by_server = session, False

@@ -22,6 +22,7 @@ from worker.transcript.model import (
     SectionFacts,
     Segment,
     SessionFacts,
+    SessionOption,
     SilenceSavings,
     Source,
     SpeedReduction,
@@ -77,6 +78,7 @@ class RunFacts:
     """Share of the checked time of the segments in which a detector finds speech (0 to 1), or None if not checked."""
     endpoint: str
     sessions: tuple[SessionFacts, ...]
+    session_options: tuple[SessionOption, ...]
     sent_s: float
     elapsed_s: float
 
@@ -122,6 +124,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
             format=facts.info.format,
         ),
         sessions=facts.sessions,
+        session_options=facts.session_options,
         coverage=coverage,
         saved=_saved(facts),
         speed=show_speed(facts.speed),

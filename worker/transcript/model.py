@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
@@ -89,6 +89,20 @@ class SessionFacts(_Value):
     silence: float = Field(default=0.0, description="seconds of silence sent after the audio, to commit its last words")
     ended: str = Field(default="completed", description="reason for the end of the session")
     close_code: int | None = None
+
+
+class SessionOption(_Value):
+    """One option that was added to `start-session`, and what became of it."""
+
+    name: str
+    requested: JsonValue
+    result: Literal["confirmed", "changed", "unconfirmed", "refused"] = Field(
+        description="confirmed: the service's configuration has the value; changed: it has another one; unconfirmed: it"
+        " does not have the option; refused: sessions were opened again without it"
+    )
+    detail: str = Field(
+        default="", description="value in the service's configuration, or its reason, at most 200 characters"
+    )
 
 
 class Gap(_Value):
@@ -240,6 +254,9 @@ class Transcript(_Value):
     segments: tuple[Segment, ...]
     source: Source
     sessions: tuple[SessionFacts, ...] = ()
+    session_options: tuple[SessionOption, ...] = Field(
+        default=(), description="requested options of the sessions; empty if there were none"
+    )
     coverage: Coverage
     saved: SilenceSavings | None = Field(default=None, description="null if silence was not skipped")
     speed: str = Field(description="requested speed: a factor of real time, max or auto")

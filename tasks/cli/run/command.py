@@ -49,6 +49,7 @@ from worker.settings import Settings
 )
 @options.model
 @options.glossary
+@options.session_options
 @click.option(
     "--speed",
     type=options.SpeedType(),
@@ -105,7 +106,7 @@ def command(
     Exit codes: 0 all done, 1 some files failed or are incomplete, 2 wrong usage, 130 interrupted.
     """
     style, channels = options.style_from(given), options.channels_from(given)
-    glossary_file = given.pop("glossary_file")
+    glossary_file, session_options = given.pop("glossary_file"), options.session_options_from(given)
     settings, embedded = _settings(given)
     glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose
@@ -137,6 +138,7 @@ def command(
             "speed": settings.speed,
             **channels,
             **glossary,
+            **session_options,
         },
     )
     exit_code = asyncio.run(run.main())

@@ -43,6 +43,7 @@ PAUSE_S: Final = (1.0, 30.0)
 @options.style
 @options.language
 @options.glossary
+@options.session_options
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.channels
 @options.skip_silence
@@ -93,6 +94,7 @@ def command(
         "style": options.style_from(given),
         **options.channels_from(given),
         **options.glossary_from(given.pop("glossary_file"), settings),
+        **options.session_options_from(given),
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }

@@ -173,6 +173,7 @@ def test_every_list_and_text_of_a_job_has_a_limit() -> None:
         "sessions": 10**9,
         "track": 10**9,
         "glossary": [["heard", long]],
+        "session_options": {"text": long},
     }
     unlimited = {"skip_silence"}
     assert {*fields} | unlimited == set(JobSpec.model_fields), "a new field needs a limit and a line here"
