@@ -6,7 +6,7 @@ Variables are interpolated as in the Compose specification: https://github.com/c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,25 @@ def _value(expression: str, environ: Mapping[str, str]) -> str:
 
 
 def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Parse docker-compose.yml, with variables replaced by their values in `environ` and with YAML merges resolved."""
-    return dict(_filled(yaml.safe_load(PATH.read_text(encoding="utf-8")), environ or {}))
+    """Parse docker-compose.yml, with variables replaced by their values in `environ` and with YAML merges resolved.
+
+    A variable of a service without a value gets its value from `environ`, and is removed if `environ` has none."""
+    environ = environ or {}
+    file = dict(_filled(yaml.safe_load(PATH.read_text(encoding="utf-8")), environ))
+    for service in file["services"].values():
+        given = {name: environ.get(name) if value is None else value for name, value in _environment(service)}
+        service["environment"] = {name: value for name, value in given.items() if value is not None}
+    return file
+
+
+def passed_through(service: str) -> set[str]:
+    """Return the variables that a service gets only if they are set for Compose."""
+    file = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    return {name for name, value in _environment(file["services"][service]) if value is None}
+
+
+def _environment(service: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    return dict(service.get("environment", {})).items()
 
 
 def _filled(node: Any, environ: Mapping[str, str]) -> Any:

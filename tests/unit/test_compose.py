@@ -55,7 +55,43 @@ def test_every_variable_of_a_service_is_a_setting(name: str) -> None:
     given = set(OURS[name].get("environment", {}))
     foreign = {variable for variable in given if not variable.startswith("STT_")}
     assert given - foreign <= VARIABLES | FILES
-    assert foreign <= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY_FILE", "AWS_REGION"}
+    assert foreign <= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY_FILE", "AWS_REGION", "NO_PROXY"}
+
+
+PROXY_AND_TRACES = {"HTTP_PROXY", "HTTPS_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
+CLOUDS = {"GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SKIP_SIGNATURE", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_standard_variables_of_libraries_reach_the_services_that_use_them(name: str) -> None:
+    wanted = PROXY_AND_TRACES | (CLOUDS if name in ("worker", "intake") else set())
+    given = {variable: f"value of {variable}" for variable in PROXY_AND_TRACES | CLOUDS}
+    environ = compose.load(given)["services"][name]["environment"]
+    assert {variable: environ[variable] for variable in given if variable in environ} == {
+        variable: given[variable] for variable in wanted
+    }
+    # No empty values: obstore would take an empty GOOGLE_SERVICE_ACCOUNT for the name of a file.
+    assert not compose.passed_through(name) & set(OURS[name]["environment"])
+    assert wanted <= compose.passed_through(name)
+
+
+@pytest.mark.parametrize("hint", ["gs", "az"])
+def test_the_variables_that_messages_name_for_a_cloud_reach_the_worker(hint: str) -> None:
+    pytest.importorskip("obstore")
+    from worker.storage import object_store
+
+    named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", object_store._CREDENTIAL_HINTS[hint]))
+    assert named
+    assert named <= compose.passed_through("worker")
+
+
+@pytest.mark.parametrize("given", ["", "internal.example"])
+def test_requests_between_the_services_never_use_the_proxy(given: str) -> None:
+    environ = compose.load({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": given})["services"]["worker"]["environment"]
+    hosts = environ["NO_PROXY"].split(",")
+    assert {"server", "s3", "valkey", "127.0.0.1"} <= set(hosts)
+    assert "" not in hosts
+    assert (given in hosts) == bool(given)
 
 
 def test_every_setting_reaches_a_service() -> None:
@@ -65,7 +101,7 @@ def test_every_setting_reaches_a_service() -> None:
     raw = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]
     for name in OURS:
         for variable, value in raw[name]["environment"].items():
-            if f"${{{variable}" not in str(value):
+            if value is not None and f"${{{variable}" not in str(value):
                 fixed = {"STT_HEALTH_FILE", "STT_SERVER_MODEL_CACHE", "STT_SERVER_HOST", "STT_SERVER_PORT"}
                 fixed |= {"STT_METRICS_HOST", "STT_METRICS_PORT", "AWS_SECRET_ACCESS_KEY_FILE"}
                 assert variable in FILES | fixed, f"{name}: {variable} cannot be set"
