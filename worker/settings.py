@@ -130,6 +130,11 @@ class Settings(BaseSettings):
     session_options: str = Field(
         "", description='JSON object of options to add to `start-session`, such as `{"language_code": "yue"}`'
     )
+    record_dir: str = Field(
+        "",
+        description="Folder for recordings of the messages of each session, for bug reports (texts, but no audio);"
+        " empty: none",
+    )
     glossary: str = Field("", description="CSV or TSV file of corrections (heard, wanted) for jobs without a glossary")
     job_attempts: int = Field(
         5, ge=1, le=1000, description="Attempts in a row without a commit after which a job fails"

@@ -30,9 +30,19 @@ from worker.open_files_limit import raise_limit
     metavar="NAME[=VALUE][:SESSIONS]",
     help="Inject a fault; `list` explains all faults.",
 )
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Play back a session recorded with STT_RECORD_DIR instead of recognizing audio. May be given several times:"
+    " one file for each session, in order; the last one is repeated.",
+)
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
-def command(ready_file: Path | None, faults: tuple[str, ...], language: str | None, **given: Any) -> None:
+def command(
+    ready_file: Path | None, faults: tuple[str, ...], replay: tuple[Path, ...], language: str | None, **given: Any
+) -> None:
     """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
 
     Clients need one of the keys in STT_SERVER_API_KEYS (comma-separated; default: STT_API_KEY).
@@ -43,6 +53,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
       STT_SERVER_API_KEYS=secret stt-batch server --language yue
       STT_SERVER_API_KEYS=secret stt-batch server --host 0.0.0.0 --port 8808
       STT_SERVER_API_KEYS=secret stt-batch server --fault drop=30 --fault triplicate
+      STT_SERVER_API_KEYS=secret stt-batch server --replay recordings/20261129T091500.session.jsonl
     """
     from worker.server import fault_options as catalogue  # noqa: PLC0415
 
@@ -55,9 +66,12 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
     from tasks.observability.heartbeat import Heartbeat  # noqa: PLC0415
+    from worker.realtime.session_recording import read_recording  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
-    check_recognizer(settings)
+    recordings = [read_recording(path) for path in replay]
+    if not recordings:
+        check_recognizer(settings)
     if language is not None:
         settings = for_language(settings, language)
     log_setup.set_up(settings)
@@ -71,6 +85,12 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
 
     heartbeat = Heartbeat(settings.health_file, "event loop")
     try:
-        app.run(settings, ready, switches, side_task=lambda server: heartbeat.run("event loop", lambda: server.problem))
+        app.run(
+            settings,
+            ready,
+            switches,
+            side_task=lambda server: heartbeat.run("event loop", lambda: server.problem),
+            recordings=recordings,
+        )
     finally:
         heartbeat.remove()

@@ -21,8 +21,10 @@ from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
 from worker.pipeline.session_option_results import SessionOptionResults
+from worker.realtime.client import Client
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.rate_control import MAX_AUTO_SPEED, RateControl
+from worker.realtime.recording_client import RecordingClient
 from worker.realtime.session import Session
 from worker.realtime.session_retry_policy import RetryAction, RetryDecision, decide
 from worker.realtime.slots import Slots
@@ -203,6 +205,7 @@ class SessionSequence:
                 on_commit=on_commit,
                 on_session=on_session,
                 make_room=lambda: service.slots.make_room(record.job_id),
+                connect=RecordingClient if service.settings.record_dir else Client,
             )
             with tracing.span("session", job_id=record.job_id, section=record.number) as span:
                 session = await stream.run()

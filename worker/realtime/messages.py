@@ -137,6 +137,11 @@ def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
     return {"audio_base_64": audio_base64, "sample_rate": sample_rate}
 
 
+def audio_of(chunk: Mapping[str, Any]) -> str:
+    """Return the base64 text of the audio in a payload that `audio_chunk` built."""
+    return str(chunk["audio_base_64"])
+
+
 def parse(event: str, payload: object = None) -> Message:
     """Parse a server event and its payload. Never raises: unreadable messages become `Unknown`."""
     if event == STARTED:

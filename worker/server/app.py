@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
 
 import socketio
@@ -17,6 +17,7 @@ from engineio.payload import Payload
 
 from worker.errors import EndpointUnavailable
 from worker.realtime import json_codec, messages
+from worker.realtime.session_recording import Entry
 from worker.realtime.socketio_packets import BoundedPacket
 from worker.server import auth, recognizers
 from worker.server.fault_options import Fault, FaultSchedule
@@ -24,6 +25,7 @@ from worker.server.health_routes import health_application
 from worker.server.http_endpoint import HttpEndpoint, close_unauthenticated
 from worker.server.recognition_engine import EngineLoader, RecognizerLoader
 from worker.server.recognizers import Recognizer
+from worker.server.replay_session import NoRecognizer
 from worker.server.request_bodies import MAX_BODY_BYTES
 from worker.server.socketio_connections import SocketIoConnections
 from worker.server.tcp_connection_limits import TcpConnections, limits_for
@@ -106,21 +108,24 @@ class RunningServer:
 
 
 async def start(
-    settings: Settings, recognizer: Recognizer | RecognizerLoader, faults: Iterable[Fault] = ()
+    settings: Settings,
+    recognizer: Recognizer | RecognizerLoader,
+    faults: Iterable[Fault] = (),
+    recordings: Sequence[Sequence[Entry]] = (),
 ) -> RunningServer:
     """Start a server on the address of the settings, without waiting for its recognizer.
 
     If `recognizer` is a function, it is called in the background to load the recognizer. Handshakes wait while it
     loads; if loading fails, they get HTTP 500 with the reason. The server closes only a recognizer that it loaded
-    itself. Raises SettingsError if no API key is set, and EndpointUnavailable if the server cannot listen on the
-    address.
+    itself. `recordings`: recorded sessions to play back instead of recognizing audio. Raises SettingsError if no API
+    key is set, and EndpointUnavailable if the server cannot listen on the address.
     """
     accepted = auth.accepted_keys(settings)
     schedule = FaultSchedule(faults)
     sio = _socketio_server()
     check_frames(sio)
     loader = EngineLoader(settings, recognizer)
-    sockets = SocketIoConnections(sio, settings, loader, schedule)
+    sockets = SocketIoConnections(sio, settings, loader, schedule, recordings)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
     connections = TcpConnections(limits_for(max_sockets))
     endpoint = HttpEndpoint(sio, sockets, loader, accepted, schedule, connections, max_sockets)
@@ -153,27 +158,34 @@ def run(
     on_ready: Callable[[str], None] | None = None,
     faults: Iterable[Fault] = (),
     side_task: SideTask | None = None,
+    recordings: Sequence[Sequence[Entry]] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT. Blocks. Logs to standard error unless structlog is configured.
 
     `on_ready` is called once with the server's URL, when sessions can be served. `side_task` runs on the server's event
-    loop from the time the server listens until it stops. Raises SettingsError, EndpointUnavailable or RecognizerError
-    if the service cannot start.
+    loop from the time the server listens until it stops. `recordings`: as for `start`. Raises SettingsError,
+    EndpointUnavailable or RecognizerError if the service cannot start.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, on_ready, faults, side_task))
+        runner.run(_serve(settings, on_ready, faults, side_task, recordings))
 
 
 async def _serve(
-    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], side_task: SideTask | None
+    settings: Settings,
+    on_ready: Callable[[str], None] | None,
+    faults: Iterable[Fault],
+    side_task: SideTask | None,
+    recordings: Sequence[Sequence[Entry]],
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await start(settings, lambda: recognizers.load(settings), faults)
+    server = await start(
+        settings, NoRecognizer() if recordings else lambda: recognizers.load(settings), faults, recordings
+    )
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(server.ready())
     more = [asyncio.create_task(side_task(server))] if side_task is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,18 @@ from engineio.packet import NOOP, Packet
 
 from worker import metrics
 from worker.realtime import messages
+from worker.realtime.session_recording import Entry
 from worker.server import protocol
 from worker.server.auth import HANDSHAKE, Handshake
 from worker.server.fault_injection import REFUSALS, FaultEffect, FaultySession
 from worker.server.fault_options import FaultKind, FaultSchedule
-from worker.server.recognition_engine import EngineLoader
-from worker.server.session import ServerSession
+from worker.server.recognition_engine import EngineLoader, RecognitionEngine
+from worker.server.replay_session import ReplaySession
+from worker.server.session import Emit, ServerSession
 from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionEnding, SessionLimits
 from worker.settings import Settings
+
+AnySession = ServerSession | ReplaySession
 
 _log = structlog.get_logger("worker.server")
 # A client with more unread messages than this is disconnected: without a limit, the queue of a client that does not
@@ -40,7 +44,7 @@ _FLUSH_POLL_S = 0.01
 
 @dataclass(slots=True)
 class _ClientState:
-    session: ServerSession | None = None
+    session: AnySession | None = None
     faulty: FaultySession | None = None
     task: asyncio.Task[None] | None = None
     ended_by_server: bool = False
@@ -52,7 +56,15 @@ class SocketIoConnections:
     """All connections of one server. The event handlers of a connection run in its read loop, one after the other, in
     the order in which the client sent the events."""
 
-    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: FaultSchedule) -> None:
+    def __init__(
+        self,
+        sio: Any,
+        settings: Settings,
+        loader: EngineLoader,
+        faults: FaultSchedule,
+        recordings: Sequence[Sequence[Entry]] = (),
+    ) -> None:
+        """`recordings`: recorded sessions to play back, one for each session; empty: audio is recognized."""
         self._sio = sio
         self._limits = SessionLimits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
         self._max_sessions = settings.server_max_sessions
@@ -62,6 +74,8 @@ class SocketIoConnections:
         self._received_s = 0.0
         self._loader = loader
         self._faults = faults
+        self._recordings = recordings
+        self._replayed = 0
         sio.on("connect", self._connect)
         sio.on("disconnect", self._disconnect)
         sio.on(messages.START, self._start)
@@ -69,7 +83,7 @@ class SocketIoConnections:
         sio.on(messages.STOP, self._stop)
 
     @property
-    def sessions(self) -> list[ServerSession]:
+    def sessions(self) -> list[AnySession]:
         """The running sessions."""
         return [c.session for c in self._connections.values() if c.session is not None]
 
@@ -218,11 +232,19 @@ class SocketIoConnections:
             if faults := self._faults.next_session():
                 connection.faulty = FaultySession(faults, emit, args[0])
                 engine, emit = connection.faulty.engine(engine), connection.faulty.emit
-            session = ServerSession(uuid.uuid4().hex, rate, engine, self._limits, emit)
+            session = self._new_session(sid, rate, engine, emit)
             connection.session, connection.ended_by_server = session, False
             connection.task = asyncio.create_task(self._run(connection, session))
 
-    async def _run(self, connection: _ClientState, session: ServerSession) -> None:
+    def _new_session(self, sid: str, rate: int, engine: RecognitionEngine, emit: Emit) -> AnySession:
+        if not self._recordings:
+            return ServerSession(uuid.uuid4().hex, rate, engine, self._limits, emit)
+        # One session for each recording, in order; the last one is repeated.
+        recording = self._recordings[min(self._replayed, len(self._recordings) - 1)]
+        self._replayed += 1
+        return ReplaySession(uuid.uuid4().hex, rate, recording, self._limits, emit, lambda: self._abort(sid))
+
+    async def _run(self, connection: _ClientState, session: AnySession) -> None:
         started = time.monotonic()
         try:
             ending = await session.run()
@@ -257,7 +279,7 @@ class SocketIoConnections:
         # While this waits, no further message of the client is read (`async_handlers` is off).
         await session.throttle(audio_s)
 
-    async def _apply_fault(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
+    async def _apply_fault(self, sid: str, session: AnySession, blow: FaultEffect) -> None:
         """Apply `blow`, the effect of a configured fault, to the connection and its session."""
         if blow is FaultEffect.RESET:
             self._abort(sid)
