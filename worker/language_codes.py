@@ -26,3 +26,12 @@ def same_language(one: str, other: str) -> bool:
     """Whether two codes may mean the same language. Services often use `zh` for all Chinese languages."""
     first, second = base_language(one), base_language(other)
     return first == second or {first, second} <= _CHINESE
+
+
+def is_cantonese(code: str) -> bool:
+    """Whether a code requests Cantonese: `yue`, `zh-yue`, `cantonese`, or the Chinese of Hong Kong or Macau (`zh-HK`),
+    as speech services call it."""
+    base, *subtags = code.strip().casefold().replace("_", "-").split("-")
+    if base_language(code) in ("yue", "cantonese"):
+        return True
+    return base in ("zh", "zho", "chi") and not {"hk", "mo"}.isdisjoint(subtags) and "cmn" not in subtags

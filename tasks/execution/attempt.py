@@ -104,6 +104,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
         glossary=await glossary_of(spec, settings),
         session_options=merged(parse_options(settings.session_options), spec.session_options),
+        one_script=spec.style.script is not None,
         resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )

@@ -6,6 +6,7 @@
     python -m tests.evaluate --language yue,zh  error rate by language; of characters for Chinese
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
     python -m tests.evaluate breaks [FILE...]   instead: bad line breaks in Cantonese subtitles, beside BudouX
+    python -m tests.evaluate dialect [FILE...]  instead: written Chinese, English, mixed scripts in Cantonese
 
 Exit 0 when the product's error rate is within 0.5 points of the recognizer on the same segments and within 1.5 points
 of it on whole files, 1 when it is not, 2 when there is nothing to evaluate.
@@ -26,7 +27,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.evaluate import breaks, corpus, score, transcribers
+from tests.evaluate import breaks, corpus, dialect, score, transcribers
 from tests.evaluate.corpus import Recording
 from tests.evaluate.transcribers import Run
 
@@ -34,12 +35,13 @@ SAME_SEGMENTS_POINTS = 0.5
 WHOLE_FILES_POINTS = 1.5
 SECTIONS_POINTS = 0.5
 TWO_SECTIONS_S = 150
+_TEXT_COMMANDS = {"breaks": breaks.main, "dialect": dialect.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["breaks"]:
-        return breaks.main(given[1:])
+    if given[:1] and (command := _TEXT_COMMANDS.get(given[0])):
+        return command(given[1:])
     parser = argparse.ArgumentParser(prog="python -m tests.evaluate", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=None, help="folder with manifest.json")
     parser.add_argument("--only", default="", help="recordings whose name contains this")

@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.realtime.text_match",
         "worker.audio",
     ),
-    "worker.transcript.subtitles": ("worker.transcript.model",),
+    "worker.transcript.subtitles": ("worker.transcript.model", "worker.transcript.script_characters"),
     "worker.transcript.formats": ("worker.transcript.model", "worker.transcript.subtitles"),
     "worker.storage": ("worker.audio.opened_file",),
     "worker.storage.sources": (
@@ -173,7 +173,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "kombu": ("tasks.broker.kombu_transport",),
     "obstore": ("worker.storage.object_store",),
     "opentelemetry": ("worker.tracing",),
-    "opencc": ("worker.transcript.subtitles.chinese_script",),
+    "opencc": ("worker.transcript.script_characters",),
     "onnxruntime": ("worker.audio.segmentation.speech_detector",),
     "orjson": ("worker.realtime.json_codec",),
     "prometheus_client": ("worker.metrics",),

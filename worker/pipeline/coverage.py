@@ -68,6 +68,7 @@ def run_facts(
         duration_s=source.duration_s,
         warnings=(*job.content.warnings, *source.warnings, *option_warnings(options)),
         language=job.language,
+        one_script=job.one_script,
         speed=job.speed,
         speed_reached=service.speed.current(now),
         speed_falls=tuple(falls),

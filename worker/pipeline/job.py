@@ -91,6 +91,8 @@ class Job:
     """Corrections of the recognized text: pairs of heard and wanted terms."""
     session_options: Mapping[str, JsonValue] = field(default_factory=dict)
     """Options to add to `start-session`."""
+    one_script: bool = False
+    """Whether the files of the job are written in one Chinese script."""
     resume: ResumeState = ResumeState()
     content: KnownContent = KnownContent()
 

@@ -81,6 +81,8 @@ class RunFacts:
     session_options: tuple[SessionOption, ...]
     sent_s: float
     elapsed_s: float
+    one_script: bool = False
+    """Whether the files of the transcript are written in one Chinese script."""
 
 
 def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
@@ -107,6 +109,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         unanswered_s=unanswered_s,
         speech_share=facts.speech_share,
         channels=next((text for text in facts.warnings if INVERTED in text), None),
+        one_script=facts.one_script,
     )
     return Transcript(
         job_id=facts.job_id,

@@ -212,7 +212,8 @@ class ReviewReason(_Value):
     """A reason for a person to review a transcript."""
 
     code: str = Field(
-        description="missing, no_text, low_confidence, language, repetition, pace, not_speech or channels"
+        description="missing, no_text, low_confidence, language, dialect, script, repetition, pace, not_speech or"
+        " channels"
     )
     text: str = Field(description="the reason in words, with figures")
 

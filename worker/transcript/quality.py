@@ -16,7 +16,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from worker.language_codes import base_language, same_language
+from worker.language_codes import base_language, is_cantonese, same_language
+from worker.transcript.dialect_check import check_dialect
 from worker.transcript.language_check import language_fit
 from worker.transcript.model import Coverage, Quality, ReviewReason, Segment, Word
 from worker.transcript.recognizer_loops import NONE, Repetition, repetition, tokens_of
@@ -52,6 +53,8 @@ MIN_LANGUAGE_FIT: Final = 0.35
 """Minimum share of letters in the language's script. It is low because Hong Kong speech contains much English."""
 MIN_FIT_LETTERS: Final = 12
 """The script is not evaluated in a text with fewer letters."""
+MIN_LATIN_LETTERS: Final = 60
+"""Like MIN_FIT_LETTERS, for Latin letters in Cantonese, which contains names of products and short English."""
 MIN_SPEECH_SHARE: Final = 0.2
 """Minimum share of the checked time of the segments in which the speech detector finds speech."""
 MIN_TRUSTED_CONFIDENCE: Final = 0.85
@@ -68,7 +71,18 @@ _NUMBER: Final = re.compile(
     r"|[〇零一二三四五六七八九十百千萬万兩两]+)\W*",
     re.IGNORECASE,
 )
-Code = Literal["missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"]
+Code = Literal[
+    "missing",
+    "no_text",
+    "low_confidence",
+    "language",
+    "dialect",
+    "script",
+    "repetition",
+    "pace",
+    "not_speech",
+    "channels",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,8 @@ class QualityInputs:
     """Share of the checked time of the segments in which a detector finds speech (0 to 1), or None if not checked."""
     channels: str | None = None
     """Why the mix of the channels is not reliable, or None if it is."""
+    one_script: bool = False
+    """Whether the output files are written in one Chinese script, whatever the service wrote."""
 
 
 def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInputs) -> Quality:
@@ -102,7 +118,7 @@ def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInput
         _missing(coverage),
         _no_text(inputs.unanswered_s),
         _low_confidence(words, confidences, seconds),
-        _wrong_language(text, fit, inputs),
+        *_wrong_language(spoken, text, fit, inputs),
         _loops(looped),
         _too_fast(text, count, seconds),
         _not_speech(inputs.speech_share),
@@ -202,7 +218,21 @@ def _low_ranges(words: Sequence[Word]) -> list[tuple[float, float]]:
     return ranges
 
 
-def _wrong_language(text: str, fit: float | None, inputs: QualityInputs) -> ReviewReason | None:
+def _wrong_language(
+    spoken: Sequence[Segment], text: str, fit: float | None, inputs: QualityInputs
+) -> tuple[ReviewReason, ...]:
+    """Return the reasons that the language of the text gives: at most one of each code."""
+    asked = inputs.language
+    dialect = check_dialect(spoken) if asked and is_cantonese(asked) else ()
+    found: dict[str, ReviewReason] = {}
+    # The dialect check describes English text more exactly than the check of its script.
+    for reason in (_detected_language(inputs), *dialect, _other_script(text, fit, inputs)):
+        if reason is not None and not (reason.code == "script" and inputs.one_script):
+            found.setdefault(reason.code, reason)
+    return tuple(found.values())
+
+
+def _detected_language(inputs: QualityInputs) -> ReviewReason | None:
     asked, detected = inputs.language, inputs.detected
     if asked and detected and not same_language(asked, detected):
         return _reason(
@@ -210,8 +240,15 @@ def _wrong_language(text: str, fit: float | None, inputs: QualityInputs) -> Revi
             f"{asked} was requested, and the service recognized {detected}: choose a model or service that knows "
             f"{asked}",
         )
+    return None
+
+
+def _other_script(text: str, fit: float | None, inputs: QualityInputs) -> ReviewReason | None:
+    asked, detected = inputs.language, inputs.detected
     letters = sum(character.isalpha() for character in text)
-    if fit is not None and fit < MIN_LANGUAGE_FIT and letters >= MIN_FIT_LETTERS:
+    latin = sum(character.isascii() and character.isalpha() for character in text)
+    least = MIN_LATIN_LETTERS if asked and is_cantonese(asked) and 2 * latin > letters else MIN_FIT_LETTERS
+    if fit is not None and fit < MIN_LANGUAGE_FIT and letters >= least:
         language = base_language(asked or detected or "")
         return _reason(
             "language",

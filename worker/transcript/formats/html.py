@@ -57,7 +57,7 @@ def pieces(
         "script": _file("page.js"),
         "facts": "".join(f"<span>{escape(fact)}</span>" for fact in _facts(transcript)),
         "notices": "".join(
-            f'<p class="notice">{escape(_without_path(text, hidden, name))}</p>\n' for text in transcript.warnings
+            f'<p class="notice">{escape(_without_path(text, hidden, name))}</p>\n' for text in _notices(transcript)
         ),
         "lang": language,
         "duration": f"{transcript.source.duration:.3f}",
@@ -67,6 +67,14 @@ def pieces(
     yield Template(head).substitute(values)
     yield from _body(transcript, style, language, hidden)
     yield Template(tail).substitute(values)
+
+
+def _notices(transcript: Transcript) -> Iterator[str]:
+    """Yield the warnings, and the reasons for a review that neither a warning nor a gap in the text shows."""
+    yield from transcript.warnings
+    for reason in transcript.quality.reasons if transcript.quality else ():
+        if reason.code not in ("missing", "no_text") and reason.text not in transcript.warnings:
+            yield f"Please review: {reason.text}"
 
 
 def _without_path(text: str, hidden: str, name: str) -> str:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache, lru_cache
 from typing import Final
 
-import opencc
-
-from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.model import Quality, Segment, Transcript, Word
+from worker.transcript.script_characters import encodes, is_only_simplified, is_only_traditional, table
 from worker.transcript.subtitles.cantonese_characters import correct_simplified, correct_traditional
 from worker.transcript.subtitles.style import Script
 
@@ -34,10 +32,6 @@ _NOT_TYPED: Final = frozenset("著爲臺汙祕僞眞衆溼脣嚐啓菸綑彙")
 _OF_TAIWAN: Final = frozenset("著爲臺溼祕菸")
 """Evidence that a traditional text is not from Hong Kong. Only then, 裡 becomes 裏: both are typed there."""
 
-_CANTONESE: Final = frozenset("吓揾糍晒冲喂舖")
-"""Characters of traditional Cantonese text that OpenCC or Big5 takes for simplified ones."""
-_SIMPLIFIED_IN_BIG5: Final = frozenset("几惊听机价儿优体怀圣据极气确种网触赶坏厂洁与筑虫蚕胜适离\U00020bb6")
-"""Characters of Big5 that traditional text writes so rarely that they are evidence of simplified text."""
 _SIMPLIFIED_WORDS: Final = re.compile(
     "[之以然最今先前]后|后[来面尾日生果悔边]|[呢嗰屋家边城心]里(?!程)|里[面边]|[一二两三四五六七八九十几百0-9]万|几[多个时]"
 )
@@ -50,7 +44,15 @@ def in_script(transcript: Transcript, script: Script | None) -> Transcript:
         return transcript
     segments = tuple(_segment(segment, script) for segment in transcript.segments)
     text = "\n".join(convert(line, script) for line in transcript.text.split("\n"))
-    return transcript.model_copy(update={"text": text, "segments": segments})
+    return transcript.model_copy(update={"text": text, "segments": segments, "quality": _quality(transcript.quality)})
+
+
+def _quality(quality: Quality | None) -> Quality | None:
+    """Return the quality without the reason that the text mixes scripts: the converted text does not."""
+    if quality is None:
+        return None
+    reasons = tuple(reason for reason in quality.reasons if reason.code != "script")
+    return quality.model_copy(update={"reasons": reasons, "needs_review": bool(reasons)})
 
 
 def convert(text: str, script: Script) -> str:
@@ -61,41 +63,41 @@ def convert(text: str, script: Script) -> str:
 
 def is_simplified(text: str) -> bool:
     """Whether more characters of a text exist only in the simplified script than only in the traditional script."""
-    simplified = sum(map(_only_simplified, text)) + len(_SIMPLIFIED_WORDS.findall(text))
-    return simplified > sum(map(_only_traditional, text))
+    simplified = sum(map(is_only_simplified, text)) + len(_SIMPLIFIED_WORDS.findall(text))
+    return simplified > sum(map(is_only_traditional, text))
 
 
 def _to_traditional(text: str, script: Script) -> str:
     if is_simplified(text):
-        changed = _table(_FROM_SIMPLIFIED[script]).convert(text)
+        changed = table(_FROM_SIMPLIFIED[script]).convert(text)
         if len(changed) != len(text):
             return text
         return correct_simplified(text, changed.translate(_TYPED) if script == "hk" else changed)
     changed = text
     for name in _FROM_TRADITIONAL[script]:
-        changed = _table(name).convert(changed)
+        changed = table(name).convert(changed)
     if len(changed) != len(text):
         return text
     if script == "hk":
         kept = _NOT_TYPED | ({"裡"} if _OF_TAIWAN.intersection(text) else frozenset())
         changed = "".join(after if before in kept else before for before, after in zip(text, changed, strict=True))
     # Single simplified characters in traditional text, such as 这, are never meant as they are.
-    if any(map(_only_simplified, text)):
-        table = _table(_FROM_SIMPLIFIED[script]).convert(text).translate(_TYPED if script == "hk" else {})
-        changed = "".join(s if _only_simplified(c) else t for c, t, s in zip(text, changed, table, strict=True))
-    return correct_traditional(text, changed, undecided=not any(map(_only_traditional, text)))
+    if any(map(is_only_simplified, text)):
+        simplified = table(_FROM_SIMPLIFIED[script]).convert(text).translate(_TYPED if script == "hk" else {})
+        changed = "".join(s if is_only_simplified(c) else t for c, t, s in zip(text, changed, simplified, strict=True))
+    return correct_traditional(text, changed, undecided=not any(map(is_only_traditional, text)))
 
 
 def _to_simplified(text: str) -> str:
     """Return the text in simplified characters. A character without one in common fonts does not change."""
-    if not any(map(_only_traditional, text)):
+    if not any(map(is_only_traditional, text)):
         return text
     changed = text
     for name in _FROM_TRADITIONAL["cn"]:
-        changed = _table(name).convert(changed)
+        changed = table(name).convert(changed)
     if len(changed) != len(text):
         return text
-    return "".join(a if _encodes(a, "gbk") else b for b, a in zip(text, changed, strict=True))
+    return "".join(a if encodes(a, "gbk") else b for b, a in zip(text, changed, strict=True))
 
 
 def _segment(segment: Segment, script: Script) -> Segment:
@@ -117,30 +119,3 @@ def _words(segment: Segment, converted: str, script: Script) -> Iterator[Word]:
             at = begin + len(word.text)
             text = converted[begin:at]
         yield replace(word, text=text)
-
-
-@lru_cache(maxsize=8192)
-def _only_simplified(char: str) -> bool:
-    """Whether a character is not used in traditional text. Big5, the encoding of traditional Chinese, lacks those."""
-    if char in _SIMPLIFIED_IN_BIG5:
-        return True
-    return char not in _CANTONESE and _table("s2t").convert(char) != char and not _encodes(char, "big5")
-
-
-@lru_cache(maxsize=8192)
-def _only_traditional(char: str) -> bool:
-    """Whether a character is not used in simplified text. GB 2312, the encoding of simplified Chinese, lacks those."""
-    return _table("t2s").convert(char) != char and not _encodes(char, "gb2312")
-
-
-def _encodes(char: str, encoding: str) -> bool:
-    try:
-        char.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@cache
-def _table(name: str) -> opencc.OpenCC:
-    return opencc.OpenCC(name)
