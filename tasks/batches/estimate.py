@@ -12,11 +12,11 @@ from tasks.batches.summary import FailureGroup, JobLine, grouped
 from worker.audio.segmentation.section_plan import CutOptions, sections_for
 
 
-class _Value(BaseModel):
+class _EstimateModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class SourceProbe(_Value):
+class SourceProbe(_EstimateModel):
     """What is known of one source before its transcription, read from its header or from its audio."""
 
     source: str
@@ -31,24 +31,26 @@ class SourceProbe(_Value):
     warnings: tuple[str, ...] = ()
 
 
-class BatchLimits(_Value):
-    """The settings that determine time and cost. `speed`: a factor of real time, or None if it is not known."""
+class BatchLimits(_EstimateModel):
+    """The settings that determine time and cost. `speed`: a factor of real time, or None if it is not known.
+    `tail_silence_s`: the silence that is streamed at the end of each session."""
 
-    sessions: int
-    job_sessions: int
+    max_sessions: int
+    job_max_sessions: int
     speed: float | None
     session_max_s: float
-    flush_s: float
+    tail_silence_s: float
     skip_silence: bool
     price_per_hour: float
 
 
-class BatchEstimate(_Value):
-    """The estimate of a batch. `time_s` and `longest_s` are seconds of wall time, other `*_s` seconds of audio."""
+class BatchEstimate(_EstimateModel):
+    """The estimate of a batch. `*_wall_time_s` are seconds of wall time, other `*_s` seconds of audio."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     files: int
-    will_fail: int
+    # Number of files that cannot be transcribed.
+    failing_count: int
     audio_s: float
     speech_s: float | None
     # Audio to stream: without the silence that is skipped, with the silence that is streamed at the end of each
@@ -56,17 +58,17 @@ class BatchEstimate(_Value):
     streamed_s: float
     sessions: int
     limits: BatchLimits
-    time_s: float | None
-    # Wall time of the file that takes longest.
-    longest_s: float | None
+    batch_wall_time_s: float | None
+    # Of the file that takes longest.
+    longest_file_wall_time_s: float | None
     cost: float | None
     failures: tuple[FailureGroup, ...]
-    failing: tuple[JobLine, ...]
-    # Sources that were not examined. No sum includes them.
-    unknown: tuple[str, ...]
+    failing_sources: tuple[JobLine, ...]
+    # Sources at addresses, which are not examined. No sum includes them.
+    unexamined: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
     # Media files that are not transcribed, and the reason for each.
-    left_out: dict[str, str] = {}
+    left_out: tuple[dict[str, str], ...] = ()
 
 
 def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], limits: BatchLimits) -> BatchEstimate:
@@ -76,22 +78,22 @@ def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], li
     flat = [length for some in sections for length in some]
     streamed_s = sum(flat)
     speech = [look.speech_s for look in known if look.speech_s is not None]
-    longest = max((_shared(some, min(limits.sessions, limits.job_sessions)) for some in sections), default=0.0)
-    time_s = None if limits.speed is None else round(_shared(flat, limits.sessions) / limits.speed, 1)
+    longest = max((_shared(some, min(limits.max_sessions, limits.job_max_sessions)) for some in sections), default=0.0)
+    wall_time_s = None if limits.speed is None else round(_shared(flat, limits.max_sessions) / limits.speed, 1)
     return BatchEstimate(
         files=len(probes) + len(failing),
-        will_fail=len(failing),
+        failing_count=len(failing),
         audio_s=round(sum(look.length_s or 0.0 for look in known), 3),
         speech_s=round(sum(speech), 3) if speech and len(speech) == len(known) else None,
         streamed_s=round(streamed_s, 3),
         sessions=sum(_rotations(length, limits) for length in flat),
         limits=limits,
-        time_s=time_s,
-        longest_s=None if limits.speed is None else round(longest / limits.speed, 1),
+        batch_wall_time_s=wall_time_s,
+        longest_file_wall_time_s=None if limits.speed is None else round(longest / limits.speed, 1),
         cost=round(streamed_s / 3600 * limits.price_per_hour, 4) if limits.price_per_hour else None,
         failures=grouped(failing),
-        failing=tuple(failing),
-        unknown=tuple(look.source for look in probes if look.length_s is None),
+        failing_sources=tuple(failing),
+        unexamined=tuple(look.source for look in probes if look.length_s is None),
         warnings={look.source: look.warnings for look in probes if look.warnings},
     )
 
@@ -104,11 +106,11 @@ def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
     if limits.skip_silence and look.silence_s is not None:
         # `silence_s` is the sum of all channels.
         length_s = max(0.0, length_s - look.silence_s / look.channels)
-    sessions = math.ceil(min(limits.sessions, limits.job_sessions) / look.channels)
+    sessions = math.ceil(min(limits.max_sessions, limits.job_max_sessions) / look.channels)
     count = sections_for(length_s, CutOptions(sessions=sessions))
     for _ in range(count * look.channels if length_s else 0):
         part_s = length_s / count
-        yield part_s + limits.flush_s * _rotations(part_s, limits)
+        yield part_s + limits.tail_silence_s * _rotations(part_s, limits)
 
 
 def _rotations(seconds: float, limits: BatchLimits) -> int:

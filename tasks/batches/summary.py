@@ -27,11 +27,11 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,:–]\d+)*")
 State = Literal["queued", "running", "paused", "done", "failed"]
 
 
-class _Value(BaseModel):
+class _SummaryModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class JobLine(_Value):
+class JobLine(_SummaryModel):
     """One job of a batch. Times in seconds."""
 
     id: str | None
@@ -89,7 +89,7 @@ class JobLine(_Value):
         )
 
 
-class FailureGroup(_Value):
+class FailureGroup(_SummaryModel):
     """Failed jobs with the same reason. Numbers in the reason are replaced by N."""
 
     code: str
@@ -100,7 +100,7 @@ class FailureGroup(_Value):
     sources: tuple[str, ...]
 
 
-class BatchSummary(_Value):
+class BatchSummary(_SummaryModel):
     """The state of a batch. `counts`: number of jobs in each state that occurs. `expired`: number of jobs that are no
     longer in the ledger; `counts` does not include them."""
 
@@ -189,6 +189,14 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
         )
         for (code, reason), some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     )
+
+
+def without_source(error: str, source: str) -> str:
+    """Return an error text without the source at its beginning, for lists that already show the source."""
+    for name in (source, PurePosixPath(source).name):
+        if name and error.startswith(f"{name}: "):
+            return error[len(name) + 2 :]
+    return error
 
 
 def reason_of(error: str, source: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tasks.batches.number_format import format_duration, format_speed
-from tasks.batches.summary import KIND, BatchSummary, JobLine
+from tasks.batches.summary import KIND, BatchSummary, JobLine, without_source
 from worker.ledger.records import JobState
 from worker.storage.address import is_url
 from worker.text_escaping import printable
@@ -89,7 +89,8 @@ def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
         if job.review:
             state += ", needs review"
         reviews = [f"needs review: {text}" for text in job.review]
-        end = escape("; ".join([*([job.error] if job.error else []), *reviews, *job.warnings]))
+        errors = [without_source(job.error, job.source)] if job.error else []
+        end = escape("; ".join([*errors, *reviews, *job.warnings]))
         files = ", ".join(_links(job.outputs, folder))
         figures = (format_duration(job.duration_s or None), format_duration(job.took_s), format_speed(job.speed))
         yield (

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from tasks.batches.summary import BatchSummary
+from tasks.batches.summary import BatchSummary, without_source
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.cli import options
 from tasks.cli.sources.output_names import walk
@@ -56,7 +56,7 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
         echo_json(facts)
     else:
         for source, why in export.left_out.items():
-            echo(f"left out  {source}: {why}")
+            echo(f"left out  {source}: {without_source(why, source)}")
         echo(f"{export.count} transcripts written to {out}, {len(export.left_out)} left out")
     ctx.exit(1 if export.left_out else 0)
 

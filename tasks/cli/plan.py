@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tasks.batches.estimate import BatchEstimate, BatchLimits, SourceProbe, estimate_batch
 from tasks.batches.number_format import format_count, format_duration, format_speed
-from tasks.batches.summary import JobLine
+from tasks.batches.summary import JobLine, without_source
 from tasks.cli import options
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import opens_media, sources
@@ -108,7 +108,7 @@ def print_plan(
     failing += [_will_fail(show(path), "source_unsupported", "needs the extra `media`") for path in listing.other]
     passed_over = [one for one in listing.left_out if one.source not in listing.other]
     plan = estimate_batch(probes, failing, _limits(settings))
-    plan = plan.model_copy(update={"left_out": {one.source: one.reason for one in passed_over}})
+    plan = plan.model_copy(update={"left_out": tuple(find_recordings.as_documents(passed_over))})
     if as_json:
         echo_text(plan.model_dump_json(indent=2))
     else:
@@ -122,11 +122,11 @@ def _limits(settings: Settings) -> BatchLimits:
     max_sessions = settings.api_key_max_sessions or settings.worker_sessions
     known = settings.speed != "auto" and math.isfinite(settings.speed)
     return BatchLimits(
-        sessions=min(settings.worker_sessions, max_sessions),
-        job_sessions=settings.job_max_sessions or settings.worker_sessions,
+        max_sessions=min(settings.worker_sessions, max_sessions),
+        job_max_sessions=settings.job_max_sessions or settings.worker_sessions,
         speed=float(settings.speed) if known else None,
         session_max_s=settings.session_max_s,
-        flush_s=settings.tail_silence_min_s,
+        tail_silence_s=settings.tail_silence_min_s,
         skip_silence=settings.skip_silence,
         price_per_hour=settings.price_per_hour,
     )
@@ -247,28 +247,29 @@ def _print_estimate(console: Console, plan: BatchEstimate) -> None:
 
 def _estimate_lines(plan: BatchEstimate) -> Iterator[str]:
     limits = plan.limits
-    yield f"{'files':10} {plan.files}, {plan.will_fail} of them will fail"
+    yield f"{'files':10} {plan.files}, {plan.failing_count} of them will fail"
     spoken = ""
     if plan.speech_s is not None:
         what = "of speech" if plan.speech_s <= plan.audio_s else "of speech in all channels"
         spoken = f", {format_duration(plan.speech_s)} {what}"
     yield f"{'audio':10} {format_duration(plan.audio_s)}{spoken}"
-    sessions = f"{format_count(plan.sessions, 'session')}, {limits.sessions} at the same time"
+    sessions = f"{format_count(plan.sessions, 'session')}, {limits.max_sessions} at the same time"
     yield f"{'streamed':10} {format_duration(plan.streamed_s)} in {sessions}"
-    if plan.time_s is None:
+    if plan.batch_wall_time_s is None:
         yield f"{'time':10} unknown: it depends on the service; set --speed for an estimate"
     else:
-        longest = f"; the longest file takes {format_duration(plan.longest_s)}"
-        yield f"{'time':10} {format_duration(plan.time_s)} at {format_speed(limits.speed)}{longest}"
+        longest = f"; the longest file takes {format_duration(plan.longest_file_wall_time_s)}"
+        yield f"{'time':10} {format_duration(plan.batch_wall_time_s)} at {format_speed(limits.speed)}{longest}"
     if plan.cost is not None:
         cost = f"{plan.cost:.2f}" if plan.cost >= 0.1 else f"{plan.cost:.2g}"
         yield f"{'cost':10} {cost} at {limits.price_per_hour:g} an hour"
-    if plan.unknown:
-        yield f"{'not known':10} {len(plan.unknown)} sources at addresses; the sums do not include them"
+    if plan.unexamined:
+        yield f"{'not known':10} {len(plan.unexamined)} sources at addresses; the sums do not include them"
     for source, texts in list(plan.warnings.items())[:MAX_SHOWN]:
         yield f"[yellow]warning[/]    {safe(display_path(source))}: {safe('; '.join(texts))}"
-    for job in plan.failing[:MAX_SHOWN]:
-        yield f"[red]will fail[/]  {safe(display_path(job.source))}: {safe(job.error or '')}"
-    for name, count in (("warnings", len(plan.warnings)), ("failures", len(plan.failing))):
+    for job in plan.failing_sources[:MAX_SHOWN]:
+        reason = without_source(job.error or "", job.source)
+        yield f"[red]will fail[/]  {safe(display_path(job.source))}: {safe(reason)}"
+    for name, count in (("warnings", len(plan.warnings)), ("failures", len(plan.failing_sources))):
         if count > MAX_SHOWN:
             yield f"and {count - MAX_SHOWN} more {name}: see --json"

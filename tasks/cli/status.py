@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.batches.number_format import format_count, format_duration, format_speed
-from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize
+from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize, without_source
 from tasks.cli import options
 from tasks.cli.tables import show_table
 from tasks.cli.terminal_output import echo_json, safe
@@ -174,7 +174,8 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
             else format_duration(job.duration_s)
         )
         notes = [*(f"needs review: {text}" for text in review_texts(job.quality)), *job.warnings]
-        why = job.error if job.error and job.state.ended else "; ".join(notes)
+        error = without_source(job.error, job.source) if job.error and job.state.ended else ""
+        why = error or "; ".join(notes)
         end = f"{job.source}: {why}" if why else job.source
         state = f"{job.state} (paused)" if job.paused else job.state.value
         table.add_row(job.id, state, created, length, safe(end))

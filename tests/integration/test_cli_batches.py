@@ -32,12 +32,12 @@ def test_plan_prints_the_totals_and_the_files_that_will_fail(cli: Cli) -> None:
     (cli.folder / "in" / "empty.wav").touch()
     (cli.folder / "in" / "junk.mp3").write_bytes(b"no sound at all " * 99)
     plan = cli.json("plan", "in", "--price-per-hour", "36", "--sessions", "2", "--speed", "2")
-    assert (plan["files"], plan["will_fail"], plan["sessions"]) == (4, 2, 2)
+    assert (plan["files"], plan["failing_count"], plan["sessions"]) == (4, 2, 2)
     assert 28 < plan["audio_s"] < 33
     assert plan["streamed_s"] == pytest.approx(plan["audio_s"] + 2 * 2)
     assert plan["cost"] == pytest.approx(plan["streamed_s"] / 100, abs=0.01)
-    assert plan["time_s"] == plan["longest_s"] < 12
-    assert {Path(job["source"]).name for job in plan["failing"]} == {"empty.wav", "junk.mp3"}
+    assert plan["batch_wall_time_s"] == plan["longest_file_wall_time_s"] < 12
+    assert {Path(job["source"]).name for job in plan["failing_sources"]} == {"empty.wav", "junk.mp3"}
     told = cli.run("plan", "in", "--speech", "--price-per-hour", "0.4")
     assert told.returncode == 1
     assert "empty.wav: the file is empty (0 bytes)" in told.stdout.replace("\n", " ")

@@ -69,7 +69,11 @@ def test_a_plan_counts_channels(cli: Cli) -> None:
     assert whole["sessions"] == 2
     assert 120 < whole["streamed_s"] < 130
     wrong = cli.json("plan", "a.wav", "b.wav", "--channels", "2")
-    assert (wrong["files"], wrong["will_fail"], wrong["failing"][0]["error_code"]) == (2, 1, "source_channel")
+    assert (wrong["files"], wrong["failing_count"], wrong["failing_sources"][0]["error_code"]) == (
+        2,
+        1,
+        "source_channel",
+    )
 
 
 def test_a_plan_lists_tracks_and_refuses_a_missing_one(cli: Cli) -> None:
@@ -82,5 +86,5 @@ def test_a_plan_lists_tracks_and_refuses_a_missing_one(cli: Cli) -> None:
         plan = cli.json("plan", "a.mkv", "--track", track)
         assert (plan["sessions"], plan["warnings"]) == (streams, {})
     wrong = cli.json("plan", "a.mkv", "--track", "3")
-    assert wrong["failing"][0]["error_code"] == "source_track"
-    assert "there are track 1 (eng), track 2 (yue)" in wrong["failing"][0]["error"]
+    assert wrong["failing_sources"][0]["error_code"] == "source_track"
+    assert "there are track 1 (eng), track 2 (yue)" in wrong["failing_sources"][0]["error"]

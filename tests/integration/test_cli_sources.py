@@ -29,7 +29,7 @@ def test_a_prefix_and_a_manifest(cli: Cli, s3: S3Server, store: S3Store, service
         obstore.put(store, f"run/{name}", path.read_bytes())
     obstore.put(store, "run/notes.txt", b"no audio")
     plan = cli.json("plan", f"s3://{BUCKET}/run/**", "local", **s3.environ)
-    assert sorted(plan["unknown"]) == [f"s3://{BUCKET}/run/{name}" for name in said]
+    assert sorted(plan["unexamined"]) == [f"s3://{BUCKET}/run/{name}" for name in said]
     assert plan["files"] == 6
 
     environ = {**s3.environ, "STT_URL": service, "STT_API_KEY": KEY, "STT_SPEED": "max"}
@@ -105,7 +105,7 @@ def test_a_name_that_is_not_utf8_fails_in_the_plan_and_is_not_submitted(cli: Cli
     write_audio(cli.folder / "in" / "good.wav")
     bad = Path(os.fsdecode(os.fsencode(cli.folder / "in") + b"/caf\xe9.wav"))
     bad.write_bytes((cli.folder / "in" / "good.wav").read_bytes())
-    (failing,) = cli.json("plan", "in")["failing"]
+    (failing,) = cli.json("plan", "in")["failing_sources"]
     assert failing["source"].endswith("in/caf\\udce9.wav")
     assert failing["error_code"] == "source_refused"
     assert "caf\\udce9.wav: the name is not UTF-8 text" in failing["error"]

@@ -16,7 +16,7 @@ MIN_MISSING_S = 1.0
 warning."""
 
 
-class _Value(BaseModel):
+class _TranscriptPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -32,7 +32,7 @@ class Word:
     confidence: float | None = Field(default=None, description="0 to 1; null if the service gave none")
 
 
-class Correction(_Value):
+class Correction(_TranscriptPart):
     """A correction of recognized text by the job's glossary."""
 
     heard: str = Field(description="text of the service")
@@ -40,7 +40,7 @@ class Correction(_Value):
     position: int = Field(description="index of the corrected term in the segment's text, in characters")
 
 
-class Segment(_Value):
+class Segment(_TranscriptPart):
     """One commit (final text) of the service, without falsely repeated text, with times in the file."""
 
     text: str
@@ -65,7 +65,7 @@ class Segment(_Value):
     corrections: tuple[Correction, ...] = Field(default=(), description="corrections by the job's glossary, in order")
 
 
-class Source(_Value):
+class Source(_TranscriptPart):
     """The audio that was transcribed."""
 
     name: str = Field(description="file name without folders")
@@ -78,7 +78,7 @@ class Source(_Value):
     format: str = Field(description="container and codec, for example FLAC/PCM_16")
 
 
-class SessionFacts(_Value):
+class SessionFacts(_TranscriptPart):
     """One real-time session that contributed to the transcript."""
 
     session_id: str | None
@@ -91,7 +91,7 @@ class SessionFacts(_Value):
     close_code: int | None = None
 
 
-class SessionOption(_Value):
+class SessionOption(_TranscriptPart):
     """One option that was added to `start-session`, and what became of it."""
 
     name: str
@@ -105,7 +105,7 @@ class SessionOption(_Value):
     )
 
 
-class Gap(_Value):
+class Gap(_TranscriptPart):
     """A part of the source whose words are, or may be, missing from the transcript."""
 
     start: float = Field(description="seconds from the start of the file")
@@ -114,7 +114,7 @@ class Gap(_Value):
     reason: str
 
 
-class TimeRange(_Value):
+class TimeRange(_TranscriptPart):
     """A part of the source, in file seconds."""
 
     start: float
@@ -122,7 +122,7 @@ class TimeRange(_Value):
     channel: str | None = Field(default=None, description="as that of a segment")
 
 
-class UnansweredSound(_Value):
+class UnansweredSound(_TranscriptPart):
     """A part of the source with sound for which the service returned no text."""
 
     start: float = Field(description="seconds from the start of the file")
@@ -150,7 +150,7 @@ class UnansweredSound(_Value):
         return self.sound == "speech" and self.seconds >= MIN_MISSING_S
 
 
-class SilenceSavings(_Value):
+class SilenceSavings(_TranscriptPart):
     """Savings from skipped silence."""
 
     minutes: float = Field(description="minutes of audio that were not streamed")
@@ -158,7 +158,7 @@ class SilenceSavings(_Value):
     detector: str = Field(description="method of speech detection: silero or level")
 
 
-class SectionFacts(_Value):
+class SectionFacts(_TranscriptPart):
     """One section of the source and how far each step of its transcription got.
 
     Positions are samples from the start of the file, at the sample rate of the sent audio."""
@@ -178,7 +178,7 @@ class SectionFacts(_Value):
     )
 
 
-class ChannelFacts(_Value):
+class ChannelFacts(_TranscriptPart):
     """One requested channel of the source."""
 
     number: int = Field(description="number of the channel in the source, from 1")
@@ -187,7 +187,7 @@ class ChannelFacts(_Value):
     reason: str | None = Field(default=None, description="why the channel was not sent; null if it was")
 
 
-class Coverage(_Value):
+class Coverage(_TranscriptPart):
     """Lists which parts of the source were sent, skipped or missed. All times are seconds, except in `sections`."""
 
     duration: float = Field(description="length of the source")
@@ -208,7 +208,7 @@ class Coverage(_Value):
         return not self.missing
 
 
-class ReviewReason(_Value):
+class ReviewReason(_TranscriptPart):
     """A reason for a person to review a transcript."""
 
     code: str = Field(
@@ -218,7 +218,7 @@ class ReviewReason(_Value):
     text: str = Field(description="the reason in words, with figures")
 
 
-class Quality(_Value):
+class Quality(_TranscriptPart):
     """Estimated reliability of a transcript."""
 
     confidence: float | None = Field(
@@ -237,7 +237,7 @@ class Quality(_Value):
     reasons: tuple[ReviewReason, ...] = ()
 
 
-class SpeedReduction(_Value):
+class SpeedReduction(_TranscriptPart):
     """A reduction of the sending speed because the service could not follow."""
 
     speed: float = Field(description="new speed as a factor of real time")
@@ -245,7 +245,7 @@ class SpeedReduction(_Value):
     reason: str
 
 
-class Transcript(_Value):
+class Transcript(_TranscriptPart):
     """The finished transcript of one job."""
 
     schema_version: int = SCHEMA_VERSION

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.batches.number_format import format_duration, format_speed
+from tasks.batches.summary import without_source
 from tasks.cli.run.file_states import File, RunTotals, RunTracker
 from tasks.cli.tables import display_path, show_table
 from tasks.cli.terminal_output import echo_error, safe
@@ -150,6 +151,7 @@ class RunDisplay:
 
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+        reason = without_source(reason, file.source.shown)
         if self._print_failures:
             echo_error(f"{word}  {display_path(file.source.shown)}: {reason}")
         self._console.print(f"[red]{word}[/]  {safe(display_path(file.source.shown))}: {safe(reason)}", soft_wrap=True)
@@ -183,7 +185,7 @@ def _table(files: Sequence[File], out: Path) -> Table:
         speed = file.duration_s / file.took_s if file.took_s and file.state is JobState.DONE else None
         if file.error is not None:
             result = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
-            result, end = f"[red]{result}[/]", safe(file.error[1])
+            result, end = f"[red]{result}[/]", safe(without_source(file.error[1], file.source.shown))
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
             if file.review:

@@ -15,6 +15,7 @@ import click
 from watchfiles import awatch
 
 from tasks.batches.number_format import format_duration
+from tasks.batches.summary import without_source
 from tasks.cli import options
 from tasks.cli.run.json_output import JsonEvents
 from tasks.cli.sources.find_recordings import LeftOutFile, left_out_reason, scan_folder
@@ -246,7 +247,7 @@ class Watch:
         elif event in ("queued", "skipped"):
             self._print(f"queued    {name}" if event == "queued" else f"before    {name}  (done already)")
         else:
-            self._print(f"{event:<9} {name}: {facts.get('error')}")
+            self._print(f"{event:<9} {name}: {without_source(str(facts.get('error')), show(str(source)))}")
 
     def _print(self, text: str) -> None:
         """Print a line for people: on standard error if JSON events use standard output."""
@@ -264,7 +265,8 @@ class Watch:
             self._events.write("stopped", done=submitter.done, open=submitter.open, failed=failed)
             return
         for path, reason in submitter.failed.items():
-            echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
+            name = show(str(path.relative_to(self._folder)))
+            echo(f"failed    {name}: {without_source(reason, show(str(path)))}")
         ended = f"{submitter.done} done, {len(submitter.failed)} failed"
         echo(f"stopped: {ended}, {submitter.open} remain in the queue for the workers")
 

@@ -45,5 +45,5 @@ async def test_a_source_above_the_limits_is_refused_by_its_header(
 )
 def test_a_plan_refuses_what_a_job_would(tmp_path: Path, limit: dict[str, str], says: str) -> None:
     path = write_signal(tmp_path / "a.wav", noise(1, channels=3), 8000)
-    (failed,) = json.loads(CliRunner().invoke(main, ["plan", str(path), "--json"], env=limit).stdout)["failing"]
+    (failed,) = json.loads(CliRunner().invoke(main, ["plan", str(path), "--json"], env=limit).stdout)["failing_sources"]
     assert says in failed["error"]

@@ -200,7 +200,13 @@ def test_ten_thousand_jobs_take_a_moment() -> None:
 
 
 LIMITS = BatchLimits(
-    sessions=4, job_sessions=4, speed=1.0, session_max_s=480, flush_s=2.0, skip_silence=False, price_per_hour=0.5
+    max_sessions=4,
+    job_max_sessions=4,
+    speed=1.0,
+    session_max_s=480,
+    tail_silence_s=2.0,
+    skip_silence=False,
+    price_per_hour=0.5,
 )
 
 
@@ -211,11 +217,11 @@ def test_the_estimate_of_a_batch() -> None:
         SourceProbe(source="s3", length_s=None),
     ]
     plan = estimate_batch(probes, [failed("bad", "bad: empty")], LIMITS)
-    assert (plan.files, plan.will_fail, plan.audio_s, plan.unknown) == (4, 1, 3660.0, ("s3",))
+    assert (plan.files, plan.failing_count, plan.audio_s, plan.unexamined) == (4, 1, 3660.0, ("s3",))
     # Four sections of 900 s, each two sessions; one of 60 s.
     assert plan.sessions == 9
     assert plan.streamed_s == 3660 + 9 * 2
-    assert (plan.time_s, plan.longest_s) == (904 + 62, 904)
+    assert (plan.batch_wall_time_s, plan.longest_file_wall_time_s) == (904 + 62, 904)
     assert plan.cost == round(3678 / 3600 * 0.5, 4)
     assert plan.failures[0].reason == "empty"
 
@@ -225,6 +231,6 @@ def test_an_estimate_without_silence_without_a_speed_and_without_sources() -> No
     plan = estimate_batch(
         probes, [], LIMITS.model_copy(update={"skip_silence": True, "speed": None, "price_per_hour": 0.0})
     )
-    assert (plan.streamed_s, plan.speech_s, plan.time_s, plan.cost) == (42.0, 30.0, None, None)
+    assert (plan.streamed_s, plan.speech_s, plan.batch_wall_time_s, plan.cost) == (42.0, 30.0, None, None)
     nothing = estimate_batch([], [], LIMITS)
-    assert (nothing.time_s, nothing.sessions, nothing.speech_s) == (0.0, 0, None)
+    assert (nothing.batch_wall_time_s, nothing.sessions, nothing.speech_s) == (0.0, 0, None)
