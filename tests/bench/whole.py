@@ -13,8 +13,8 @@ from pathlib import Path
 import uvloop
 
 from tests.bench.machine import cpu_s, memory_kb, tell
+from tests.support.file_hash import sha256_file
 from tests.support.measured_run import CountingLog
-from worker.audio.source import sha256_file
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.settings import load, parse_speed

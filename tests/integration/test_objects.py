@@ -15,6 +15,7 @@ from obstore.store import S3Store
 
 from tests.support.pipeline_run import MemoryLog
 from tests.support.ports import free_port
+from tests.support.rendering import render
 from tests.support.s3_server import BUCKET, S3Server
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import (
@@ -36,7 +37,6 @@ from worker.storage.outputs.deliver import deliver
 from worker.storage.sources import download
 from worker.storage.sources.download import local_copy, open_remote
 from worker.storage.sources.wildcards import content_of, list_sources
-from worker.transcript.formats import render
 
 SPOKEN = transcript(segment("早晨 Good morning.", 1.0, 2.0))
 

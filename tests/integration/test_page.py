@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from worker.storage.outputs.local_files import LocalOutputs, write
-from worker.transcript.formats import render
 from worker.transcript.model import Gap, Segment, Transcript, Word
 from worker.transcript.subtitles.style import Style
 

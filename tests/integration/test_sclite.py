@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.node_env import missing
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
-from worker.transcript.formats import render
 from worker.transcript.subtitles.word_alignment import align
 
 

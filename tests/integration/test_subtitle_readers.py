@@ -6,9 +6,9 @@ import base64
 import subprocess
 
 from tests.support.browser import chromium
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from tests.unit.transcript.test_hostile_text import HOSTILE, expected, plain, spoken
-from worker.transcript.formats import render
 
 
 def test_ffmpeg_reads_srt() -> None:

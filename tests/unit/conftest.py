@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 # File below tests/unit -> why its tests need a process or a socket.
 ALLOWED_IO: dict[str, str] = {
     "storage/test_background_hash.py": "a forked child has threads of its own",
+    "support/test_ports.py": "ports belong to the machine, and another process must not get the same ones",
     "tasks/test_health.py": "the modules that a command imports are counted in a fresh interpreter",
     "tasks/test_light_import.py": "the modules that a producer imports are counted in a fresh interpreter",
     "tasks/test_supervisor.py": "the supervisor is a process that ends another one",

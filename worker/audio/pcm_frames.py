@@ -3,7 +3,6 @@ may be shorter. The wire rate is the sample rate of these frames."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -15,9 +14,6 @@ from worker.audio.resample import resample_blocks
 from worker.audio.source import Audio
 
 BYTES_PER_SAMPLE: Final = 2
-SILENT_DBFS: Final = -120.0
-"""Level that `level_dbfs` returns for digital silence; also its minimum."""
-
 _FULL_SCALE: Final = np.float32(32768)
 
 
@@ -78,15 +74,3 @@ def wire_frames(
     if rate == sample_rate:
         return pcm_frames(source.stored_blocks(start, block_s), frame_samples, first_samples)
     return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples, first_samples)
-
-
-def level_dbfs(frame: bytes) -> float:
-    """Return the RMS level of a PCM frame in dB relative to full scale (a full-scale square wave has 0), SILENT_DBFS
-    for silence."""
-    if not frame:
-        return SILENT_DBFS
-    samples = np.frombuffer(frame, dtype="<i2").astype(np.float32)
-    power = float(np.dot(samples, samples)) / len(samples)
-    if power <= 0:
-        return SILENT_DBFS
-    return max(SILENT_DBFS, 10 * math.log10(power / float(_FULL_SCALE) ** 2))

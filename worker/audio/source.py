@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -98,9 +97,3 @@ def sha256_of(source: SourceFile) -> str:
     except OSError as exc:
         raise source_error(exc, str(source)) from exc
     return digest.hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of the file at `path`. Raises the errors of `sha256_of`, and SourceNotFound."""
-    with SourceFile.at(path) as file:
-        return sha256_of(file)

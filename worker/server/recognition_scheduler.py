@@ -55,11 +55,6 @@ class RecognitionScheduler:
             thread.start()
 
     @property
-    def waiting_s(self) -> float:
-        """Seconds of audio of finals that wait for a thread."""
-        return sum(len(task.samples) for tasks in self._waiting.values() for task in tasks) / SAMPLE_RATE
-
-    @property
     def broken(self) -> str | None:
         """The last error if `_MAX_FAILURES` or more recognitions in a row failed. None if the recognizer works, or if
         the last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try it again."""

@@ -19,11 +19,6 @@ class ContentVersion:
     etag: str | None
     modified: str | None
 
-    @property
-    def identifies(self) -> bool:
-        """Whether the server reports an ETag or a time of the last change, which differ for a changed content."""
-        return self.etag is not None or self.modified is not None
-
 
 @dataclass(frozen=True, slots=True)
 class RemoteBody:

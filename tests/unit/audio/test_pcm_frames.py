@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.audiofiles import FLAC, WAV, write_signal
 from worker.audio.decoding.decode import open_source
-from worker.audio.pcm_frames import SILENT_DBFS, level_dbfs, pcm_frames, to_pcm16, wire_frames
+from worker.audio.pcm_frames import pcm_frames, to_pcm16, wire_frames
 
 
 def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:
@@ -106,11 +106,3 @@ def test_wire_frames_of_a_16_bit_file_at_the_wire_rate_equal_its_samples(tmp_pat
     path = write_signal(tmp_path / "a.wav", noise(20_000), 16000, WAV)
     with open_source(path) as source:
         assert b"".join(wire_frames(source, 16000, 4000)) == path.read_bytes()[-40_000:]
-
-
-def test_the_level_of_a_frame_is_its_rms_in_dbfs() -> None:
-    assert level_dbfs(b"") == level_dbfs(bytes(200)) == SILENT_DBFS
-    assert level_dbfs(np.full(100, -32768, "<i2").tobytes()) == pytest.approx(0.0)
-    sine = 0.1 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    assert level_dbfs(to_pcm16(sine.astype(np.float32)).tobytes()) == pytest.approx(-23.01, abs=0.01)
-    assert level_dbfs(np.array([1] + [0] * 10_000_000, "<i2").tobytes()) == SILENT_DBFS

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from tests.support import audiofiles
+from tests.support.file_hash import sha256_file
 from worker.audio.file_extensions import AUDIO_ENDINGS, is_audio_name, is_other_media_name
-from worker.audio.source import sha256_file
 from worker.errors import SourceError, SourceNotFound
 
 

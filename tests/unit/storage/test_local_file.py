@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.file_hash import sha256_file
 from tests.unit.transcript.build import transcript
-from worker.audio.source import sha256_file
 from worker.errors import OutputError, SourceError, SourceNotFound, SourceRefused
 from worker.settings import Settings, load
 from worker.storage.address import parse

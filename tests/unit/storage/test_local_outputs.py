@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
 from worker.storage.outputs.local_files import LocalOutputs, write
-from worker.transcript.formats import FORMATS, render
+from worker.transcript.formats import FORMATS
 from worker.transcript.subtitles.style import Style
 
 SPOKEN = transcript(segment("Good morning.", 1.0, 2.0))

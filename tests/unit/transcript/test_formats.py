@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks.job_spec
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
-from worker.transcript.formats import FORMATS, json_, pieces, render, txt
+from worker.transcript.formats import FORMATS, json_, pieces, txt
 from worker.transcript.model import Gap, Segment, Transcript, Word
 from worker.transcript.subtitles.style import Style
 

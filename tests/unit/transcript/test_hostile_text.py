@@ -12,8 +12,9 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
-from worker.transcript.formats import FORMATS, WITH_BOM, render
+from worker.transcript.formats import FORMATS, WITH_BOM
 from worker.transcript.model import Segment
 from worker.transcript.subtitles.cjk_spacing import tidy
 from worker.transcript.subtitles.cue_timing import cues

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from praatio import textgrid
 
+from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
-from worker.transcript.formats import render
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
 from worker.transcript.subtitles.cue_timing import cues

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ def load(settings: Settings) -> Recognizer:
             f"STT_SERVER_RECOGNIZER: no engine {settings.server_recognizer!r}; one of {known}, or module:factory"
         )
     try:
-        factory: Any = getattr(import_module(module), name)
+        factory: RecognizerFactory = getattr(import_module(module), name)
     except ImportError as exc:
         if settings.server_recognizer in ENGINES:
             raise ModelUnavailable(
@@ -93,5 +93,4 @@ def load(settings: Settings) -> Recognizer:
         raise SettingsError(f"STT_SERVER_RECOGNIZER: cannot load {target!r}: {exc}") from exc
     except AttributeError as exc:
         raise SettingsError(f"STT_SERVER_RECOGNIZER: cannot load {target!r}: {exc}") from exc
-    recognizer: Recognizer = factory(settings)
-    return recognizer
+    return factory(settings)

@@ -52,8 +52,3 @@ def pieces(
 def _marked(texts: Iterator[str]) -> Iterator[str]:
     yield "\ufeff"
     yield from texts
-
-
-def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:
-    """Return the output file of a transcript in the format `fmt` as one string."""
-    return "".join(pieces(transcript, fmt, style))
