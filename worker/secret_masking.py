@@ -36,6 +36,7 @@ _SECRET_NAME: Final = re.compile(
 # OpenTelemetry headers, `name=value` pairs that may contain a key.
 _HEADERS_NAME: Final = re.compile(r"^OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS$")
 _USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://([^/\s@:]*):([^/\s]*)@")
+_TOKEN_IN_URL: Final = re.compile(r"://([^/\s@:]+):?@")
 # Secrets inside the value of a variable, such as a connection string of Azure or a JSON service account.
 _PARTS: Final = re.compile(
     r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|private_key)[\"']?\s*[=:]\s*[\"']?([^;&\"']+)"
@@ -82,8 +83,10 @@ def _of_settings(settings: Settings) -> Iterator[str]:
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
             yield from (text, *(part.strip() for part in text.split(",")))
-        elif isinstance(value, str) and "://" in value:
+        elif isinstance(value, str) and ("://" in value or name == "proxy"):
             yield from _in_url(value)
+            if name in ("url", "proxy"):
+                yield from _token_in_url(value)
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
@@ -97,8 +100,11 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
         elif _SECRET_NAME.search(name):
             yield value
             yield from (part.strip() for part in _PARTS.findall(value))
-        if "://" in value:
+        proxy = name.lower().endswith("_proxy") and name.lower() != "no_proxy"
+        if "://" in value or proxy:
             yield from _in_url(value)
+        if proxy:
+            yield from _token_in_url(value)
 
 
 def _content_of(file: str) -> str:
@@ -117,7 +123,10 @@ def show_url(url: str) -> str:
 
 
 def _in_url(text: str) -> Iterator[str]:
-    """Yield the passwords in an address, also as a library encodes them for the header of HTTP basic authentication."""
+    """Yield the passwords in an address, also as a library encodes them for the header of HTTP basic authentication.
+
+    An address of a proxy may have no scheme."""
+    text = text if "://" in text else f"http://{text}"
     for user, password in _USER_IN_URL.findall(text):
         yield from (password, unquote(password))
         yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
@@ -126,6 +135,14 @@ def _in_url(text: str) -> Iterator[str]:
     except ValueError:
         return
     yield from (password, unquote(password))
+
+
+def _token_in_url(text: str) -> Iterator[str]:
+    """Yield the user in an address without a password, which is usually a token."""
+    found = _TOKEN_IN_URL.search(text if "://" in text else f"http://{text}")
+    if found is not None:
+        user = unquote(found[1])
+        yield from (user, base64.b64encode(f"{user}:".encode()).decode())
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -10,13 +10,14 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
+from worker.proxy_url import NO_PROXY_AT_ALL, check_proxy_setting
 from worker.secret_files import from_files
+from worker.service_url import check_service_url
 from worker.session_options import parse_options
 from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
@@ -32,7 +33,10 @@ class Settings(BaseSettings):
     )
 
     # -- the real-time service -------------------------------------------------------------------------------------
-    url: str = Field("", description="Address of the real-time service, for example https://cantonese.ai")
+    url: str = Field(
+        "",
+        description="Address of the real-time service, for example https://cantonese.ai, with path prefix and login if any",
+    )
     api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
     speed: Speed = Field(
         1.0,
@@ -75,6 +79,21 @@ class Settings(BaseSettings):
     transport: Literal["auto", "websocket", "polling"] = Field(
         "auto", description="Socket.IO transport; auto is websocket, or polling if websocket cannot connect"
     )
+    proxy: str = Field(
+        "",
+        description="Proxy for the service, downloads and webhooks: `http://user:password@host:port`, `https://`,"
+        " `socks5://` or `socks5h://`; `none` or an empty value: no proxy; `auto` or not set: HTTP_PROXY,"
+        " HTTPS_PROXY and ALL_PROXY; hosts in NO_PROXY use no proxy",
+    )
+    ca_file: str = Field(
+        "",
+        description="PEM file with certificate authorities to trust in addition to those of the system"
+        " (or of SSL_CERT_FILE)",
+    )
+    client_cert_file: str = Field(
+        "", description="PEM file with the client certificate for the service, or also its key"
+    )
+    client_key_file: str = Field("", description="PEM file with the key of STT_CLIENT_CERT_FILE, without a passphrase")
     sample_rate: int = Field(16000, description="Sample rate of the streamed PCM, in Hz")
     frame_s: float = Field(0.25, ge=0.1, le=1.0, description="Seconds of audio in one message, at a limited speed")
     frame_max_s: float = Field(1.0, ge=0.1, le=5.0, description="Seconds of audio in one message, at `max` speed")
@@ -300,10 +319,12 @@ class Settings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname):
-            raise ValueError("must be an address such as https://cantonese.ai")
-        return value.rstrip("/")
+        return check_service_url(value)
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str) -> str:
+        return check_proxy_setting(value)
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
@@ -317,11 +338,15 @@ class Settings(BaseSettings):
             )
         if self.tail_silence_min_s > self.tail_silence_max_s:
             raise ValueError("STT_TAIL_SILENCE_MIN_S must be at most STT_TAIL_SILENCE_MAX_S")
+        if self.client_key_file and not self.client_cert_file:
+            raise ValueError("STT_CLIENT_KEY_FILE needs STT_CLIENT_CERT_FILE")
         return self
 
 
 SECRET_SETTINGS: Final = tuple(
-    name for name, field in Settings.model_fields.items() if field.annotation is SecretStr or name == "redis_url"
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation is SecretStr or name in ("redis_url", "proxy")
 )
 """Settings that may come from a file: `STT_API_KEY_FILE` names the file with STT_API_KEY. See `worker.secret_files`."""
 
@@ -349,6 +374,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if unknown := overrides.keys() - Settings.model_fields.keys():
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
     try:
+        overrides = {**_disabled_proxy(os.environ if environ is None else environ), **overrides}
         if environ is None:
             return Settings(**{**from_files(os.environ, SECRET_SETTINGS), **overrides})
         environ = {**environ, **{f"STT_{k.upper()}": v for k, v in from_files(environ, SECRET_SETTINGS).items()}}
@@ -358,24 +384,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         raise SettingsError(describe_errors(exc, _variable)) from None
 
 
+def _disabled_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the override for an empty STT_PROXY. Other empty variables mean the default, this one means no proxy."""
+    empty = not environ.get("STT_PROXY", "-").strip() and not environ.get("STT_PROXY_FILE")
+    return {"proxy": NO_PROXY_AT_ALL} if empty else {}
+
+
 def _variable(location: Location) -> str:
     return f"STT_{location[0]}".upper() if location else ""
-
-
-def as_environment(settings: Settings) -> dict[str, str]:
-    """Return an environment from which a child process loads the same settings. It contains secrets: never print
-    it."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        elif isinstance(value, timedelta):
-            value = int(value.total_seconds())
-        elif name == "speed":
-            value = show_speed(value)
-        env[f"STT_{name.upper()}"] = str(value)
-    return env
 
 
 __all__ = [
@@ -383,7 +399,6 @@ __all__ = [
     "SERVICE_SAMPLE_RATES",
     "Settings",
     "Speed",
-    "as_environment",
     "load",
     "parse_speed",
     "show_speed",

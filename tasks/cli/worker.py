@@ -10,7 +10,7 @@ import click
 
 from tasks.cli import options
 from worker.open_files_limit import raise_limit
-from worker.settings import as_environment
+from worker.settings_environment import as_environment
 
 
 @click.command(short_help="Run the jobs in the queue.")

@@ -26,7 +26,8 @@ from tasks.embedded.disk_space_check import check_free_space
 from tasks.embedded.valkey_binary import valkey_binary
 from worker.errors import LedgerUnavailable, SettingsError, StackError
 from worker.ledger.ledger import Ledger
-from worker.settings import Settings, as_environment
+from worker.settings import Settings
+from worker.settings_environment import as_environment
 
 STATE_FOLDER: Final = ".stt-batch"
 RESULT_TTL: Final = timedelta(days=365)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.storage.test_web_hosts import PRIVATE, UNREADABLE
 from worker.errors import SourceError, SourceRefused, SttError
+from worker.network.proxy_choice import Route
 from worker.settings import load
 from worker.storage import guarded_http
 from worker.storage.address import parse
@@ -41,8 +42,8 @@ async def listening() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 async def fetch(text: str, *, may_be_private: bool = False) -> int:
-    async with guarded_session(aiohttp.ClientTimeout(total=5)) as session:
-        response = await session.request("GET", parse(text), may_be_private=may_be_private, headers={})
+    async with guarded_session(aiohttp.ClientTimeout(total=5), load({})) as session:
+        response = await session.request("GET", parse(text), Route(), may_be_private=may_be_private, headers={})
         return response.status
 
 
@@ -119,7 +120,7 @@ async def test_through_a_proxy_a_list_is_required(monkeypatch: pytest.MonkeyPatc
     async with listening() as (port, received):
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         url = "http://files.example.com/a.wav"
-        with pytest.raises(SourceRefused, match=r"through a proxy \(HTTP_PROXY\).*STT_ALLOWED_SOURCES"):
+        with pytest.raises(SourceRefused, match=r"through a proxy \(http_proxy\).*STT_ALLOWED_SOURCES"):
             await first_bytes(url)
         assert received == []
         assert await first_bytes(url, STT_ALLOWED_SOURCES="http://files.example.com") == b"ok"

@@ -23,7 +23,8 @@ BASE = (
     *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
-    *("worker.session_options", "worker.settings", "worker.unknown_settings", "worker.secret_masking"),
+    *("worker.session_options", "worker.proxy_url", "worker.service_url"),
+    *("worker.settings", "worker.settings_environment", "worker.unknown_settings", "worker.secret_masking"),
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
 _READERS = (
@@ -37,11 +38,12 @@ _LEDGER = ("worker.ledger", "worker.webhooks", "worker.storage", "worker.storage
 # Part (a module, or a package with its subpackages) -> the parts that it may import, in addition to itself and BASE.
 # They must be listed above it. The most specific part that contains a module applies.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "worker.network": (),
     "worker.audio.file_formats": ("worker.audio.opened_file",),
     "worker.audio.decoding": _READERS,
     "worker.audio.segmentation": (*_READERS, "worker.audio.decoding"),
     "worker.audio": ("worker.audio.file_formats", "worker.audio.decoding", "worker.audio.segmentation"),
-    "worker.realtime": ("worker.audio",),
+    "worker.realtime": ("worker.audio", "worker.network"),
     "worker.transcript": (
         "worker.realtime.messages",
         "worker.realtime.commit_pairing",
@@ -50,8 +52,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "worker.transcript.subtitles": ("worker.transcript.model", "worker.transcript.script_characters"),
     "worker.transcript.formats": ("worker.transcript.model", "worker.transcript.subtitles"),
-    "worker.storage": ("worker.audio.opened_file",),
+    "worker.storage": ("worker.audio.opened_file", "worker.network"),
     "worker.storage.sources": (
+        "worker.network",
         "worker.storage",
         "worker.audio.source",
         "worker.audio.opened_file",
@@ -64,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.transcript.subtitles",
     ),
     "worker.ledger": ("worker.transcript.model", "worker.audio.opened_file", "worker.realtime.slots"),
-    "worker.webhooks": ("worker.ledger", "worker.storage"),
+    "worker.webhooks": ("worker.ledger", "worker.network", "worker.storage"),
     "worker.pipeline": (
         "worker.audio",
         "worker.realtime",
@@ -153,12 +156,17 @@ USED_IN: dict[str, tuple[str, ...]] = {
         ),
         *("worker.server.http_endpoint", "worker.server.fault_injection"),
         *(
+            "worker.network.failure_reasons",
+            "worker.network.http_session",
             "worker.realtime.client",
+            "worker.realtime.old_protocol",
+            "worker.realtime.request_observer",
             "worker.storage.sources.web",
             "worker.storage.guarded_http",
             "worker.webhooks.http_post",
         ),
     ),
+    "aiohttp_socks": ("worker.network.failure_reasons", "worker.network.http_session"),
     "av": ("worker.audio.decoding.ffmpeg_container",),
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
@@ -178,11 +186,13 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "orjson": ("worker.realtime.json_codec",),
     "prometheus_client": ("worker.metrics",),
     "pybase64": ("worker.realtime.streaming", "worker.realtime.recording_client", "worker.server.protocol"),
+    "python_socks": ("worker.network.http_session",),
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.ledger.connection",),
     "rich": ("tasks.cli.*",),
     "socketio": (
         "worker.realtime.client",
+        "worker.realtime.old_protocol",
         "worker.server.app",
         "worker.server.socketio_connections",
         "worker.realtime.socketio_packets",
@@ -197,7 +207,9 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "watchfiles": ("tasks.cli.watch.watch",),
     "wcwidth": ("worker.transcript.subtitles.text_units",),
     "yarl": (
-        "worker.realtime.client",
+        "worker.network.http_session",
+        "worker.realtime.request_observer",
+        "worker.service_url",
         "worker.storage.guarded_http",
         "worker.storage.web_hosts",
         "worker.server.http_endpoint",

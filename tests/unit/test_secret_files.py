@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsError
-from worker.settings import SECRET_SETTINGS, as_environment, load
+from worker.settings import SECRET_SETTINGS, load
+from worker.settings_environment import as_environment
 
 
 def test_the_settings_that_may_come_from_a_file() -> None:

@@ -34,6 +34,8 @@ def test_secrets_of_the_settings() -> None:
         s3_endpoint="http://u:s3pass@store",
     )
     assert {"first-key", "one-key", "two-key", "pass%2Fword", "pass/word", "hunter22", "s3pass"} <= known
+    assert {"proxy pass", "cHJveHl1c2VyOnByb3h5IHBhc3M="} <= found(proxy="proxyuser:proxy%20pass@proxy:3128")
+    assert "token-as-user" in found(url="https://token-as-user@host")
     assert base64.b64encode(b"ann:hunter22").decode() in known
     assert "abc" not in known, "three characters would mask parts of words"
 
@@ -53,6 +55,8 @@ def test_secrets_of_the_settings() -> None:
         ("HTTPS_PROXY", "http://ann:pr0xy%40pass@proxy:3128", "pr0xy@pass"),
         ("http_proxy", "http://ann:lower-pass@proxy:3128", "lower-pass"),
         ("ALL_PROXY", "socks5://ann:socks-pass@proxy", "socks-pass"),
+        ("HTTPS_PROXY", "ann:no-scheme-pass@proxy:3128", "no-scheme-pass"),
+        ("https_proxy", "http://token-as-user@proxy:3128", "token-as-user"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20otlp-token,x-team=blue-team", "otlp-token"),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=otlp-key", "otlp-key"),
         ("HF_TOKEN", "hub-token", "hub-token"),

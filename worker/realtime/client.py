@@ -22,28 +22,44 @@ import math
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
 import socketio
 from pydantic import SecretStr
-from yarl import URL
 
-from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointMoved, EndpointUnavailable
+from worker.errors import (
+    AuthRefused,
+    EndpointBusy,
+    EndpointError,
+    EndpointMoved,
+    EndpointUnavailable,
+    SettingsError,
+)
+from worker.network.failure_reasons import chain, named_cause, proxy_refusal
+from worker.network.http_session import session_options
+from worker.network.proxy_choice import Route, choose_route
+from worker.network.tls_context import client_context
 from worker.realtime import json_codec, messages
+from worker.realtime.old_protocol import OLD_PROTOCOL, ClientPacket, OldProtocol
+from worker.realtime.request_observer import Redirected, RequestObserver
 from worker.realtime.session_retry_policy import auth_text
-from worker.realtime.socketio_packets import BoundedPacket
+from worker.realtime.transport_memory import RETRY_WEBSOCKET_S, TransportMemory
 from worker.secret_masking import masker_of, show_url
+from worker.service_url import ServiceUrl, parse_service_url
 from worker.settings import Settings
 
-REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
 # Not only 401: with python-socketio, a server that refuses in its own code answers 403 over polling and 400 over
 # websocket.
 REFUSAL_STATUSES: Final = (400, 401, 403)
 """HTTP statuses of a handshake that mean a refused API key."""
-PROXY_STATUSES: Final = (400, 404, 405, 426, 501)
-"""HTTP statuses with which a proxy without websocket support may answer the handshake."""
+FINAL_STATUSES: Final = (401, 402, 407, 429, 503)
+"""HTTP statuses of a websocket handshake after which polling would get the same answer. All others may come from a
+proxy that does not let a websocket through."""
+_TRANSPORTS: Final = TransportMemory()
+_LOG: Final = logging.getLogger(__name__)
 # If it gets no logger, python-socketio prints unformatted lines to standard error. They ("packet queue is empty,
 # aborting") only repeat failures that `Client` reports with address and reason, so this logger discards them.
 _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
@@ -57,24 +73,17 @@ BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhau
 """Words in the text of a refusal that mean an overloaded service instead of a refused API key."""
 
 
-class _Redirected(aiohttp.ClientConnectionError):
-    """The service answered with a redirect. The exception's text is the target address."""
-
-    def __init__(self, target: str, *, permanent: bool) -> None:
-        super().__init__(target)
-        self.permanent = permanent
-
-
 class _RefusedInBand(Exception):
     """The service refused the connection after a handshake with HTTP 200. The exception's text is the reason."""
 
 
-async def check(url: str, api_key: SecretStr, settings: Settings) -> None:
-    """Connect and close again, to test the address and the key before other work. Raises the errors of
-    `Client.open`."""
+async def check(url: str, api_key: SecretStr, settings: Settings) -> str:
+    """Connect and close again, to test the address and the key before other work. Returns the transport that was used.
+    Raises the errors of `Client.open`."""
     client = Client(url, api_key, settings, lambda *_: None, lambda _: None)
     await client.open()
     await client.close()
+    return client.transport
 
 
 class Client:
@@ -95,8 +104,11 @@ class Client:
         self._on_event = on_event
         self._on_drop = on_drop
         self._refusal = ""
-        self._redirect: _Redirected | None = None
+        self._requests = RequestObserver(self._end)
+        self._route = Route()
+        self._address = ServiceUrl("", "", "", "", 0, "")
         self._dropped = False
+        self.transport = ""  # of the open connection: websocket or polling
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
         self._queue_again_at = math.inf  # clock time from which a message goes through the queue; see QUEUE_INTERVAL_S
@@ -116,13 +128,39 @@ class Client:
     async def _connect(self) -> Exception | None:
         """Connect over the transports that the settings allow. Returns the error of the last one, or None if
         connected."""
-        transport = self._settings.transport
-        if transport != "polling":
-            refused = await self._try("websocket")
-            if refused is None or transport == "websocket" or not _may_be_a_proxy(refused):
-                return refused
+        try:
+            self._address = at = parse_service_url(self._url, messages.PATH)
+            self._route = choose_route(at.scheme, at.host, at.port, self._settings)
+            client_context(self._settings, for_service=True)
+        except (ValueError, SettingsError) as exc:
+            return exc
+        if self._settings.transport != "auto":
+            return await self._try(self._settings.transport)
+        endpoint, now = f"{at.origin} {self._route}", asyncio.get_running_loop().time()
+        if _TRANSPORTS.needs_polling(endpoint, now):
+            refused = await self._try("polling")
+            if refused is not None:
+                _TRANSPORTS.forget(endpoint)
+            return refused
+        refused = await self._try("websocket")
+        if refused is None or not self._polling_may_work(refused):
+            return refused
         # Polling works through proxies that block websocket, and its errors name the reason of a refusal.
-        return await self._try("polling")
+        unpolled = await self._try("polling")
+        if unpolled is None:
+            _TRANSPORTS.remember_polling(endpoint, now)
+            reason = self._translated(refused)
+            _LOG.warning("polling is used for %g min, since the websocket failed: %s", RETRY_WEBSOCKET_S / 60, reason)
+        return unpolled
+
+    def _polling_may_work(self, exc: Exception) -> bool:
+        """Whether to try polling after the websocket failed with `exc`."""
+        if any(isinstance(e, _RefusedInBand | Redirected | OldProtocol) for e in chain(exc)):
+            return False
+        if self._requests.connected:
+            return _status(exc) not in FINAL_STATUSES
+        # Without TLS, a proxy may refuse the tunnel of the websocket and still forward the requests of polling.
+        return self._address.scheme in ("http", "ws") and self._route.proxy is not None
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
         """Send an event and wait until the transport has accepted it. False if the connection is lost; `on_drop` then
@@ -181,20 +219,23 @@ class Client:
         """Connect over one transport. Returns the error, or None if connected."""
         await self.close()
         timeout_s = self._settings.connect_timeout_s
-        # No limit: the default connector allows only 100 connections.
+        at = self._address
+        self._requests = requests = RequestObserver(self._end)
+        encrypted = at.scheme in ("https", "wss")
+        scheme = "https" if encrypted else "ws" if transport == "websocket" else "http"
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            **session_options(self._route, scheme, client_context(self._settings, for_service=True)),
             timeout=aiohttp.ClientTimeout(sock_connect=timeout_s),
-            middlewares=(self._refuse_redirects,),
+            **requests.options(),
         )
         self._sio = sio = socketio.AsyncClient(
             reconnection=False,
             # The process has its own signal handlers.
             handle_sigint=False,
             json=json_codec,
-            serializer=BoundedPacket,
+            serializer=ClientPacket,
             http_session=self._http,
-            request_timeout=timeout_s,
+            request_timeout=timeout_s + 5,  # longer than the timeout below, which names the cause
             logger=_LIBRARY_LOG,
             engineio_logger=_LIBRARY_LOG,
         )
@@ -203,10 +244,10 @@ class Client:
         try:
             async with asyncio.timeout(timeout_s):
                 await sio.connect(
-                    self._url,
-                    headers=dict(self._headers),
+                    at.origin,
+                    headers=self._headers | ({"Authorization": at.authorization} if at.authorization else {}),
                     transports=[transport],
-                    socketio_path=messages.PATH,
+                    socketio_path=at.path,
                     # The default of 1 s is too short for a service under load.
                     wait_timeout=timeout_s,
                 )
@@ -214,33 +255,11 @@ class Client:
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
             # If the service refuses over polling after HTTP 200, the library waits until the timeout: the refusal is
             # the cause, not the TimeoutError.
-            return self._redirect or (_RefusedInBand(self._refusal) if sio.failed_namespaces else exc)
+            if requests.redirect is not None:
+                return requests.redirect
+            return _RefusedInBand(self._refusal) if sio.failed_namespaces else requests.failure or exc
+        self.transport = transport
         return None
-
-    async def _refuse_redirects(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Fail on redirects. This is an aiohttp middleware: it sees every response before the library does.
-
-        aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
-        redirects, so any redirect, even to the same host, means that the configured address is wrong.
-        """
-        response = await send(request)
-        location = response.headers.get("Location", "")
-        if response.status not in REDIRECT_STATUSES or not location:
-            # A failed GET ends the connection anyway, but the library ignores a failed POST: its message would be lost.
-            if request.method == "POST" and response.status >= 300:
-                self._end(f"HTTP {response.status} to a message")
-            return response
-        response.close()
-        try:
-            target = str(request.url.join(URL(location)))
-        except ValueError:
-            target = location
-        self._redirect = _Redirected(show_url(target)[:300], permanent=response.status in (301, 308))
-        if request.method == "POST":
-            self._end("")
-        raise self._redirect
 
     def _end(self, reason: str) -> None:
         """Report the connection as lost, because the service refused a POST. The library would continue to poll and
@@ -248,7 +267,7 @@ class Client:
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
-            self._on_drop(_redirect_text(self._redirect) if self._redirect else reason)
+            self._on_drop(self._redirect_or(reason))
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
         # Plain functions, not coroutines: the library runs each coroutine as a task, and tasks that wait can change the
@@ -264,19 +283,33 @@ class Client:
         def dropped(reason: object = None) -> None:
             if not self._dropped:
                 self._dropped = True
-                self._on_drop(_redirect_text(self._redirect) if self._redirect else str(reason or "transport closed"))
+                self._on_drop(self._redirect_or(str(reason or "transport closed")))
 
         sio.on("*", any_event)
         sio.on("connect_error", refused)
         sio.on("disconnect", dropped)
 
+    def _redirect_or(self, reason: str) -> str:
+        redirect = self._requests.redirect
+        return _redirect_text(redirect) if redirect is not None else reason
+
     def _translated(self, exc: Exception) -> EndpointError:
         """Convert a refusal to an EndpointError. Secrets that the service or a library echoes are masked."""
-        error = self._error_of(exc, show_url(self._url))
+        shown, cause = show_url(self._url), self._named_cause(exc)
+        error = EndpointUnavailable(f"{shown}: {cause}") if cause is not None else self._error_of(exc, shown)
         return type(error)(masker_of(self._settings).text(str(error)))
 
+    def _named_cause(self, exc: Exception) -> str | None:
+        """Return the cause if it is on the way to the service, such as a proxy or a certificate, or an old server."""
+        if isinstance(exc, SettingsError) or str(exc) == OLD_PROTOCOL:
+            return str(exc)
+        status = _status(exc)
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return proxy_refusal(status, "", self._route, self._address.host)
+        return named_cause(exc, self._route, self._address.host)
+
     def _error_of(self, exc: Exception, shown: str) -> EndpointError:
-        if isinstance(exc, _Redirected):
+        if isinstance(exc, Redirected):
             kind = EndpointMoved if exc.permanent else EndpointUnavailable
             return kind(f"{shown}: {_redirect_text(exc)}; set STT_URL to the address of the service itself")
         status = _status(exc)
@@ -292,7 +325,8 @@ class Client:
         if status is not None:
             reason = f"no real-time service: HTTP {status} at the handshake"
         elif isinstance(exc, TimeoutError):
-            reason = f"no connection within {self._settings.connect_timeout_s:g} s"
+            by = "" if self._requests.connected or self._route.proxy is None else f" {self._route}"
+            reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:
             reason = _reason(exc)
         return EndpointUnavailable(f"{shown}: {reason}; check STT_URL, the network, and that the service runs")
@@ -323,36 +357,20 @@ def _status(exc: BaseException) -> int | None:
     found = re.search(r"status code (\d{3})", str(exc))
     if found:
         return int(found.group(1))
-    statuses = (getattr(e, "status", None) for e in _chain(exc))
+    statuses = (getattr(e, "status", None) for e in chain(exc))
     return next((s for s in statuses if isinstance(s, int)), None)
-
-
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__ or exc.__context__
 
 
 def _reason(exc: BaseException) -> str:
     """Return the text of the most specific error in the chain of causes: the library's own text is only "Connection
     error"."""
-    texts = [str(e) for e in _chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
+    texts = [str(e) for e in chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
     text = texts[0] if texts else str(exc) or type(exc).__name__
     return "the server at this address does not speak HTTP" if "Bad status line" in text else text
 
 
-def _redirect_text(redirect: _Redirected) -> str:
+def _redirect_text(redirect: Redirected) -> str:
     return f"answers with a redirect to {redirect}, which is not followed: the key is sent to STT_URL only"
-
-
-def _may_be_a_proxy(exc: BaseException) -> bool:
-    """Whether to try polling after `exc`: a proxy may have refused the websocket, or the cause is unknown."""
-    status = _status(exc)
-    if status is not None:
-        return status in PROXY_STATUSES
-    return not any(
-        isinstance(e, aiohttp.ClientConnectorError | TimeoutError | _RefusedInBand | _Redirected) for e in _chain(exc)
-    )
 
 
 def _abort(websocket: Any) -> None:

@@ -4,8 +4,9 @@ The IP addresses of a host are checked when its name has been resolved, and agai
 of the connection is checked before the request is sent. So a host name that resolves to a private address only a
 moment later (DNS rebinding) is refused, too.
 
-A proxy from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself. Then only the host name
-can be checked. So callers refuse an address that needs a proxy unless the settings list the allowed hosts.
+A proxy (see `worker.network.proxy_choice`) resolves names itself, and connects from another place in the network. Then
+only the host name can be checked. So callers refuse an address that needs a proxy unless the settings list the allowed
+hosts. This also applies to `socks5://`, where this machine resolves names: the proxy could still reach other hosts.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from worker.network.http_session import needs_tunnel, proxy_options, tunnel_connector
+from worker.network.proxy_choice import Route, choose_route
+from worker.network.tls_context import client_context
+from worker.proxy_url import ProxyUrl
+from worker.settings import Settings
 from worker.storage.address import Address
 from worker.storage.web_hosts import is_private
 
@@ -34,54 +39,72 @@ class PrivateHost(OSError):
 class GuardedSession:
     """An HTTP session for requests to untrusted addresses. It sends one request at a time."""
 
-    def __init__(self, session: aiohttp.ClientSession, guard: _Guard) -> None:
-        self._session = session
+    def __init__(self, opened: AsyncExitStack, guard: _Guard, tls: ssl.SSLContext, options: dict[str, Any]) -> None:
+        self._opened = opened
         self._guard = guard
+        self._tls = tls
+        self._options = options
+        self._sessions: dict[ProxyUrl | None, aiohttp.ClientSession] = {}
 
     async def request(
-        self, method: str, address: Address, *, may_be_private: bool, headers: dict[str, str], data: bytes | None = None
+        self,
+        method: str,
+        address: Address,
+        route: Route,
+        *,
+        may_be_private: bool,
+        headers: dict[str, str],
+        data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send one request. Redirects are not followed; the response of the first server is returned.
+        """Send one request over a route (`route_to`). Redirects are not followed; the response of the first server is
+        returned.
 
         `may_be_private`: whether the host may have a private IP address. Raises PrivateHost, ValueError for an address
         that is not a web address, and the errors of aiohttp."""
         url = address.http_url
         if url is None:
             raise ValueError(f"{address}: is not a web address")
-        # In a thread, because on some systems `proxy_bypass` resolves the host. The proxy is passed explicitly (no
-        # `trust_env`): the guard must know whether one is used.
-        proxy = await asyncio.to_thread(proxy_of, address)
-        self._guard.checks = proxy is None and not may_be_private
+        # The proxy is passed explicitly (no `trust_env`): the guard must know whether one is used.
+        self._guard.checks = route.proxy is None and not may_be_private
         self._guard.refused = False
+        proxy = {} if route.proxy is None or needs_tunnel(route, address.scheme) else proxy_options(route.proxy)
+        session = await self._session(route if needs_tunnel(route, address.scheme) else Route())
         try:
-            return await self._session.request(
-                method, url, headers=headers, data=data, proxy=proxy, allow_redirects=False
-            )
+            return await session.request(method, url, headers=headers, data=data, allow_redirects=False, **proxy)
         except (aiohttp.ClientError, OSError) as exc:
             if self._guard.refused:
                 raise PrivateHost(address.host) from exc
             raise
 
+    async def _session(self, route: Route) -> aiohttp.ClientSession:
+        """Return the session for direct connections and HTTP proxies, or the one for a SOCKS proxy."""
+        found = self._sessions.get(route.proxy)
+        if found is None:
+            connector = (
+                _Connector(self._guard, self._tls)
+                if route.proxy is None
+                else tunnel_connector(route.proxy, self._tls, force_close=True)
+            )
+            session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, **self._options
+            )
+            found = self._sessions[route.proxy] = await self._opened.enter_async_context(session)
+        return found
+
 
 @asynccontextmanager
 async def guarded_session(
-    timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None
+    timeout: aiohttp.ClientTimeout, settings: Settings, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[GuardedSession]:
     """Open a session without cookies and stored passwords. `tls`: trusted certificates, by default those of the
-    system."""
-    guard = _Guard()
-    async with aiohttp.ClientSession(
-        connector=_Connector(guard, tls),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=timeout,
-        auto_decompress=False,
-    ) as session:
-        yield GuardedSession(session, guard)
+    settings. Raises SettingsError for a file with certificates that cannot be used."""
+    async with AsyncExitStack() as opened:
+        yield GuardedSession(opened, _Guard(), tls or client_context(settings), {"timeout": timeout})
 
 
-def proxy_of(address: Address) -> str | None:
-    """Return the URL of the proxy that the environment sets for a web address, or None for a direct connection."""
-    return None if proxy_bypass(address.host) else getproxies().get(address.scheme)
+def route_to(address: Address, settings: Settings) -> Route:
+    """Return the route to a web address: direct, or through a proxy. Raises ProxyUnusable."""
+    return choose_route(address.scheme, address.host, address.port or 0, settings)
 
 
 class _Guard:
@@ -125,13 +148,13 @@ class _Connector(aiohttp.TCPConnector):
 
     The check of the resolver is not enough: for a host that looks like an IP address, aiohttp does not call it."""
 
-    def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, guard: _Guard, tls: ssl.SSLContext) -> None:
         super().__init__(
             resolver=_Resolver(guard),
             # No cached addresses and no kept connections: the requests of one session may differ in whether private
             # addresses are allowed (the target of a redirect), and each must pass the checks itself.
             use_dns_cache=False,
-            ssl=tls if tls is not None else True,
+            ssl=tls,
             socket_factory=self._socket,
             force_close=True,
         )

@@ -29,10 +29,12 @@ from typing import Final
 import aiohttp
 
 from worker.errors import BadJob, SettingsError
+from worker.network.failure_reasons import named_cause, proxy_refusal
+from worker.network.proxy_choice import ProxyUnusable, Route
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook, private_webhook_reason, webhook_may_be_private
 from worker.storage.address import Address, scrub
-from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
+from worker.storage.guarded_http import PrivateHost, guarded_session, route_to
 
 MIN_SECRET_BYTES: Final = 24
 """Minimum length of a secret, from the specification of Standard Webhooks."""
@@ -93,11 +95,11 @@ class WebhookSender:
     """Sends webhooks. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: trusted certificates, by default those of the system. Raises SettingsError for an invalid
+        """`tls`: trusted certificates, by default those of the settings. Raises SettingsError for an invalid
         STT_WEBHOOK_SECRET."""
         self._settings = settings
         self._keys = signing_keys(settings)
-        self._tls = tls if tls is not None else ssl.create_default_context()
+        self._tls = tls
 
     @property
     def signs(self) -> bool:
@@ -108,16 +110,10 @@ class WebhookSender:
         """Make one attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, for the signed timestamp.
 
         Failures are returned, not raised."""
-        try:
-            # Checked again at each attempt, not only at the submission: the allow-list of this worker may have changed
-            # since.
-            check_webhook(url, self._settings)
-            private = webhook_may_be_private(url, self._settings)
-            # A proxy resolves the host name itself, so this worker cannot check the IP address.
-            if not self._settings.allowed_webhooks.strip() and proxy_of(url) is not None:
-                return SendResult(False, _through_proxy(url), final=True)
-        except BadJob as exc:
-            return SendResult(False, str(exc), final=True)
+        route = self._allowed_route(url)
+        if isinstance(route, SendResult):
+            return route
+        private = webhook_may_be_private(url, self._settings)
         headers = {
             "content-type": "application/json",
             "user-agent": "stt-batch",
@@ -128,31 +124,49 @@ class WebhookSender:
         }
         timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s)
         try:
-            async with guarded_session(timeout, self._tls) as session:
-                response = await session.request("POST", url, may_be_private=private, headers=headers, data=body)
-                result = _result_of(response.status, response.headers.get("Retry-After", ""), now)
+            async with guarded_session(timeout, self._settings, self._tls) as session:
+                response = await session.request("POST", url, route, may_be_private=private, headers=headers, data=body)
                 response.close()  # closed without reading the body
-                return result
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    return SendResult(False, proxy_refusal(response.status, "", route, url.host))
+                return _result_of(response.status, response.headers.get("Retry-After", ""), now)
         except PrivateHost:
             return SendResult(False, private_webhook_reason(url), final=True)
         except aiohttp.InvalidURL:
             return SendResult(False, f"{url}: is not a valid address", final=True)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            return SendResult(False, self._reason(exc))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SettingsError) as exc:
+            return SendResult(False, self._reason(exc, route, url))
 
-    def _reason(self, exc: BaseException) -> str:
+    def _allowed_route(self, url: Address) -> Route | SendResult:
+        """Return the route to the receiver, or the failure if it must not or cannot be reached."""
+        # Checked again at each attempt, not only at the submission: the allow-list of this worker may have changed
+        # since.
+        try:
+            check_webhook(url, self._settings)
+            route = route_to(url, self._settings)
+        except BadJob as exc:
+            return SendResult(False, str(exc), final=True)
+        except ProxyUnusable as exc:
+            return SendResult(False, str(exc))
+        # A proxy resolves the host name itself, so this worker cannot check the IP address.
+        if route.proxy is not None and not self._settings.allowed_webhooks.strip():
+            return SendResult(False, _through_proxy(url, route), final=True)
+        return route
+
+    def _reason(self, exc: BaseException, route: Route, url: Address) -> str:
+        cause = named_cause(exc, route, url.host)
+        if cause is not None:
+            return cause[:300]
         if isinstance(exc, TimeoutError):
             return f"no answer within {self._settings.webhook_timeout_s:g} s"
-        if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-            return f"its certificate is not trusted: {exc.certificate_error}"[:300]
         if isinstance(exc, aiohttp.ClientConnectorError):
             return f"cannot be reached: {exc.os_error.strerror or exc.os_error}"[:300]
         return scrub(" ".join(str(exc).split()))[:300] or type(exc).__name__
 
 
-def _through_proxy(url: Address) -> str:
+def _through_proxy(url: Address, route: Route) -> str:
     return (
-        f"{url}: is reached through a proxy of the environment, where only its name can be checked; name the hosts"
+        f"{url}: is reached through a proxy ({route.variable}), where only its name can be checked; name the hosts"
         " that may get webhooks in STT_ALLOWED_WEBHOOKS, or this one in NO_PROXY"
     )
 

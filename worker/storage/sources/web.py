@@ -25,10 +25,13 @@ from worker.errors import (
     SourceReplaced,
     SourceUnavailable,
 )
+from worker.network.failure_reasons import certificate_problem, named_cause, proxy_refusal
+from worker.network.http_session import TunnelFailed
+from worker.network.proxy_choice import ProxyUnusable, Route
 from worker.settings import Settings
 from worker.storage.access_policy import check_source, may_be_private, private_address_reason
 from worker.storage.address import Address, parse, scrub
-from worker.storage.guarded_http import GuardedSession, PrivateHost, guarded_session, proxy_of
+from worker.storage.guarded_http import GuardedSession, PrivateHost, guarded_session, route_to
 from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 
 MAX_REDIRECTS: Final = 5
@@ -59,7 +62,7 @@ async def read(
         # With If-Range, a server whose content has changed sends the whole new content instead of a part that does not
         # fit.
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    async with guarded_session(_TIMEOUT) as session:
+    async with guarded_session(_TIMEOUT, settings) as session:
         response = await _follow(session, address, headers, settings)
         async with response:
             version, start = _about(response, address)
@@ -84,8 +87,8 @@ async def _follow(
     at = address
     for _ in range(MAX_REDIRECTS + 1):
         check_source(at, settings)
-        _check_proxy(at, settings)
-        response = await _get(session, address, at, headers, may_be_private=may_be_private(at, settings))
+        route = _route(at, settings)
+        response = await _get(session, address, at, route, headers, may_be_private=may_be_private(at, settings))
         if response.status not in _REDIRECTS:
             return response
         response.release()
@@ -97,13 +100,19 @@ async def _follow(
     raise SourceError(f"{address.shown}: has more than {MAX_REDIRECTS} redirects")
 
 
-def _check_proxy(address: Address, settings: Settings) -> None:
-    """Raise SourceRefused if a proxy would be used without an allow-list; see `worker.storage.guarded_http`."""
-    if not settings.allowed_sources.strip() and proxy_of(address) is not None:
+def _route(address: Address, settings: Settings) -> Route:
+    """Return the route to an address. Raises SourceUnavailable if the proxy of the settings or the environment is not
+    valid, and SourceRefused for a proxy without an allow-list; see `worker.storage.guarded_http`."""
+    try:
+        route = route_to(address, settings)
+    except ProxyUnusable as exc:
+        raise SourceUnavailable(f"{address.shown}: cannot be reached: {exc}") from None
+    if route.proxy is not None and not settings.allowed_sources.strip():
         raise SourceRefused(
-            f"{address.shown}: is read through a proxy ({address.scheme.upper()}_PROXY), where only its name can be"
+            f"{address.shown}: is read through a proxy ({route.variable}), where only its name can be"
             " checked; name the hosts that may be read in STT_ALLOWED_SOURCES, or this one in NO_PROXY"
         )
+    return route
 
 
 def _target(address: Address, base: Address, location: str) -> Address:
@@ -121,21 +130,39 @@ def _target(address: Address, base: Address, location: str) -> Address:
 
 
 async def _get(
-    session: GuardedSession, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
+    session: GuardedSession,
+    address: Address,
+    at: Address,
+    route: Route,
+    headers: dict[str, str],
+    *,
+    may_be_private: bool,
 ) -> aiohttp.ClientResponse:
     """Request `at`, which is `address` or the target of a redirect from it, and return the response.
 
     Errors name only `address`, because the target of a redirect may contain a signature."""
     try:
-        return await session.request("GET", at, may_be_private=may_be_private, headers=headers)
+        response = await session.request("GET", at, route, may_be_private=may_be_private, headers=headers)
     except PrivateHost:
         raise SourceRefused(private_address_reason(address)) from None
-    except aiohttp.ClientConnectorCertificateError as exc:
-        raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
+    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError, TunnelFailed) as exc:
+        cause = certificate_problem(exc)
+        if cause is not None:
+            raise SourceError(f"{address.shown}: {cause}") from None
+        raise SourceUnavailable(f"{address.shown}: cannot be reached: {_cause(exc, route, at)}") from None
     except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode
         raise SourceError(f"{address.shown}: is not a valid address: {_reason(exc)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-        raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
+        raise SourceUnavailable(f"{address.shown}: cannot be reached: {_cause(exc, route, at)}") from None
+    if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        response.close()
+        refusal = proxy_refusal(response.status, "", route, at.host)
+        raise SourceUnavailable(f"{address.shown}: cannot be reached: {refusal}")
+    return response
+
+
+def _cause(exc: BaseException, route: Route, at: Address) -> str:
+    return named_cause(exc, route, at.host) or _reason(exc)
 
 
 def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentVersion, int]:

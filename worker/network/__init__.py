@@ -1,0 +1,1 @@
+"""The way to servers: proxies, certificates, and the reasons of failed connections."""

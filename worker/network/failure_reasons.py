@@ -1,0 +1,133 @@
+"""Names the causes of failed connections that users can remove: certificates, TLS and proxies. No I/O."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+import aiohttp_socks
+
+from worker.network.proxy_choice import ProxyUnusable, Route
+
+_EXPIRED, _NOT_YET_VALID = 10, 9
+_UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
+_OTHER_HOST: Final = frozenset({62, 64})
+"""Error numbers of OpenSSL (X509_V_ERR_…)."""
+_CLIENT_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "UNSUPPORTED_CERTIFICATE")
+"""Endings of the TLS alerts with which a server refuses the client's certificate, or its absence."""
+_LOGIN_WORDS: Final = ("authentication", "407")
+
+
+def named_cause(exc: BaseException, route: Route, host: str) -> str | None:
+    """Return the cause of a failed connection with its remedy, or None for a cause without one. `host`: the host that
+    the connection was for."""
+    return _proxy_problem(exc, route, host) or certificate_problem(exc)
+
+
+def certificate_problem(exc: BaseException) -> str | None:
+    """Return the problem of a certificate or of TLS with its remedy, or None if `exc` is something else."""
+    for found in chain(exc):
+        error = getattr(found, "certificate_error", None) or getattr(found, "os_error", None) or found
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return _verification_problem(error)
+        if isinstance(error, ssl.SSLError):
+            return _tls_problem(error)
+    return None
+
+
+def _verification_problem(exc: ssl.SSLCertVerificationError) -> str:
+    code, said = exc.verify_code, exc.verify_message
+    if code == _EXPIRED:
+        return (
+            "its certificate has expired; the owner of the server must renew it, or the clock of this machine is wrong"
+        )
+    if code == _NOT_YET_VALID:
+        return "its certificate is not valid yet; check the clock of this machine"
+    if code in _OTHER_HOST:
+        return f"its certificate is for another host ({said}); use the name that the certificate contains"
+    if code in _UNKNOWN_ISSUER:
+        return (
+            f"its certificate is not trusted ({said}); if it is your own server, or a proxy that inspects TLS, name"
+            " the PEM file of its certificate authority in STT_CA_FILE"
+        )
+    return f"its certificate is not valid ({said})"
+
+
+def _tls_problem(exc: ssl.SSLError) -> str | None:
+    reason = exc.reason or ""
+    if reason.endswith(_CLIENT_CERTIFICATE) and "ALERT" in reason:
+        return f"it requires another client certificate ({reason}); see STT_CLIENT_CERT_FILE"
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return "it does not speak TLS at this port; use http://, or another port"
+    return f"TLS failed ({reason})" if reason else None
+
+
+def _proxy_problem(exc: BaseException, route: Route, host: str) -> str | None:
+    for error in chain(exc):
+        if isinstance(error, ProxyUnusable):
+            return str(error)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return proxy_refusal(error.status, error.message, route, host)
+        if isinstance(error, aiohttp_socks.ProxyError):
+            return _tunnel_refusal(error, route, host)
+        if isinstance(error, aiohttp.ClientConnectorError) and _is_the_proxy(error, route):
+            inner = certificate_problem(error)
+            reason = inner or f"cannot be reached: {error.os_error.strerror or error.os_error}"
+            return f"the proxy {route.proxy} ({route.variable}): {reason}"
+        if isinstance(error, aiohttp_socks.ProxyConnectionError | aiohttp_socks.ProxyTimeoutError):
+            reason = _strerror(error)
+            return f"the proxy {route.proxy} ({route.variable}): cannot be reached: {reason}"
+    return None
+
+
+def proxy_refusal(status: int, said: str, route: Route, host: str) -> str:
+    """Return the meaning of an HTTP status with which the proxy refused a request or a tunnel."""
+    if route.proxy is None:
+        return (
+            f"a proxy on the way requires a login (HTTP {status}); set STT_PROXY to its address with user and password"
+        )
+    proxy = f"the proxy {route.proxy} ({route.variable})"
+    text = f"HTTP {status}{f' {said}' if said else ''}"
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return _login_problem(route, text)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.NOT_FOUND:
+        return f"{proxy} cannot reach {host} ({text})"
+    return f"{proxy} refuses connections to {host} ({text}); its administrator must allow them, or use NO_PROXY"
+
+
+def _login_problem(route: Route, text: str) -> str:
+    given = route.proxy is not None and bool(route.proxy.user or route.proxy.password)
+    need = "check its user and password" if given else "give it as http://user:password@host:port"
+    what = "refuses the login" if given else "requires a login"
+    return f"the proxy {route.proxy} {what} ({text}): {need} in {route.variable}"
+
+
+def _tunnel_refusal(exc: aiohttp_socks.ProxyError, route: Route, host: str) -> str:
+    """Return the meaning of a refusal by a SOCKS proxy, or by an HTTP proxy with the method CONNECT."""
+    text = " ".join(str(exc).split())[:200]
+    if route.proxy is not None and not route.proxy.is_socks and isinstance(exc.error_code, int):
+        return proxy_refusal(exc.error_code, text.removeprefix(str(exc.error_code)).strip(), route, host)
+    if any(word in text.lower() for word in _LOGIN_WORDS):
+        return _login_problem(route, text)
+    return f"the proxy {route.proxy} ({route.variable}) cannot reach {host} ({text})"
+
+
+def _is_the_proxy(exc: aiohttp.ClientConnectorError, route: Route) -> bool:
+    return route.proxy is not None and (exc.host, exc.port) == (route.proxy.host, route.proxy.port)
+
+
+def _strerror(exc: BaseException) -> str:
+    for error in chain(exc):
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+    return "no answer in time" if isinstance(exc, TimeoutError) else " ".join(str(exc).split())[:200]
+
+
+def chain(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__

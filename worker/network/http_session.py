@@ -1,0 +1,78 @@
+"""Opens HTTP sessions that use a proxy.
+
+aiohttp itself uses HTTP proxies: it forwards requests for `http`, and opens a tunnel (CONNECT) for `https` and `wss`.
+A forwarded request cannot become a websocket at most proxies, so `ws` needs a tunnel as well (RFC 6455, section 4.1).
+That tunnel, and SOCKS proxies, are opened by aiohttp-socks.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import aiohttp
+import aiohttp_socks
+from python_socks import ProxyType
+from yarl import URL
+
+from worker.network.proxy_choice import Route
+from worker.proxy_url import ProxyUrl
+
+
+def needs_tunnel(route: Route, scheme: str) -> bool:
+    """Whether connections for `scheme` must go through a tunnel of aiohttp-socks."""
+    return route.proxy is not None and (route.proxy.is_socks or scheme == "ws")
+
+
+def session_options(route: Route, scheme: str, tls: ssl.SSLContext) -> dict[str, Any]:
+    """Return the options of `aiohttp.ClientSession` for connections over a route: the connector and the proxy."""
+    if route.proxy is None:
+        return {"connector": aiohttp.TCPConnector(limit=0, ssl=tls)}
+    if needs_tunnel(route, scheme):
+        return {"connector": tunnel_connector(route.proxy, tls)}
+    return {"connector": aiohttp.TCPConnector(limit=0, ssl=tls), **proxy_options(route.proxy)}
+
+
+def proxy_options(proxy: ProxyUrl) -> dict[str, Any]:
+    """Return the option `proxy` of aiohttp for an HTTP proxy, which contains the login."""
+    user, password = _as_utf8(proxy.user), _as_utf8(proxy.password)
+    url = URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port)
+    return {"proxy": url.with_user(user).with_password(password) if user or password else url}
+
+
+def _as_utf8(text: str) -> str:
+    """Return a text that becomes `text` in UTF-8 when a library encodes it as Latin-1, as both libraries do."""
+    return text.encode().decode("latin-1")
+
+
+class TunnelFailed(aiohttp.ClientConnectionError):
+    """A tunnel could not be opened. The cause is an error of aiohttp-socks, which is none of aiohttp's errors."""
+
+
+class _TunnelConnector(aiohttp_socks.ProxyConnector):
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().connect(*args, **kwargs)
+        except (
+            aiohttp_socks.ProxyError,
+            aiohttp_socks.ProxyConnectionError,
+            aiohttp_socks.ProxyTimeoutError,
+            OSError,  # from the resolver of socks5://, and from TLS inside the tunnel
+        ) as exc:
+            raise TunnelFailed(str(exc)) from exc
+
+
+def tunnel_connector(proxy: ProxyUrl, tls: ssl.SSLContext, **options: Any) -> aiohttp.TCPConnector:
+    """Return a connector whose connections all go through a tunnel of the proxy, without a limit of their number."""
+    return _TunnelConnector(
+        host=proxy.host,
+        port=proxy.port,
+        proxy_type=ProxyType.SOCKS5 if proxy.is_socks else ProxyType.HTTP,
+        username=_as_utf8(proxy.user) or None,
+        password=_as_utf8(proxy.password),
+        rdns=proxy.resolves_names,
+        proxy_ssl=tls if proxy.scheme == "https" else None,
+        ssl=tls,
+        limit=0,
+        **options,
+    )

@@ -1,0 +1,47 @@
+"""Recognizes servers of Socket.IO 2 (Engine.IO 3) and older, which this client cannot use.
+
+Such a server ignores the requested version. It does not send the pings on which a connection of Engine.IO 4 depends,
+and ends the connection after about 30 s, so it must be recognized at once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import aiohttp
+from socketio import packet
+
+from worker.realtime.socketio_packets import BoundedPacket
+
+OLD_PROTOCOL: Final = (
+    "speaks Engine.IO 3 (Socket.IO 2 or older), but Engine.IO 4 (Socket.IO 3 or later) is needed; update the server"
+)
+_LENGTH_PREFIX: Final = re.compile(rb"^[0-9]+:0\{|^\x00[\x00-\x09]+\xff0\{")
+"""Start of the first polling answer in version 3: the length of each packet precedes it. Version 4 has separators."""
+
+
+class OldProtocol(aiohttp.ClientError):
+    """The server speaks an old version of the protocol. The text is OLD_PROTOCOL."""
+
+    def __init__(self) -> None:
+        super().__init__(OLD_PROTOCOL)
+
+
+def is_old_handshake(body: bytes) -> bool:
+    """Whether the body of a polling handshake is in the format of Engine.IO 3."""
+    return _LENGTH_PREFIX.match(body) is not None
+
+
+class ClientPacket(BoundedPacket):
+    """A packet that a client receives or sends.
+
+    A server of Socket.IO 3 or later confirms a connection with a `sid`, an older one does not. The packet of an older
+    one is turned into a refusal, because python-socketio would accept the connection."""
+
+    def decode(self, encoded_packet: Any) -> int:
+        attachments = super().decode(encoded_packet)
+        kind, data = getattr(self, "packet_type", None), getattr(self, "data", None)
+        if kind == packet.CONNECT and not (isinstance(data, dict) and "sid" in data):
+            self.packet_type, self.data = packet.CONNECT_ERROR, {"message": OLD_PROTOCOL}
+        return attachments

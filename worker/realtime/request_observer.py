@@ -1,0 +1,83 @@
+"""Observes the HTTP requests of one connection: refuses redirects, and stores the causes that python-socketio drops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from worker.realtime.old_protocol import OldProtocol, is_old_handshake
+from worker.secret_masking import show_url
+
+REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
+
+
+class Redirected(aiohttp.ClientConnectionError):
+    """The service answered with a redirect. The exception's text is the target address."""
+
+    def __init__(self, target: str, *, permanent: bool) -> None:
+        super().__init__(target)
+        self.permanent = permanent
+
+
+class RequestObserver:
+    """Sees every request and response before the library does. `on_refused_post(reason)`: a message of the client was
+    refused; the reason is empty for a redirect."""
+
+    def __init__(self, on_refused_post: Callable[[str], None]) -> None:
+        self._on_refused_post = on_refused_post
+        self.redirect: Redirected | None = None
+        self.failure: Exception | None = None
+        """The last error of a request. Over polling the library raises an error with its text only."""
+        self.connected = False
+        """Whether a connection to the service was established, including TLS and the tunnel of a proxy."""
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `aiohttp.ClientSession` that let this object observe it."""
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(self._on_connection)
+        return {"middlewares": (self._middleware,), "trace_configs": [trace]}
+
+    async def _on_connection(self, *_: object) -> None:
+        self.connected = True
+
+    async def _middleware(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Fail on redirects and on servers of an old protocol.
+
+        aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
+        redirects, so any redirect, even to the same host, means that the configured address is wrong.
+        """
+        self.failure = None
+        try:
+            response = await send(request)
+            if _is_polling_handshake(request, response) and is_old_handshake(await response.read()):
+                raise OldProtocol
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            # The status of other response errors is not one of the server, but stands for an answer that is not HTTP.
+            is_answer = isinstance(exc, aiohttp.ClientResponseError)
+            self.failure = exc if not is_answer or isinstance(exc, aiohttp.ClientHttpProxyError) else None
+            raise
+        location = response.headers.get("Location", "")
+        if response.status not in REDIRECT_STATUSES or not location:
+            # A failed GET ends the connection anyway, but the library ignores a failed POST: its message would be lost.
+            if request.method == "POST" and response.status >= 300:
+                self._on_refused_post(f"HTTP {response.status} to a message")
+            return response
+        response.close()
+        try:
+            target = str(request.url.join(URL(location)))
+        except ValueError:
+            target = location
+        self.redirect = Redirected(show_url(target)[:300], permanent=response.status in (301, 308))
+        if request.method == "POST":
+            self._on_refused_post("")
+        raise self.redirect
+
+
+def _is_polling_handshake(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> bool:
+    query = request.url.query
+    return response.status == 200 and query.get("transport") == "polling" and "sid" not in query
