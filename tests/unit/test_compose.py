@@ -96,7 +96,8 @@ def test_requests_between_the_services_never_use_the_proxy(given: str) -> None:
 
 def test_every_setting_reaches_a_service() -> None:
     """Without an `env_file`, settings that no service lists could not be set."""
-    handed = {variable.removesuffix("_FILE") for one in OURS.values() for variable in one["environment"]}
+    passed = {variable for one in OURS.values() for variable in one["environment"]}
+    handed = passed | {variable.removesuffix("_FILE") for variable in passed}
     assert VARIABLES - {"STT_HEALTH_FILE"} <= handed
     raw = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]
     for name in OURS:

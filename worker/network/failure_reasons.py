@@ -50,7 +50,7 @@ def _verification_problem(exc: ssl.SSLCertVerificationError) -> str:
         return f"its certificate is for another host ({said}); use the name that the certificate contains"
     if code in _UNKNOWN_ISSUER:
         return (
-            f"its certificate is not trusted ({said}); if it is your own server, or a proxy that inspects TLS, name"
+            f"its certificate is not trusted: {said}; if it is your own server, or a proxy that inspects TLS, name"
             " the PEM file of its certificate authority in STT_CA_FILE"
         )
     return f"its certificate is not valid ({said})"
