@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     # -- the real-time service -------------------------------------------------------------------------------------
     url: str = Field(
         "",
-        description="Address of the real-time service, for example https://cantonese.ai, also with path prefix and login",
+        description="Address of the real-time service, for example https://cantonese.ai; may contain path and login",
     )
     api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
     speed: Speed = Field(
