@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -81,6 +82,13 @@ def check_proxy_setting(text: str) -> str:
     if text:
         parse_proxy_url(text)
     return text
+
+
+def disabled_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the override of the settings for an empty STT_PROXY. Other empty variables mean the default, this one
+    means no proxy."""
+    empty = not environ.get("STT_PROXY", "-").strip() and not environ.get("STT_PROXY_FILE")
+    return {"proxy": NO_PROXY_AT_ALL} if empty else {}
 
 
 def _fits_socks(user: str, password: str) -> bool:

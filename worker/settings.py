@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
-from worker.proxy_url import NO_PROXY_AT_ALL, check_proxy_setting
+from worker.proxy_url import check_proxy_setting, disabled_proxy
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
 from worker.session_options import parse_options
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
 
     # -- the real-time service -------------------------------------------------------------------------------------
-    url: str = Field(
+    url: Annotated[str, AfterValidator(check_service_url)] = Field(
         "",
         description="Address of the real-time service, for example https://cantonese.ai; may contain path and login",
     )
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     transport: Literal["auto", "websocket", "polling"] = Field(
         "auto", description="Socket.IO transport; auto is websocket, or polling if websocket cannot connect"
     )
-    proxy: str = Field(
+    proxy: Annotated[str, AfterValidator(check_proxy_setting)] = Field(
         "",
         description="Proxy for the service, downloads and webhooks: `http://user:password@host:port`, `https://`,"
         " `socks5://` or `socks5h://`; `none` or an empty value: no proxy; `auto` or not set: HTTP_PROXY,"
@@ -316,16 +316,6 @@ class Settings(BaseSettings):
         parse_options(value)
         return value
 
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        return check_service_url(value)
-
-    @field_validator("proxy")
-    @classmethod
-    def _proxy(cls, value: str) -> str:
-        return check_proxy_setting(value)
-
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.lease_renew_s * 2 > self.lease_s:
@@ -374,7 +364,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if unknown := overrides.keys() - Settings.model_fields.keys():
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
     try:
-        overrides = {**_disabled_proxy(os.environ if environ is None else environ), **overrides}
+        overrides = {**disabled_proxy(os.environ if environ is None else environ), **overrides}
         if environ is None:
             return Settings(**{**from_files(os.environ, SECRET_SETTINGS), **overrides})
         environ = {**environ, **{f"STT_{k.upper()}": v for k, v in from_files(environ, SECRET_SETTINGS).items()}}
@@ -382,12 +372,6 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         return _ExplicitSettings(**{**values, **overrides})
     except ValidationError as exc:
         raise SettingsError(describe_errors(exc, _variable)) from None
-
-
-def _disabled_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the override for an empty STT_PROXY. Other empty variables mean the default, this one means no proxy."""
-    empty = not environ.get("STT_PROXY", "-").strip() and not environ.get("STT_PROXY_FILE")
-    return {"proxy": NO_PROXY_AT_ALL} if empty else {}
 
 
 def _variable(location: Location) -> str:
