@@ -17,8 +17,12 @@
     │   ├── NoSuchChannel          the source does not have the requested channel
     │   └── NoSuchTrack            the source does not have the requested audio track
     ├── EndpointError              the real-time service
-    │   ├── AuthRefused            the key is refused; a retry cannot help
-    │   ├── RequestRefused         the service refuses the audio or the account; a retry cannot help
+    │   ├── AccessRefused          the service accepts no session with this key; a user must change something
+    │   │   ├── AuthRefused        the key is refused
+    │   │   ├── PermissionRefused  the key lacks a permission
+    │   │   └── AccountRefused     the account has no credit, no plan, or is suspended
+    │   ├── RequestRefused         the service refuses the audio or an option of the session; a retry cannot help
+    │   ├── ProtocolRefused        the service does not accept the form of the handshake (HTTP 400)
     │   ├── EndpointMoved          the service redirects permanently; the key is not sent to another host
     │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection was lost
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
@@ -46,7 +50,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class SttError(Exception):
@@ -111,14 +115,41 @@ class NoSuchTrack(SourceError):
 
 class EndpointError(SttError):
     code = "endpoint"
+    retry_after_s: float | None = None
+    """Seconds after which the service accepts requests again, as its response states; else None."""
+    may_be_transient: bool = False
+    """Whether the same refusal can come from an intermediary, so that it is retried if the service has accepted the key
+    before."""
+
+    def with_text(self, text: str) -> Self:
+        """Return the same error with another message."""
+        error = type(self)(text)
+        error.retry_after_s, error.may_be_transient = self.retry_after_s, self.may_be_transient
+        return error
 
 
-class AuthRefused(EndpointError):
+class AccessRefused(EndpointError):
+    code = "access_refused"
+
+
+class AuthRefused(AccessRefused):
     code = "auth_refused"
+
+
+class PermissionRefused(AccessRefused):
+    code = "permission_refused"
+
+
+class AccountRefused(AccessRefused):
+    code = "account_refused"
 
 
 class RequestRefused(EndpointError):
     code = "request_refused"
+
+
+class ProtocolRefused(EndpointError):
+    code = "protocol_refused"
 
 
 class EndpointMoved(EndpointError):

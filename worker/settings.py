@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
+from worker.header_values import check_header_value
 from worker.proxy_url import check_proxy_setting, disabled_proxy
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
@@ -314,6 +315,14 @@ class Settings(BaseSettings):
     @classmethod
     def _session_options(cls, value: str) -> str:
         parse_options(value)
+        return value
+
+    @field_validator("api_key", "server_api_keys")
+    @classmethod
+    def _header_values(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        keys = value.get_secret_value()
+        for key in keys.split(",") if info.field_name == "server_api_keys" and "," in keys else [keys]:
+            check_header_value(key.strip() if key is not keys else key)
         return value
 
     @model_validator(mode="after")

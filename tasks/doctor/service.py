@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.doctor.finding import Finding, fail, ok, warn
-from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
+from worker.errors import AccessRefused, AuthRefused, EndpointBusy, EndpointError, SttError
 from worker.job_progress import Progress
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
@@ -84,8 +84,9 @@ async def check(settings: Settings, sample: Path) -> list[Finding]:
     started = time.monotonic()
     try:
         await client.check(settings.url, settings.api_key, settings)
-    except AuthRefused as exc:
-        return [fail("service", str(exc), "set STT_API_KEY to a key of that service")]
+    except AccessRefused as exc:
+        key = "set STT_API_KEY to a key of that service"
+        return [fail("service", str(exc), key if isinstance(exc, AuthRefused) else "check the account of the key")]
     except EndpointBusy as exc:
         return [warn("service", str(exc), "wait, or open fewer sessions (STT_API_KEY_MAX_SESSIONS)")]
     except EndpointError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from tests.support.audiofiles import write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, limit_slowdown, tone_service, transcribe
 from tests.support.tones import ToneWord, sentences, speech
 from worker import metrics
-from worker.errors import AuthRefused, EndpointUnavailable, RequestRefused, SessionStalled
+from worker.errors import (
+    AccessRefused,
+    AccountRefused,
+    AuthRefused,
+    EndpointError,
+    EndpointUnavailable,
+    PermissionRefused,
+    ProtocolRefused,
+    RequestRefused,
+    SessionStalled,
+)
 from worker.realtime.messages import ERROR_NAMES
 
 # Retries have no delay, to keep the tests short.
@@ -294,9 +305,7 @@ def session_retries() -> float:
     return sum(s.value for s in samples if s.name.endswith("_total") and s.labels["level"] == "session")
 
 
-@pytest.mark.parametrize(
-    "fault", ["http=401", "http=403", "http=400", "refuse", "error=auth_error@0", "error-message=auth_error@5"]
-)
+@pytest.mark.parametrize("fault", ["http=401", "refuse", "error=auth_error@0", "error-message=auth_error@5"])
 @pytest.mark.parametrize("transport", ["auto", "polling"])
 async def test_a_refused_key_fails_the_job_at_once(recording: Path, fault: str, transport: str) -> None:
     before = session_retries()
@@ -304,6 +313,44 @@ async def test_a_refused_key_fails_the_job_at_once(recording: Path, fault: str, 
         with pytest.raises(AuthRefused, match=f"API key refused by {settings.url}"):
             await transcribe(recording, settings)
     assert session_retries() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("http=400", ProtocolRefused),
+        ("http=402", AccountRefused),
+        ("http=403", PermissionRefused),
+        ("refuse=Insufficient credits", AccountRefused),
+        ("refuse=quota_exceeded", AccountRefused),
+        ("refuse=Your key has no permission to use speech to text", PermissionRefused),
+        ("error=quota_exceeded@0", AccountRefused),
+    ],
+)
+async def test_other_refusals_fail_the_job_at_once(recording: Path, fault: str, kind: type[EndpointError]) -> None:
+    before = session_retries()
+    async with tone_service(fault, **QUICK) as settings:
+        with pytest.raises(kind, match=fault.partition("=")[2].partition("@")[0]):
+            await transcribe(recording, settings)
+    assert session_retries() == before
+
+
+@pytest.mark.parametrize("fault", ["http=429@1:1", "http=503@1:1"])
+async def test_the_pause_that_a_service_demands_is_kept(recording: Path, spoken: list[ToneWord], fault: str) -> None:
+    started = time.monotonic()
+    async with tone_service(fault, **QUICK) as settings:
+        transcript = await transcribe(recording, settings)
+    assert time.monotonic() - started >= 1.0
+    assert_said(transcript, spoken)
+
+
+@pytest.mark.parametrize("status", [400, 403, 502])
+async def test_refusals_after_a_success_are_retried(recording: Path, spoken: list[ToneWord], status: int) -> None:
+    """A key that was accepted before: an intermediary may have sent the refusal."""
+    async with tone_service("drop=12:1", f"http={status}:2-3", STT_TRANSPORT="websocket", **QUICK) as settings:
+        transcript = await transcribe(recording, settings, speed=PACE)
+    assert_said(transcript, spoken)
+    assert f"HTTP {status}" in " ".join(transcript.failures)
 
 
 @pytest.mark.usefixtures("still_quick")
@@ -322,7 +369,7 @@ async def test_every_error_of_the_service_has_its_own_reaction(
     # In real time, because some of these errors have no effect after all audio is sent.
     async with tone_service(f"error={name}@8:1") as settings:
         if fatal:
-            with pytest.raises((AuthRefused, RequestRefused)):
+            with pytest.raises((AccessRefused, RequestRefused)):
                 await transcribe(recording, settings, speed=PACE)
         else:
             transcript = await transcribe(recording, settings, speed=PACE)
@@ -364,7 +411,7 @@ async def test_polling_works_where_websockets_are_blocked(recording: Path, spoke
     async with tone_service("polling-only") as settings:
         assert_said(await transcribe(recording, settings), spoken)
     async with tone_service("polling-only", STT_TRANSPORT="websocket", **QUICK) as settings:
-        with pytest.raises(AuthRefused, match="HTTP 400"):
+        with pytest.raises(ProtocolRefused, match="HTTP 400"):
             await transcribe(recording, settings)
 
 

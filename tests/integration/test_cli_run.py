@@ -247,10 +247,28 @@ def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
 
     refused = cli.run_process("run", "a.wav", "--force", STT_URL=url, STT_API_KEY="wrong-key")
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"error: API key refused by {url} (HTTP 401)")
+    assert refused.stderr.startswith(f"error: API key refused by {url} (HTTP 401: auth_error: the key in the ")
     assert "wrong-key" not in refused.stderr + refused.stdout + cli.log("worker")
     server.send_signal(signal.SIGTERM)
     assert server.wait(20) == 0
+
+
+def test_a_run_survives_refusals_at_its_start(cli: Cli) -> None:
+    """The first handshakes meet a failing service, a page of a CDN, and a service at its limit."""
+    words = write_audio(cli.folder / "a.wav")
+    port = free_port()
+    faults = [f"--fault=http={fault}" for fault in ("503:1", "403:2", "502:3", "429@1:4")]
+    cli.fork("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="right")
+    wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=60)
+    url = f"http://127.0.0.1:{port}"
+    refused = cli.run_process("run", "a.wav", STT_URL=url, STT_API_KEY="right", STT_SESSION_RETRIES="0")
+    assert refused.returncode == 1
+    assert "HTTP 503: a configured fault" in refused.stderr
+    refused = cli.run_process("run", "a.wav", STT_URL=url, STT_API_KEY="right")
+    assert "refuses this API key a permission (HTTP 403" in refused.stderr
+    done = cli.json("run", "a.wav", "--speed", "max", STT_URL=url, STT_API_KEY="right")
+    assert done["failed"] == 0
+    assert words_of(cli.folder / "transcripts" / "a.json") == words
 
 
 def test_the_version_is_shown(cli: Cli) -> None:

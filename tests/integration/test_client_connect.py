@@ -15,7 +15,15 @@ import socketio
 from aiohttp import web
 
 from tests.support.fleet import limit_of
-from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointUnavailable
+from worker.errors import (
+    AccountRefused,
+    AuthRefused,
+    EndpointBusy,
+    EndpointError,
+    EndpointUnavailable,
+    PermissionRefused,
+    ProtocolRefused,
+)
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.settings import load
@@ -66,9 +74,10 @@ async def refusal(url: str, **settings: str) -> EndpointError:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, AuthRefused),
+        (400, ProtocolRefused),
         (401, AuthRefused),
-        (403, AuthRefused),
+        (402, AccountRefused),
+        (403, PermissionRefused),
         (429, EndpointBusy),
         (500, EndpointUnavailable),
         (503, EndpointUnavailable),

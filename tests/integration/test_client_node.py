@@ -14,7 +14,7 @@ from tests.support.audiofiles import write_signal, write_words
 from tests.support.node_env import NodeServer, node_modules, node_server, run_node_server
 from tests.support.pipeline_run import transcribe
 from tests.support.tones import speech
-from worker.errors import AuthRefused
+from worker.errors import AuthRefused, EndpointError, PermissionRefused
 from worker.settings import Settings, load
 
 __all__ = ["node_modules", "node_server"]
@@ -80,14 +80,16 @@ async def test_a_wrong_key(node_server: NodeServer, recording: Path, transport: 
     assert node_server.sessions() == []
 
 
-@pytest.mark.parametrize("refuse", ["allowRequest", "use"])
+@pytest.mark.parametrize(
+    ("refuse", "error"), [("allowRequest", (PermissionRefused, "HTTP 403: not now")), ("use", (AuthRefused, "API key"))]
+)
 @pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
 async def test_the_ways_socketio_itself_refuses(
-    node_modules: Path, recording: Path, refuse: str, transport: str
+    node_modules: Path, recording: Path, refuse: str, error: tuple[type[EndpointError], str], transport: str
 ) -> None:
     with (
         run_node_server(node_modules, refuse=refuse, troubled=99) as server,
-        pytest.raises(AuthRefused, match="API key refused by http"),
+        pytest.raises(error[0], match=error[1]),
     ):
         await transcribe(recording, settings(server, STT_TRANSPORT=transport, STT_CONNECT_TIMEOUT_S="3"))
 

@@ -393,3 +393,27 @@ async def test_no_redis_key_contains_the_api_key_and_every_key_expires(limiters:
         for name in names:
             assert "secret" not in name
             assert 0 < raw.ttl(name) <= 86400
+
+
+async def test_a_pause_of_the_service_concerns_all_processes(limiters: Make) -> None:
+    first, other = limiters(), limiters()
+    async with first.slot("a"):
+        started = time.monotonic()
+        await first.pause(1.0)
+        await first.pause(0.1)  # a shorter pause does not end a longer one
+        await async_wait_until(lambda: not first._unreported(), "Redis knows the pause")
+    async with other.slot("b"):
+        assert time.monotonic() - started >= 1.0
+    async with other.slot("c"), first.slot("d"):
+        assert time.monotonic() - started < 20
+
+
+async def test_a_success_with_the_key_is_known_to_all_processes(limiters: Make, raw: redis.Redis) -> None:
+    first, other, another_key = limiters(), limiters(), limiters(api_key="another")
+    async with first.slot("a"):
+        assert not first.key_accepted
+        await first.succeeded()
+    await async_wait_until(lambda: not first._unreported(), "Redis knows the success")
+    async with other.slot("b"), another_key.slot("c"):
+        assert other.key_accepted
+        assert not another_key.key_accepted

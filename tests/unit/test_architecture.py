@@ -23,7 +23,7 @@ BASE = (
     *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
-    *("worker.session_options", "worker.proxy_url", "worker.service_url"),
+    *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
     *("worker.settings", "worker.settings_environment", "worker.unknown_settings", "worker.secret_masking"),
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
@@ -161,6 +161,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.realtime.client",
             "worker.realtime.old_protocol",
             "worker.realtime.request_observer",
+            "worker.realtime.refused_response",
             "worker.storage.sources.web",
             "worker.storage.guarded_http",
             "worker.webhooks.http_post",

@@ -9,6 +9,9 @@ When the service reports that it is busy, the limit falls at once and then rises
 not set, there is no limit until the service is busy for the first time; the limit is removed again when it has risen to
 twice the number of sessions that were open when the service was busy.
 
+When the service demands a pause (`Retry-After`), no slot is granted until the pause is over. Redis also records whether
+a session with this key has ever succeeded: then a refusal may come from an intermediary, and is retried.
+
 A process makes one call of `lua/session_limiter.lua` for all its sessions: when something changes, and at intervals
 with jitter. The cost of a call does not depend on the number of waiting sessions. No connection is blocked while they
 wait.
@@ -111,6 +114,10 @@ class SessionLimiter:
         # Released slots that Redis does not know yet; kept until a call has succeeded.
         self._freed: set[str] = set()
         self._busy = False
+        self._paused_until = -math.inf  # monotonic time, of a pause that Redis does not know yet
+        self._report_success = False
+        self.key_accepted = False
+        """Whether a session with this key has succeeded before, in any worker, as far as the last request states."""
         self._changed = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self.limit: int | None = None
@@ -153,6 +160,17 @@ class SessionLimiter:
         self._busy = True
         self._wake()
 
+    async def pause(self, seconds: float) -> None:
+        """Report that the service demands a pause for all sessions of this key; see `worker.realtime.slots.Slots`."""
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+        self._wake()
+
+    async def succeeded(self) -> None:
+        """Report that a session with this key has succeeded. Redis is only informed of the first one."""
+        if not self.key_accepted:
+            self._report_success = self.key_accepted = True
+            self._wake()
+
     def make_room(self, job_id: str) -> bool:
         """Return False: no session has to end early, because the queue is fair and every session returns to it after
         STT_SESSION_MAX_S."""
@@ -178,7 +196,7 @@ class SessionLimiter:
     async def _run(self) -> None:
         """Call the script repeatedly while sessions wait or are open, or a released slot or a busy report must still be
         sent."""
-        while self._waiting or self._open or self._freed or self._busy:
+        while self._waiting or self._open or self._unreported():
             # Cleared before the call: a change during the call starts another one.
             self._changed.clear()
             try:
@@ -190,7 +208,8 @@ class SessionLimiter:
                 # No session is left, so stop. Slots whose release could not be reported expire in Redis by themselves.
                 if not self._waiting and not self._open:
                     self._freed.clear()
-                    self._busy = False
+                    self._busy = self._report_success = False
+                    self._paused_until = -math.inf
                 await asyncio.sleep(jittered(0.075))  # `_changed` may be set again and again: avoid a busy loop
             # After failures too: Redis may have granted the slots to others while it did not answer.
             self._drop_expired()
@@ -201,6 +220,10 @@ class SessionLimiter:
                     async with asyncio.timeout(pause_s):
                         await self._changed.wait()
 
+    def _unreported(self) -> bool:
+        """Whether Redis does not know a released slot, a busy report, a pause or a success yet."""
+        return bool(self._freed) or self._busy or self._report_success or self._paused_until > time.monotonic()
+
     def _remaining_s(self) -> float:
         """Return the seconds until the first slot of this process counts as lost, at least 0.1."""
         first = min((session.renewed_at for session in self._open.values()), default=math.inf)
@@ -209,7 +232,7 @@ class SessionLimiter:
     async def _sync(self) -> float:
         """Call the script once for all sessions of this process. Returns the seconds until the next call is due."""
         # Copies: sessions end while the call runs, and their release belongs to the next call.
-        freed, busy = list(self._freed), self._busy
+        freed, busy, paused_until = list(self._freed), self._busy, self._paused_until
         # Taken before the call, so this process never assumes a longer lease than Redis.
         before = time.monotonic()
         waiting = self._due(before)
@@ -217,16 +240,23 @@ class SessionLimiter:
         to_renew = [session for session in self._open.values() if before - session.renewed_at >= 0.9 * self._renew_s]
         request = self._request | {
             "busy": busy,
+            "pause_ms": max(0, int((paused_until - before) * 1000)) if paused_until > before else 0,
+            "succeeded": self._report_success,
             "release": freed,
             "renew": [session.token for session in to_renew],
             "waiting": [(session.token, session.job_id, session.place) for session in waiting],
         }
-        granted, lost, places, pause_ms, in_use, limit = await self._scripts.script(
+        granted, lost, places, pause_ms, in_use, limit, accepted = await self._scripts.script(
             "session_limiter", self._keys, [json.dumps(request)]
         )
         # Only after the answer. A release that is sent twice has no effect.
         self._freed.difference_update(freed)
         self._busy = self._busy and not busy
+        if self._paused_until <= paused_until:
+            self._paused_until = -math.inf
+        if request["succeeded"]:
+            self._report_success = False
+        self.key_accepted = self.key_accepted or accepted == 1
         self.limit, self.in_use = int(limit) if limit else None, int(in_use)
         for session in to_renew:
             if session.token not in lost:

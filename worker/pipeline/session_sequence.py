@@ -26,7 +26,7 @@ from worker.realtime.commit_pairing import Commit
 from worker.realtime.rate_control import MAX_AUTO_SPEED, RateControl
 from worker.realtime.recording_client import RecordingClient
 from worker.realtime.session import Session
-from worker.realtime.session_retry_policy import RetryAction, RetryDecision, decide
+from worker.realtime.session_retry_policy import RetryAction, RetryDecision, after_refusal, decide
 from worker.realtime.slots import Slots
 from worker.realtime.streaming import ServiceAddress, SessionStream, ended
 from worker.secret_masking import show_url
@@ -144,10 +144,12 @@ class SessionSequence:
                 # worse, so the attempt at the job ends.
                 if (shortage := shortage_of(exc)) is not None:
                     raise shortage from exc
-                decision = RetryDecision(RetryAction.RETRY if exc.retryable else RetryAction.FAIL, exc)
+                decision = after_refusal(exc, key_accepted=self._service.slots.key_accepted)
                 # A busy service refuses the handshake too, so there may be no session that reports it.
                 if isinstance(exc, EndpointBusy):
                     await self._slow_down(MAX_AUTO_SPEED, str(exc))
+                if exc.retry_after_s:
+                    await self._service.slots.pause(exc.retry_after_s)
             if decision.action is RetryAction.DONE:
                 return None
             if decision.error is not None:
@@ -245,6 +247,8 @@ class SessionSequence:
             logger.warning("session options refused", options=list(refused), reason=end.detail)
             return RetryDecision(RetryAction.ROLLOVER)
         decision = decide(end, show_url(self._service.endpoint.url))
+        if decision.action is RetryAction.DONE or session.commits_seen:
+            await self._service.slots.succeeded()
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)

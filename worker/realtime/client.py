@@ -30,31 +30,20 @@ import aiohttp
 import socketio
 from pydantic import SecretStr
 
-from worker.errors import (
-    AuthRefused,
-    EndpointBusy,
-    EndpointError,
-    EndpointMoved,
-    EndpointUnavailable,
-    SettingsError,
-)
+from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable, SettingsError
 from worker.network.failure_reasons import chain, named_cause, proxy_refusal
 from worker.network.http_session import session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
-from worker.realtime import json_codec, messages
+from worker.realtime import json_codec, messages, refusals
 from worker.realtime.old_protocol import OLD_PROTOCOL, ClientPacket, OldProtocol
+from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
-from worker.realtime.session_retry_policy import auth_text
 from worker.realtime.transport_memory import RETRY_WEBSOCKET_S, TransportMemory
 from worker.secret_masking import masker_of, show_url
 from worker.service_url import ServiceUrl, parse_service_url
 from worker.settings import Settings
 
-# Not only 401: with python-socketio, a server that refuses in its own code answers 403 over polling and 400 over
-# websocket.
-REFUSAL_STATUSES: Final = (400, 401, 403)
-"""HTTP statuses of a handshake that mean a refused API key."""
 FINAL_STATUSES: Final = (401, 402, 407, 429, 503)
 """HTTP statuses of a websocket handshake after which polling would get the same answer. All others may come from a
 proxy that does not let a websocket through."""
@@ -69,12 +58,14 @@ EVENT_PREFIX: Final = b"42"
 QUEUE_INTERVAL_S: Final = 4.0
 """Seconds between messages through the library's queue. Without a message for the ping interval and 5 s, the library
 closes the connection, so a ping that is a few seconds late would end a streaming session."""
-BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
-"""Words in the text of a refusal that mean an overloaded service instead of a refused API key."""
 
 
 class _RefusedInBand(Exception):
-    """The service refused the connection after a handshake with HTTP 200. The exception's text is the reason."""
+    """The service refused the connection after a handshake with HTTP 200. `payload`: of its packet CONNECT_ERROR."""
+
+    def __init__(self, payload: object) -> None:
+        super().__init__()
+        self.payload = payload
 
 
 async def check(url: str, api_key: SecretStr, settings: Settings) -> str:
@@ -103,7 +94,7 @@ class Client:
         self._settings = settings
         self._on_event = on_event
         self._on_drop = on_drop
-        self._refusal = ""
+        self._refusal: object = None
         self._requests = RequestObserver(self._end)
         self._route = Route()
         self._address = ServiceUrl("", "", "", "", 0, "")
@@ -114,8 +105,8 @@ class Client:
         self._queue_again_at = math.inf  # clock time from which a message goes through the queue; see QUEUE_INTERVAL_S
 
     async def open(self) -> None:
-        """Connect. Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable, with the connection
-        closed."""
+        """Connect. Raises the EndpointError of the refusal (see `refusals`), EndpointMoved or EndpointUnavailable, with
+        the connection closed."""
         try:
             refused = await self._connect()
         except BaseException:
@@ -267,7 +258,7 @@ class Client:
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
-            self._on_drop(self._redirect_or(reason))
+            self._on_drop(self._lost_text(reason))
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
         # Plain functions, not coroutines: the library runs each coroutine as a task, and tasks that wait can change the
@@ -275,29 +266,35 @@ class Client:
         def any_event(event: str, *args: object) -> None:
             self._on_event(event, args[0] if args else None)
 
-        # `*_`: if a service refuses with a JSON list, the library passes its items as arguments.
-        def refused(data: object = None, *_: object) -> None:
-            message = data.get("message") if isinstance(data, dict) else data
-            self._refusal = str(message or "")
+        # If a service refuses with a JSON list, the library passes its items as arguments.
+        def refused(*items: object) -> None:
+            self._refusal = items[0] if len(items) == 1 else list(items)
 
         def dropped(reason: object = None) -> None:
             if not self._dropped:
                 self._dropped = True
-                self._on_drop(self._redirect_or(str(reason or "transport closed")))
+                self._on_drop(self._lost_text(str(reason or "transport closed")))
 
         sio.on("*", any_event)
         sio.on("connect_error", refused)
         sio.on("disconnect", dropped)
 
-    def _redirect_or(self, reason: str) -> str:
-        redirect = self._requests.redirect
-        return _redirect_text(redirect) if redirect is not None else reason
+    def _lost_text(self, reason: str) -> str:
+        """Return the reason for a lost connection: of a redirect or a refusal, if any, else `reason`."""
+        if self._requests.redirect is not None:
+            return _redirect_text(self._requests.redirect)
+        refused = self._requests.failure
+        return f"{reason}: {self._read(refused).detail}" if isinstance(refused, RefusedResponse) else reason
+
+    def _read(self, refused: RefusedResponse) -> refusals.Refusal:
+        body = masker_of(self._settings).text(refused.body)
+        return refusals.of_response(refused.status, refused.headers, body)
 
     def _translated(self, exc: Exception) -> EndpointError:
         """Convert a refusal to an EndpointError. Secrets that the service or a library echoes are masked."""
         shown, cause = show_url(self._url), self._named_cause(exc)
         error = EndpointUnavailable(f"{shown}: {cause}") if cause is not None else self._error_of(exc, shown)
-        return type(error)(masker_of(self._settings).text(str(error)))
+        return error.with_text(masker_of(self._settings).text(str(error)))
 
     def _named_cause(self, exc: Exception) -> str | None:
         """Return the cause if it is on the way to the service, such as a proxy or a certificate, or an old server."""
@@ -312,19 +309,15 @@ class Client:
         if isinstance(exc, Redirected):
             kind = EndpointMoved if exc.permanent else EndpointUnavailable
             return kind(f"{shown}: {_redirect_text(exc)}; set STT_URL to the address of the service itself")
-        status = _status(exc)
-        if status in REFUSAL_STATUSES:
-            return AuthRefused(auth_text(shown, f"HTTP {status}"))
-        if status == 429:
-            return EndpointBusy(f"{shown} is at its limit: HTTP 429")
         if isinstance(exc, _RefusedInBand):
             # A refusal in-band has no status, so only its text can distinguish a full service from a wrong key.
-            if BUSY_WORDS.search(str(exc)):
-                return EndpointBusy(f"{shown} is at its limit: {exc}")
-            return AuthRefused(auth_text(shown, str(exc) or "connection refused in-band"))
+            return refusals.of_packet(exc.payload, masker_of(self._settings).text).error(shown)
+        if (refused := next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)) is not None:
+            return self._read(refused).error(shown)
+        status = _status(exc)
         if status is not None:
-            reason = f"no real-time service: HTTP {status} at the handshake"
-        elif isinstance(exc, TimeoutError):
+            return refusals.of_response(status, {}, "").error(shown)
+        if isinstance(exc, TimeoutError):
             by = "" if self._requests.connected or self._route.proxy is None else f" {self._route}"
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:

@@ -42,6 +42,18 @@ class FairPool:
         """Report to the shared slots that the service is at its limit."""
         await self._shared.busy()
 
+    async def pause(self, seconds: float) -> None:
+        """Report to the shared slots that the service demands a pause."""
+        await self._shared.pause(seconds)
+
+    async def succeeded(self) -> None:
+        """Report to the shared slots that a session has succeeded."""
+        await self._shared.succeeded()
+
+    @property
+    def key_accepted(self) -> bool:
+        return self._shared.key_accepted
+
     def make_room(self, job_id: str) -> bool:
         """Whether a session of this job should end at the current pause, because a job with fewer sessions waits.
 

@@ -1,10 +1,11 @@
-"""Masks secrets in messages of a service, which may echo the API key. No I/O."""
+"""Masks secrets in messages of a service, which may echo the API key, and shortens its errors. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
+from worker.realtime.error_shapes import shown_text
 from worker.realtime.messages import Closed, Committed, Message, Partial, ServiceError, Unknown, UpstreamStarted
 from worker.secret_masking import Masker
 
@@ -21,9 +22,9 @@ def mask_message(message: Message, masker: Masker) -> Message:
             words = tuple(replace(word, text=masker.speech(word.text)) for word in message.words)
             message = replace(message, text=masker.speech(message.text), words=words)
         case ServiceError():
-            message = replace(message, text=masker.text(message.text))
+            message = replace(message, text=shown_text(masker.text(message.text)))
         case Closed():
-            message = replace(message, reason=masker.text(message.reason))
+            message = replace(message, reason=shown_text(masker.text(message.reason)))
         case UpstreamStarted():
             session_id = message.session_id and masker.text(message.session_id)
             model = message.model and masker.text(message.model)

@@ -15,6 +15,9 @@ from math import exp, isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
+from worker.realtime.error_shapes import read_error
+from worker.realtime.error_table import KIND_OF_NAME, ErrorKind, kind_of, known_name, name_in
+
 PATH: Final = "/api/stt-realtime-socket"
 KEY_HEADER: Final = "x-api-key"
 
@@ -27,6 +30,8 @@ STARTED: Final = "session-started"
 TRANSCRIPT: Final = "transcript-message"
 ERROR: Final = "session-error"
 CLOSED: Final = "session-closed"
+OTHER_ERRORS: Final = frozenset({"error", "exception", "session_error", "unauthorized"})
+"""Events with which other Socket.IO services report an error."""
 
 # values of message_type in a transcript-message
 TYPE_STARTED: Final = "session_started"
@@ -148,37 +153,23 @@ def parse(event: str, payload: object = None) -> Message:
         return SessionStarted()
     if event == TRANSCRIPT:
         return _parse_transcript(payload)
-    body = payload if isinstance(payload, Mapping) else {}
-    if event == ERROR:
-        text = body.get("error", payload if isinstance(payload, str) else "")
-        return ServiceError(name=error_name(_text(text)), text=_text(text) or "the service gave no reason")
+    if event == ERROR or event in OTHER_ERRORS:
+        return _parse_error(payload, "" if event == ERROR else event)
     if event == CLOSED:
-        code = body.get("code")
-        return Closed(code=code if isinstance(code, int) else None, reason=_text(body.get("reason")))
+        return _parse_closed(payload)
     return Unknown(kind=event)
 
 
 def error_name(text: str) -> str:
-    """Return the first name of `ERROR_NAMES` among the words of `text`, otherwise "unknown". The general name "error"
-    counts only if it is the whole text."""
-    words = "".join(c if c.isalnum() or c == "_" else " " for c in text.lower()).split()
-    for word in words:
-        name = _known_name(word)
-        if name and name != "error":
-            return name
-    return "error" if words == ["error"] else "unknown"
-
-
-def _known_name(word: str) -> str | None:
-    for name in (word, word.removesuffix("_error"), f"{word}_error"):
-        if name in ERROR_NAMES:
-            return name
-    return None
+    """Return the name of an error (see `error_table`) that `text` contains, otherwise "unknown"."""
+    return name_in(text) or "unknown"
 
 
 def _parse_transcript(payload: object) -> Message:
     if not isinstance(payload, Mapping):
-        return Unknown(kind=type(payload).__name__)
+        # A text is no transcript in this API. It is an error if it names one.
+        named = isinstance(payload, str) and kind_of((), payload) is not ErrorKind.UNKNOWN
+        return _parse_error(payload) if named else Unknown(kind=type(payload).__name__)
     kind = _text(payload.get("message_type"))
     if kind == TYPE_PARTIAL:
         return Partial(text=_text(payload.get("text")))
@@ -191,11 +182,33 @@ def _parse_transcript(payload: object) -> Message:
         )
     if kind == TYPE_STARTED:
         return _parse_started(payload)
-    name = _known_name(kind) or (kind if kind.endswith("_error") else None)
-    if name:
-        text = _text(payload.get("error")) or _text(payload.get("message")) or kind
-        return ServiceError(name=name, text=text)
+    if known_name(kind) or kind.endswith("_error") or (not kind and ("error" in payload or "detail" in payload)):
+        return _parse_error({name: value for name, value in payload.items() if name != "message_type"}, kind)
     return Unknown(kind=kind or "transcript-message without a type")
+
+
+def _parse_error(payload: object, outer: str = "") -> ServiceError:
+    """Parse an error of any shape. `outer`: the message type or the event, which may be the name of the error."""
+    facts = read_error(payload)
+    inner, named = facts.name, known_name(outer)
+    specific = next((name for name in (named, inner) if name in KIND_OF_NAME), None)
+    general = next((name for name in (inner, named) if name and name != "error"), None)
+    fallback = named or (outer if outer.endswith("_error") else inner)
+    return ServiceError(
+        name=specific or general or fallback or "unknown", text=facts.text or outer or "the service gave no reason"
+    )
+
+
+def _parse_closed(payload: object) -> Closed:
+    if not isinstance(payload, Mapping):
+        return Closed(code=None, reason=read_error(payload).text)
+    code = payload.get("code")
+    if isinstance(code, str) and code.isascii() and code.isdecimal() and len(code) <= 5:
+        code = int(code)
+    reason = payload.get("reason")
+    if not isinstance(reason, str):
+        reason = read_error({name: value for name, value in payload.items() if name != "code"}).text
+    return Closed(code=code if isinstance(code, int) and not isinstance(code, bool) else None, reason=reason)
 
 
 def _parse_started(payload: Mapping[str, Any]) -> UpstreamStarted:

@@ -1,4 +1,5 @@
-"""Observes the HTTP requests of one connection: refuses redirects, and stores the causes that python-socketio drops."""
+"""Observes the HTTP requests of one connection: refuses redirects, and stores the causes that python-socketio drops,
+such as the headers and the body of a refusal."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from worker.realtime.old_protocol import OldProtocol, is_old_handshake
+from worker.realtime.refused_response import read_refusal
 from worker.secret_masking import show_url
 
 REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
@@ -64,8 +66,11 @@ class RequestObserver:
         location = response.headers.get("Location", "")
         if response.status not in REDIRECT_STATUSES or not location:
             # A failed GET ends the connection anyway, but the library ignores a failed POST: its message would be lost.
+            refused = self.failure = await read_refusal(response) if response.status >= 400 else None
             if request.method == "POST" and response.status >= 300:
                 self._on_refused_post(f"HTTP {response.status} to a message")
+            if refused is not None:
+                raise refused
             return response
         response.close()
         try:

@@ -307,7 +307,7 @@ class Session:
             # answer stop-session with 1005 or 1006.
             orderly = orderly and (message.reason == REASON_STOPPED or self._tail_committed())
         reason = EndReason.COMPLETED if orderly else EndReason.CLOSED
-        self._finish(SessionEnd(reason, detail=detail, close_code=message.code))
+        self._finish(SessionEnd(reason, detail=detail, close_code=message.code, close_reason=message.reason))
 
     def _expects_answer(self) -> bool:
         if self.phase is Phase.STREAMING:

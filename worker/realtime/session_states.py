@@ -29,10 +29,11 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """How a session ended. `name`: the service's error name, or ""; `detail`: text for the user; `close_code`: code of
-    session-closed, if it has one."""
+    """How a session ended. `name`: the service's error name, or ""; `detail`: text for the user; `close_code` and
+    `close_reason`: of session-closed, if it has them."""
 
     reason: EndReason
     name: str = ""
     detail: str = ""
     close_code: int | None = None
+    close_reason: str = ""

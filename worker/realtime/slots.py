@@ -3,8 +3,10 @@ API key, `worker.realtime.fair_pool` for each process."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
 from typing import Protocol
 
 
@@ -22,6 +24,17 @@ class Slots(Protocol):
         """Report that the service is at its limit (HTTP 429, `rate_limited`, no free session), so that fewer sessions
         are opened."""
 
+    async def pause(self, seconds: float) -> None:
+        """Report that the service demands a pause (`Retry-After`): no slot is handed out for that time."""
+
+    async def succeeded(self) -> None:
+        """Report that a session with the API key has succeeded."""
+
+    @property
+    def key_accepted(self) -> bool:
+        """Whether a session with the API key has succeeded before."""
+        ...
+
     def make_room(self, job_id: str) -> bool:
         """Whether a session of this job should end at the current pause, because a job with fewer sessions waits.
 
@@ -33,12 +46,23 @@ class Slots(Protocol):
 class UnlimitedSlots:
     """Slots without a limit and without Redis."""
 
+    def __init__(self) -> None:
+        self._paused_until = -inf
+        self.key_accepted = False
+
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
+        await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
         yield
 
     async def busy(self) -> None:
         """Do nothing: there is no limit to lower."""
+
+    async def pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+    async def succeeded(self) -> None:
+        self.key_accepted = True
 
     def make_room(self, job_id: str) -> bool:
         return False

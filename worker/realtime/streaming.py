@@ -105,8 +105,8 @@ class SessionStream:
     async def run(self) -> Session:
         """Run the session and return it when it has ended. The connection is closed in every case.
 
-        Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable if no session could be opened, and the
-        errors of `frames`, `on_commit` and `on_session`.
+        Raises the EndpointError of `Client.open` if no session could be opened, and the errors of `frames`, `on_commit`
+        and `on_session`.
         """
         await self._client.open()
         with metrics.measure_session(lambda: self._session.sent_samples / self._rate, lambda: self._pacer.worst_late_s):

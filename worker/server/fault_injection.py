@@ -279,7 +279,11 @@ async def apply_handshake_faults(request: web.Request, faults: FaultSchedule) ->
         elif fault.kind is FaultKind.SLOW:
             await asyncio.sleep(fault.number)
         elif fault.kind is FaultKind.HTTP:
-            return auth.refusal(int(fault.number), "error", "a configured fault")
+            status, pause_s = fault.name_at
+            refused = auth.refusal(int(status), "error", "a configured fault")
+            if pause_s:
+                refused.headers["Retry-After"] = f"{pause_s:g}"
+            return refused
         elif fault.kind is FaultKind.REFUSE:
             REFUSALS[id(request)] = fault.value
     return None

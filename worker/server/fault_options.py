@@ -96,7 +96,7 @@ FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.OVERFLOW: ("speed, as a factor of real time, above which the session ends with queue_overflow", "2"),
     FaultKind.CHUNK_MAX: ("maximum seconds of audio in one chunk", "1"),
     FaultKind.REFUSE_OPTION: ("option of start-session with which a session ends at once with 1008", "language_code"),
-    FaultKind.HTTP: ("HTTP status of the handshake", "401"),
+    FaultKind.HTTP: ("STATUS or STATUS@SECONDS: HTTP status of the handshake, and Retry-After", "401"),
     FaultKind.REFUSE: ("reason of a refusal after the handshake", "Invalid API key"),
     FaultKind.SLOW: ("seconds the handshake takes", "2"),
 }
@@ -184,6 +184,8 @@ def parse(text: str) -> Fault:
                 raise SettingsError(f"the fault {name} takes one of {', '.join(WORD_TIME_FORMS)}, got {value!r}")
         elif kind is FaultKind.DEAF:
             _ = fault.span
+        elif kind is FaultKind.HTTP:
+            _ = int(fault.name_at[0]), fault.name_at[1]
         elif meaning and kind not in (FaultKind.REFUSE, FaultKind.REFUSE_OPTION):
             _ = fault.number
     except ValueError:

@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,8 @@ from tasks.cli.terminal_output import echo, echo_text
 from tasks.client.producer import Identities, Producer, make_spec
 from tasks.embedded.stack import Stack
 from tasks.job_spec import JobSpec, JobState
-from worker.errors import EndpointBusy, OutputError, SourceError, SttError
+from worker.backoff import backoff_s
+from worker.errors import EndpointBusy, EndpointError, OutputError, SourceError, SttError
 from worker.ledger.lease import Lease
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
@@ -40,6 +41,8 @@ LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
 CONTENT_TTL: Final = timedelta(hours=1)
 """How long the ledger still stores the text of a job after the transcript files were written."""
+START_BACKOFF_S: Final = (0.5, 5.0)
+"""First and maximum delay, in seconds, before the service is checked again at the start."""
 READ_AHEAD: Final = 16
 """Maximum number of files that are already hashed while their jobs are not yet queued."""
 
@@ -169,8 +172,19 @@ class BatchRun:
         if sends_key_in_clear(self._settings.url):
             echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
         self._view.status("connecting")
-        with suppress(EndpointBusy):  # not an error: a session may be free again when the first file starts
-            await check(self._settings.url, self._settings.api_key, self._settings)
+        for attempt in count(1):
+            try:
+                await check(self._settings.url, self._settings.api_key, self._settings)
+            except EndpointError as exc:
+                # Not an error of the start: the service answers, and the workers wait as it demands.
+                if isinstance(exc, EndpointBusy) or exc.retry_after_s is not None:
+                    return
+                if not exc.retryable or attempt > self._settings.session_retries:
+                    raise
+                self._view.status(f"connecting, attempt {attempt + 1}: {exc}")
+                await asyncio.sleep(backoff_s(attempt - 1, *START_BACKOFF_S))
+            else:
+                return
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Hash the files to identify their jobs. Runs while the embedded processes start."""

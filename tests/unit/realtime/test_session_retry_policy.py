@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import (
+    AccountRefused,
     AuthRefused,
     EndpointBusy,
     EndpointUnavailable,
@@ -18,8 +19,8 @@ from worker.realtime.session_states import EndReason, SessionEnd
 
 NAMES = {
     "auth_error": (RetryAction.FAIL, AuthRefused),
-    "quota_exceeded": (RetryAction.FAIL, RequestRefused),
-    "unaccepted_terms": (RetryAction.FAIL, RequestRefused),
+    "quota_exceeded": (RetryAction.FAIL, AccountRefused),
+    "unaccepted_terms": (RetryAction.FAIL, AccountRefused),
     "input_error": (RetryAction.FAIL, RequestRefused),
     "invalid_request": (RetryAction.FAIL, RequestRefused),
     "chunk_size_exceeded": (RetryAction.FAIL, RequestRefused),

@@ -33,6 +33,7 @@ from worker.server.fault_options import (
         ("error=rate_limited@4", Fault(FaultKind.ERROR, "rate_limited@4")),
         ("refuse=Too many", Fault(FaultKind.REFUSE, "Too many")),
         (" http=503 ", Fault(FaultKind.HTTP, "503")),
+        ("http=429@30:1", Fault(FaultKind.HTTP, "429@30", frozenset({1}))),
     ],
 )
 def test_a_fault_is_parsed(text: str, fault: Fault) -> None:

@@ -8,14 +8,17 @@
 --   max_sessions                STT_API_KEY_MAX_SESSIONS, 0 for no limit
 --   starts_per_s                0 for no limit
 --   busy                        whether the service reported that it is at its limit
+--   pause_ms                    pause that the service demands, 0 for none
+--   succeeded                   whether a session with this key has succeeded
 --   busy_factor, busy_interval_ms, rise_delay_ms, rise_s   see worker/ledger/session_limiter.py
 --   job_prefix                  prefix of the keys of jobs
 --   release, renew              tokens
 --   waiting                     {token, job id, place or ''} of each
 -- Returns {granted tokens, lost tokens, place of each in `waiting` ('' when granted), ms until a slot may be free or 0,
---          slots in use, current limit or '' for none}
+--          slots in use, current limit or '' for none, whether a session with this key has ever succeeded (0/1)}
 -- Fields of state: `limit`, the limit at the time `at`; `rise`, its rise per second; `top`, the value at which it ends;
---   `deaf`, the time until which busy reports are ignored; `served` and a level, its round served last; `starts`,
+--   `deaf`, the time until which busy reports are ignored; `closed`, the end of a pause; `accepted`, 1 after the first
+--   success; `served` and a level, its round served last; `starts`,
 --   `starts_at`: the token bucket of session starts.
 local slots, waiting, seen, state, flows = unpack(KEYS)
 local request = cjson.decode(ARGV[1])
@@ -57,6 +60,13 @@ if request.busy and now >= tonumber(redis.call('HGET', state, 'deaf') or 0) then
   limit = math.max(1, math.floor(used * request.busy_factor))
   redis.call('HSET', state, 'limit', limit, 'top', top, 'rise', tostring(math.max(top / request.rise_s, 0.05)),
     'at', text(now + request.rise_delay_ms), 'deaf', text(now + request.busy_interval_ms))
+end
+
+if request.succeeded then redis.call('HSET', state, 'accepted', 1) end
+local closed = tonumber(redis.call('HGET', state, 'closed') or 0)
+if request.pause_ms and request.pause_ms > 0 then
+  closed = math.max(closed, now + request.pause_ms)
+  redis.call('HSET', state, 'closed', text(closed))
 end
 
 -- Renew slots. An expired slot is granted again while there is room, else it is lost and its session has to end.
@@ -119,7 +129,10 @@ for i, session in ipairs(request.waiting) do
   local token, place = session[1], places[i]
   local ahead = place > 0 and redis.call('ZRANK', waiting, token) or 0
   local room = place == 0 or ahead < math.floor(limit) - in_use
-  if room and (place == 0 or ahead < math.floor(starts)) then
+  if place > 0 and now < closed then
+    texts[i] = text(place)
+    pause = closed - now
+  elseif room and (place == 0 or ahead < math.floor(starts)) then
     if place > 0 then
       in_use = in_use + 1
       starts = starts - 1
@@ -143,4 +156,5 @@ end
 if rate > 0 then redis.call('HSET', state, 'starts', tostring(starts), 'starts_at', text(now)) end
 
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, request.key_ttl_ms) end
-return { granted, lost, texts, pause, in_use, limit == math.huge and '' or text(math.floor(limit)) }
+return { granted, lost, texts, pause, in_use, limit == math.huge and '' or text(math.floor(limit)),
+  tonumber(redis.call('HGET', state, 'accepted') or 0) }

@@ -1,0 +1,210 @@
+"""Converts a refusal of the service, in any form, to its kind, its action and its error. No I/O.
+
+A refusal is an HTTP response to a handshake, a Socket.IO packet CONNECT_ERROR, an error message, a close or a lost
+connection. `error_table` has the kinds, `error_shapes` reads the bodies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import unescape
+from string import Template
+from typing import Final
+
+from worker.errors import (
+    AccountRefused,
+    AuthRefused,
+    EndpointBusy,
+    EndpointError,
+    EndpointUnavailable,
+    PermissionRefused,
+    ProtocolRefused,
+    RequestRefused,
+    SessionLost,
+)
+from worker.realtime.error_shapes import ErrorFacts, read_error, shown_text
+from worker.realtime.error_table import (
+    ACTIONS,
+    KIND_OF_NAME,
+    ErrorKind,
+    RetryAction,
+    kind_of,
+    kind_of_close,
+    kind_of_status,
+)
+from worker.realtime.retry_after import retry_after_s, seconds_of
+
+_INTERMEDIARY_HEADERS: Final = ("cf-mitigated", "x-squid-error", "x-amzn-waf-action", "x-sucuri-id", "proxy-status")
+"""Headers that only an intermediary adds, and only to its own responses. `cf-ray` is also in the responses of a service
+behind Cloudflare, so it counts only for a body that is not JSON."""
+_ON_FAILURE: Final = (ErrorKind.BUSY, ErrorKind.SERVICE, ErrorKind.NOT_FOUND)
+"""Kinds that the body of a response with HTTP 5xx can have."""
+_DECISIVE: Final[Mapping[ErrorKind, tuple[ErrorKind, ...]]] = {
+    ErrorKind.KEY: (ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY),
+    ErrorKind.ACCOUNT: (),
+    ErrorKind.BUSY: (ErrorKind.ACCOUNT,),
+    ErrorKind.NOT_FOUND: (ErrorKind.KEY, ErrorKind.ACCOUNT),
+}
+"""Kind of an HTTP status -> the kinds that a body can have instead. Some services answer 401 to an account without
+credit, and 429 to a used up quota."""
+_OF_HANDSHAKE: Final = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
+"""Kinds that the body of any other response can have."""
+_MAYBE_TRANSIENT: Final = (400, 403)
+"""Statuses with which intermediaries refuse requests, too."""
+_CHECK: Final = "check STT_URL, the network, and that the service runs"
+_ERRORS: Final[Mapping[ErrorKind, tuple[type[EndpointError], str]]] = {
+    ErrorKind.KEY: (AuthRefused, "API key refused by $url ($detail): check STT_API_KEY and the account's access"),
+    ErrorKind.PERMISSION: (
+        PermissionRefused,
+        "$url refuses this API key a permission ($detail): grant it in the account, or set STT_API_KEY to another key",
+    ),
+    ErrorKind.ACCOUNT: (
+        AccountRefused,
+        "$url refuses the account of this API key ($detail): check its credit, its plan and its terms",
+    ),
+    ErrorKind.REQUEST: (RequestRefused, "$url refused the audio or an option of the session: $detail"),
+    ErrorKind.PROTOCOL: (
+        ProtocolRefused,
+        "$url does not accept the form of the request ($detail): check STT_URL, and proxies before the service",
+    ),
+    ErrorKind.BUSY: (EndpointBusy, "$url is at its limit: $detail"),
+    ErrorKind.INTERMEDIARY: (
+        EndpointUnavailable,
+        f"$url: a proxy, firewall or CDN answered instead of the service ($detail); {_CHECK}",
+    ),
+    ErrorKind.NOT_FOUND: (EndpointUnavailable, f"$url: no real-time service: $detail at the handshake; {_CHECK}"),
+    ErrorKind.SESSION: (SessionLost, "$url: $detail"),
+}
+_AT_HANDSHAKE: Final[tuple[type[EndpointError], str]] = (
+    EndpointUnavailable,
+    f"$url: the service fails ($detail); {_CHECK}",
+)
+_IN_SESSION: Final[tuple[type[EndpointError], str]] = (SessionLost, "$url reported an error: $detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal. `detail`: its origin and the service's own text, for the message; `status`: of an HTTP response;
+    `in_band`: whether it is a packet CONNECT_ERROR."""
+
+    kind: ErrorKind
+    detail: str
+    status: int | None = None
+    retry_after_s: float | None = None
+    in_band: bool = False
+
+    @property
+    def action(self) -> RetryAction:
+        return ACTIONS[self.kind]
+
+    def error(self, shown: str) -> EndpointError:
+        """Return the error for the service at the address `shown`."""
+        error = _error(self, shown)
+        error.retry_after_s = self.retry_after_s
+        error.may_be_transient = self.status in _MAYBE_TRANSIENT and self.action is RetryAction.FAIL
+        return error
+
+
+def of_response(status: int, headers: Mapping[str, str], body: str) -> Refusal:
+    """Read a response to a handshake or an upgrade. `body`: its text, with its secrets masked; `headers` with names in
+    any case."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    payload = _json(body)
+    facts = read_error(payload) if payload is not None else ErrorFacts()
+    html = payload is None and _is_html(lower, body)
+    if payload is None and not html:
+        facts.texts.append(body)
+    kind = _kind_of_response(status, facts, json_body=payload is not None, html=html, headers=lower)
+    pause_s = retry_after_s({name.title(): value for name, value in lower.items()}) or seconds_of(facts.retry_after)
+    detail = f"HTTP {status}"
+    if html:
+        detail += f" with an HTML page{_title(body)}"
+    elif text := shown_text(facts.text):
+        detail += f": {text}"
+    if kind is ErrorKind.INTERMEDIARY and "cf-ray" in lower:
+        detail += f", cf-ray {shown_text(lower['cf-ray'], 40)}"
+    return Refusal(kind, detail, status, pause_s)
+
+
+def of_packet(payload: object, mask: Callable[[str], str] = str) -> Refusal:
+    """Read the payload of a Socket.IO packet CONNECT_ERROR. `mask` masks the secrets in a text."""
+    facts = read_error(payload)
+    text = shown_text(mask(facts.text))
+    detail = f"connection refused: {text}" if text else "connection refused without a reason"
+    return Refusal(kind_of(facts.names, facts.text), detail, retry_after_s=seconds_of(facts.retry_after), in_band=True)
+
+
+def of_error(name: str, text: str) -> Refusal:
+    """Read an error message of a session. `name`: its name in the table, or another one."""
+    return Refusal(kind_of((name,), text), shown_text(text) or name)
+
+
+def of_close(code: int | None, reason: str, detail: str) -> Refusal:
+    """Read a close of a session. `detail`: text for the message."""
+    return Refusal(kind_of_close(code, reason), shown_text(detail))
+
+
+def of_drop(reason: str) -> Refusal:
+    """Read a lost connection. Its reason decides only if it names the key, the account or a busy service."""
+    kind = kind_of((), reason)
+    decisive = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
+    return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(reason))
+
+
+def _kind_of_response(
+    status: int, facts: ErrorFacts, *, json_body: bool, html: bool, headers: Mapping[str, str]
+) -> ErrorKind:
+    if any(name in headers for name in _INTERMEDIARY_HEADERS) or status == 407:
+        return ErrorKind.INTERMEDIARY
+    by_status, named = kind_of_status(status), kind_of(facts.names, facts.text)
+    if status >= 500:
+        # A failing service knows nothing of keys and accounts, so only the name of an account's error counts.
+        decisive = (*_ON_FAILURE, ErrorKind.ACCOUNT) if facts.name in KIND_OF_NAME else _ON_FAILURE
+        without_name = by_status if json_body or by_status is ErrorKind.NOT_FOUND else ErrorKind.INTERMEDIARY
+        return named if json_body and named in decisive else without_name
+    if (instead := _DECISIVE.get(by_status)) is not None:
+        return named if named in instead and not html else by_status
+    if html or (not json_body and ("cf-ray" in headers or re.match(r"\s*error code: \d{4}", facts.text))):
+        return ErrorKind.INTERMEDIARY
+    return named if named in _OF_HANDSHAKE else by_status
+
+
+def _error(refusal: Refusal, shown: str) -> EndpointError:
+    at_handshake = refusal.status is not None or refusal.in_band
+    error, text = _ERRORS.get(refusal.kind) or (_AT_HANDSHAKE if at_handshake else _IN_SESSION)
+    return error(Template(text).substitute(url=shown, detail=refusal.detail))
+
+
+def _json(body: str) -> object | None:
+    """Parse a JSON body. None if it is not JSON, or a JSON value without information."""
+    if body.lstrip()[:1] not in ("{", "[", '"'):
+        return None
+    try:
+        return json.loads(body) or None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_html(headers: Mapping[str, str], body: str) -> bool:
+    start = body.lstrip()[:200].lower()
+    return "html" in headers.get("content-type", "").lower() or start.startswith(
+        ("<!doctype", "<html", "<head", "<body")
+    )
+
+
+def _title(page: str) -> str:
+    """Return the title of an HTML page, or else its first words, in parentheses; "" for an empty page."""
+    title = re.search(r"<title[^>]{0,100}>(.{1,1000}?)</title", page[:20_000], re.IGNORECASE | re.DOTALL)
+    if title:
+        text = title[1]
+    else:
+        text = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", page[:4000], flags=re.IGNORECASE | re.DOTALL)
+        text = re.sub(r"<[^>]*>", " ", text)
+    text = shown_text(unescape(text), 120)
+    return f" ({text})" if text else ""
+
+
+__all__ = ["Refusal", "of_close", "of_drop", "of_error", "of_packet", "of_response"]
