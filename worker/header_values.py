@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def check_header_value(key: str) -> None:
-    """Raise ValueError if a header cannot contain the key. Without this check, each job would fail with an obscure error.
+    """Raise ValueError if a header cannot contain the key: otherwise each job would fail with an obscure error.
 
     The message names the position and not the character, which is a part of the secret."""
     for position, character in enumerate(key, 1):
