@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluate import corpus, score
+from tests.evaluate import corpus, score, script
 from tests.evaluate.__main__ import evaluate, main
 from tests.evaluate.corpus import Recording
 from tests.evaluate.transcribers import Heard, Run
@@ -72,3 +72,21 @@ def test_a_corpus_is_read_longest_first(tmp_path: Path) -> None:
 def test_a_missing_corpus_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "no manifest.json" in capsys.readouterr().err
+
+
+def test_wrong_characters_are_counted_without_spellings_in_use() -> None:
+    result = script.measure(["佢喺裡面食麵", "王后稷"])
+    assert result.characters == 9
+    assert result.equal == 1
+    assert result.wrong.total() == result.without_evidence == 0
+
+
+def test_the_conversion_of_the_own_sentences_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["script"]) == 0
+    assert "0.00 wrong per 1,000" in capsys.readouterr().out
+
+
+def test_a_wrong_conversion_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "names.txt").write_text("阿傑同佢去咗\n", encoding="utf-8")
+    assert main(["script", str(tmp_path / "names.txt")]) == 1
+    assert "FAILS" in capsys.readouterr().out

@@ -7,9 +7,11 @@ from typing import Final
 
 import opencc
 
-_CANTONESE: Final = frozenset("吓揾糍晒冲喂舖")
-"""Characters of traditional Cantonese text that OpenCC or Big5 takes for simplified ones."""
-SIMPLIFIED_IN_BIG5: Final = frozenset("几惊听机价儿优体怀圣据极气确种网触赶坏厂洁与筑虫蚕胜适离\U00020bb6")
+_CANTONESE: Final = frozenset("吓揾糍晒冲喂舖撑恒强叠耻毡痴响况爲")
+"""Characters that are typed in traditional text, but that OpenCC or Big5 takes for simplified ones: 恒生指數."""
+SIMPLIFIED_IN_BIG5: Final = frozenset(
+    "几惊听机价儿优体怀圣据极气确种网触赶坏厂洁与筑虫蚕胜适离万岭复愿并宁异挂党构苹扰怜尸腊蜡炖凄篱荐帘腌痒羡\U00020bb6"
+)
 """Characters of Big5 that traditional text writes so rarely that they are evidence of simplified text."""
 
 
@@ -18,7 +20,8 @@ def is_only_simplified(char: str) -> bool:
     """Whether a character is not used in traditional text. Big5, the encoding of traditional Chinese, lacks those."""
     if char in SIMPLIFIED_IN_BIG5:
         return True
-    return char not in _CANTONESE and table("s2t").convert(char) != char and not encodes(char, "big5")
+    # The table of Hong Kong leaves 温, 户 and 税 alone, which are typed there beside 溫, 戶 and 稅.
+    return char not in _CANTONESE and table("s2hk").convert(char) != char and not encodes(char, "big5")
 
 
 @lru_cache(maxsize=8192)

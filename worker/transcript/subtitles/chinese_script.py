@@ -27,13 +27,19 @@ _FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
 }
 _TYPED: Final = str.maketrans("説羣牀户温揾麪脱鋭閲悦税醖藴枱呑峯嫺豔", "說群床戶溫搵麵脫銳閱悅稅醞蘊檯吞峰嫻艷")
 """OpenCC's Hong Kong characters that people in Hong Kong hardly type, and the ones that they type."""
-_NOT_TYPED: Final = frozenset("著爲臺汙祕僞眞衆溼脣嚐啓菸綑彙")
-"""Characters of Taiwan, or old ones, that are converted in traditional text. Others stay as they were typed."""
-_OF_TAIWAN: Final = frozenset("著爲臺溼祕菸")
-"""Evidence that a traditional text is not from Hong Kong. Only then, 裡 becomes 裏: both are typed there."""
-
+_NOT_TYPED: Final = frozenset("汙僞眞綑")
+"""Old characters that are converted in traditional text. Others stay as they were typed."""
+_OF_TAIWAN: Final = frozenset("著爲臺溼祕菸裡")
+"""Characters of Taiwan that are also typed in Hong Kong. Two of them in a text are evidence that it is from Taiwan:
+only then they are converted."""
+_MIN_OF_TAIWAN: Final = 2
 _SIMPLIFIED_WORDS: Final = re.compile(
-    "[之以然最今先前]后|后[来面尾日生果悔边]|[呢嗰屋家边城心]里(?!程)|里[面边]|[一二两三四五六七八九十几百0-9]万|几[多个时]"
+    "[之以然最今先前日月年天周个幕向身事落醉酒而背死]后|后[来面尾日生果悔边期空方退勤备便援台]"
+    "|[呢嗰屋家边城心表死眼夜手梦哪那这哩]里(?!程|数)|里[面边便]|几[多个时]|冲[突动锋击破刺劲]|[策计规]划"
+    "|[示典防规模]范|范[围畴例]|[多剩其业残盈]余|余[下额款生辜数]|丰[富盛衣收满功]|云吞|[风乌白多]云|云[集层端]"
+    "|[特象性]征|重复|复杂|[关对由属终等至在位出制忠流醉令施安形]于|于是|影响|音响|响[应亮]|[十百千万]松|松[懈弛绑]"
+    "|肉松|水准|瞄准|合伙|糊涂|涂[改鸦层料]|[豪俊]杰|杰出|抵御|雇[员主佣]|饼干|[什怎多这那]么|干[净杯燥脆]|牛肉干"
+    "|提子干|芒果干|[械格决争奋]斗|斗[争志]"
 )
 """Words of characters of both scripts that are written so only in simplified text."""
 
@@ -79,8 +85,8 @@ def _to_traditional(text: str, script: Script) -> str:
     if len(changed) != len(text):
         return text
     if script == "hk":
-        kept = _NOT_TYPED | ({"裡"} if _OF_TAIWAN.intersection(text) else frozenset())
-        changed = "".join(after if before in kept else before for before, after in zip(text, changed, strict=True))
+        foreign = _NOT_TYPED if len(_OF_TAIWAN.intersection(text)) < _MIN_OF_TAIWAN else _NOT_TYPED | _OF_TAIWAN
+        changed = "".join(after if before in foreign else before for before, after in zip(text, changed, strict=True))
     # Single simplified characters in traditional text, such as 这, are never meant as they are.
     if any(map(is_only_simplified, text)):
         simplified = table(_FROM_SIMPLIFIED[script]).convert(text).translate(_TYPED if script == "hk" else {})
