@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.evaluate import dialect as evaluation
+from tests.support.rendering import render
 from tests.unit.transcript.build import transcript
 from worker.language_codes import is_cantonese
 from worker.transcript.dialect import dialect_of
-from worker.transcript.formats import render
 from worker.transcript.mixed_scripts import mixed_scripts
 from worker.transcript.model import Coverage, Quality, Segment
 from worker.transcript.quality import QualityInputs, assess
