@@ -11,10 +11,10 @@ from worker.settings import SECRET_SETTINGS, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-BOUNDS = TEXT[TEXT.index("### Settings that bound something") :].split("\n### ")[0]
-# Names of settings that bound what another party can use up or reach.
+BOUNDS = TEXT[TEXT.index("### Settings that limit something") :].split("\n### ")[0]
+# Names of settings that limit what another party can use or reach.
 LIMIT = re.compile(r"allowed|max_|_max$|attempts$|retries$|timeout_s$|_ttl$|disk_free|remote_control|_host$|threads$")
-# Settings whose name matches, which bound no party -> why.
+# Settings whose names match although they limit no other party, with the reason.
 NO_BOUND = {
     "frame_max_s": "the length of a message that this project sends",
     "tail_silence_max_s": "the silence that this project sends",
@@ -45,7 +45,8 @@ def test_every_exception_is_still_a_setting_with_such_a_name() -> None:
 
 
 def test_every_party_has_its_rights_and_limits() -> None:
-    """The intake's module has the same parties from the view of Redis; both must name the producers' streams."""
+    """The documentation of the intake describes the same parties by their rights in Redis; both must mention the
+    producers' streams."""
     rows = re.findall(r"^\| (.+?) \|", TEXT[TEXT.index("### Parties") : TEXT.index("### Secrets")], re.MULTILINE)
     assert len(rows) > 10
     assert len(rows) == len(set(rows))
