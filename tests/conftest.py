@@ -33,7 +33,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run in parallel by default; pytest-xdist's own hook of this name, which follows, reads the options."""
+    """Run tests in parallel by default. This hook runs before the hook of pytest-xdist, which reads the options."""
     options = config.option
     if hasattr(config, "workerinput"):  # this is one of those processes
         return
@@ -55,8 +55,8 @@ def _single_file(arguments: list[str]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """Restore the process's logging after each test: a command in this process sets it up, on a stream that is closed
-    with the test."""
+    """Restore the logging of the process after each test: a command that runs in this process sets it up with a stream
+    that is closed after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hooks = sys.excepthook, threading.excepthook

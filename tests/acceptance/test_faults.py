@@ -136,7 +136,7 @@ async def test_drift_is_corrected(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> tuple[Path, list[ToneWord]]:
-    """A file that ends within a word, without a pause."""
+    """Write a file that ends within a word, without a pause."""
     words = list(speech(12, seed=21))
     last = words[-1]
     source = write_words(tmp_path / "cut.wav", words, 16000, duration_s=last.start + (last.end - last.start) / 2)

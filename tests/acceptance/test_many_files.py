@@ -68,7 +68,7 @@ def write_all(folder: Path, good: int) -> dict[str, list[str]]:
 
 @contextmanager
 def peak_of(process: subprocess.Popen[str]) -> Iterator[Counter[str]]:
-    """Peak memory of all processes of a run together, in bytes."""
+    """Return the peak memory of all processes of a run together, in bytes."""
     peak: Counter[str] = Counter()
     ended = threading.Event()
 

@@ -34,7 +34,7 @@ def silence(path: Path, hours: float, rate: int, coding: Coding) -> Path:
 
 
 async def grown_mb(short: Path, long: Path) -> float:
-    """Additional MB for the long file, without its transcript."""
+    """Return by how many MB the peak memory is higher for a long file than for a short one, without the transcript."""
     async with tone_service() as settings:
         one = await measured(short, settings)
         other = await measured(long, settings)

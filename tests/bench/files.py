@@ -27,7 +27,7 @@ WAV = Spec("16 kHz mono WAV", 16000, 1, audiofiles.WAV)
 
 
 def make(folder: Path, minutes: float, spec: Spec) -> Path:
-    """Write audio as broadband as music and speech, never silent, with different channels: one minute, repeated."""
+    """Write one minute of sound, repeated: broadband like music and speech, never silent, different in each channel."""
     path = folder / f"{minutes:g}min-{spec.rate}-{spec.channels}.{spec.coding.ending}"
     if path.exists():
         return path

@@ -30,7 +30,7 @@ REPEATS = 9
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file that does not seek after each read."""
+    """A sound file that does not seek after each read; the library's own class does."""
 
     def seekable(self) -> bool:
         return False
@@ -90,7 +90,7 @@ def encode(frames: list[bytes]) -> list[str]:
 
 
 async def send(url: str, texts: list[str]) -> float:
-    """Return the CPU seconds of sending messages over a raw websocket, each drained."""
+    """Return the CPU seconds to send messages over a raw websocket, each written completely before the next one."""
     ready = [f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]' for text in texts]
     address = f"{url}{messages.PATH}/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:

@@ -61,7 +61,7 @@ class Sessions:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until the sent audio is the due audio: new sessions have to catch up."""
+        """Wait until all sessions have sent the audio that is due: new sessions have to catch up first."""
         for _ in range(SETTLES):
             step = await self.measure(SETTLE_S)
             if in_time(step) and step["arrived"] < 1.02 and step["core"] < 0.98:
@@ -102,7 +102,7 @@ class Sessions:
             await naive.stream(self._way, str(self._path), self._url, paced=True)
 
     async def _arrivals(self) -> tuple[np.ndarray, int]:
-        """Return the lateness of each chunk since the last call, in seconds, and the number of their sessions."""
+        """Return the lateness in seconds of each chunk that arrived since the last call, and the number of sessions."""
         async with aiohttp.ClientSession() as http, http.get(f"{self._url}/stats") as answer:
             found = (await answer.json())["sessions"]
         late = [np.zeros(0)]

@@ -69,7 +69,7 @@ def environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
-        # Compiled modules as an installed program has them, and not in the checkout.
+        # Use compiled modules, as an installed program does, but store them outside the checkout.
         "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "stt-bench-pycache"),
     }
 
@@ -93,7 +93,7 @@ def stats(url: str) -> list[dict[str, Any]]:
 
 
 def tell(result: dict[str, Any]) -> None:
-    """Print the result as the last line of a measuring process."""
+    """Print the result of a measuring process as its last line, which `measure` reads."""
     sys.stdout.write(json.dumps(result) + "\n")
 
 

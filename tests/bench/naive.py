@@ -35,7 +35,7 @@ WAYS = ("loop", "threads", "ffmpeg")
 
 
 def available(way: str) -> str:
-    """Return the reason why a way cannot be measured here, or ""."""
+    """Return the reason why this variant cannot be measured on this machine, or "" if it can."""
     if way == "threads" and not find_spec("websocket"):
         return "websocket-client is not installed"
     return "" if way != "ffmpeg" or which("ffmpeg") else "there is no ffmpeg"

@@ -30,7 +30,7 @@ class Bench:
         return [(spec.name, files.make(self._folder, self._minutes, spec)) for spec in SPECS]
 
     def whole(self) -> dict[str, Any]:
-        """Measure the whole path at full speed and the floors of its stages, in turns."""
+        """Measure the whole path at full speed and the minimum costs of its stages, alternately."""
         found = {}
         for name, path in self._cases():
             floors, costs, speeds = [], [], []
@@ -74,7 +74,8 @@ class Bench:
             return machine.measure("tests.bench.live", way, path, url, first, most, seconds, core=0)
 
     def _most(self, way: str, spec: Spec) -> dict[str, Any]:
-        """Return the maximum number of real-time sessions on one core with chunks less than a frame late (p99)."""
+        """Return the maximum number of real-time sessions on one core whose chunks are less than a frame late (99th
+        percentile)."""
         path = files.make(self._folder, LIVE_MIN, spec)
         known = self._live(way, path, 150, 150, 6)["steps"][0]
         by_cpu = 1000 / known["cpu_ms_per_s"]
@@ -166,11 +167,11 @@ class Bench:
     # -- what one would do instead -----------------------------------------------------------------------------------
 
     def beside_loop(self) -> dict[str, Any]:
-        """Measure the loop of the API page, the basis of the comparison."""
+        """Measure the simple loop of the API page, with which all results are compared."""
         return {"loop": self._naive("loop")}
 
     def beside(self) -> dict[str, Any]:
-        """Measure the same work as a user would write it, against the same sink."""
+        """Measure the same work with simple clients that a user might write, against the same sink."""
         found = {way: self._naive(way) for way in naive.WAYS}
         short = jobs.make(self._folder / "short", 40 if self._short else 200)
         cores = machine.describe()["cores"]
@@ -200,7 +201,7 @@ class Bench:
         return found
 
     def beside_live(self) -> dict[str, Any]:
-        """Measure real-time sessions of the other ways, and the memory of each."""
+        """Measure real-time sessions of the other clients, and the memory of each session."""
         found: dict[str, dict[str, Any]] = {}
         for way in ("loop", "threads"):
             if not naive.available(way):

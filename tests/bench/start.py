@@ -15,7 +15,7 @@ from tests.bench.stack import KEY, stack
 
 
 def import_s(statement: str, times: int) -> float:
-    """Return the median wall seconds of `python -c statement`, less those of an empty program."""
+    """Return the median seconds of `python -c statement`, minus those of an empty program."""
 
     def once(program: str) -> float:
         began = time.perf_counter()

@@ -96,8 +96,8 @@ def by_language(folder: Path, languages: Sequence[str], *, as_json: bool) -> int
 
 
 def sections(recordings: Sequence[Recording], count: int, *, as_json: bool) -> int:
-    """Long recordings, and all of them as one, in one section, in `count`, and in `count` with silence left out: does
-    the error rate move?"""
+    """Compare the error rates of long recordings in one section, in `count` sections, and in `count` sections without
+    silence."""
     with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:
         long = [recording for recording in recordings if recording.duration_s >= TWO_SECTIONS_S]
         long.append(transcribers.joined(recordings, Path(folder)))
@@ -130,7 +130,7 @@ def _sections(long: Sequence[Recording], count: int, *, as_json: bool) -> int:
 
 
 def evaluate(recordings: Sequence[Recording], runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the whole report as plain values. The last two runs are those to compare with."""
+    """Return the whole report as plain values. The last two runs are the baselines of the comparison."""
     errors = {
         run.name: {r.path.name: score.word_errors(r.reference, run.heard[r.path.name].text) for r in recordings}
         for run in runs

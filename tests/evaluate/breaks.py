@@ -34,7 +34,7 @@ Layout = Callable[[str], list[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A sentence without its marks, and the numbers of visible characters after which a line may end."""
+    """A sentence without its break marks, and the numbers of visible characters after which a line may end."""
 
     text: str
     allowed: frozenset[int]
@@ -89,14 +89,15 @@ def measure(sentences: Sequence[Marked], layout: Layout) -> Result:
 
 
 def _after(visible: str, at: int, line: str) -> int:
-    """Return the index after a line, which may lack stops of the sentence."""
+    """Return the index in the sentence after a line. The line may lack punctuation of the sentence."""
     for char in line:
         at = visible.index(char, at) + 1
     return at
 
 
 def _allowed(visible: str, at: int, allowed: frozenset[int]) -> bool:
-    """Whether a mark is at the index, or after the punctuation that follows it, which the preset omits."""
+    """Whether a break mark is at the index, or after the punctuation that follows the index and that the preset
+    removes."""
     while at not in allowed and at < len(visible) and visible[at] in "，。；、,":
         at += 1
     return at in allowed or at == len(visible)
@@ -111,7 +112,8 @@ def ours(preset: Preset) -> Layout:
 
 
 def peer() -> Layout:
-    """BudouX, the segmenter of Chrome and Android: its phrases fill lines of 16 characters, two lines a cue."""
+    """Divide sentences with BudouX, the segmenter of Chrome and Android: its phrases fill lines of 16 characters, two
+    lines a cue."""
     parser = budoux.load_default_traditional_chinese_parser()
 
     def layout(text: str) -> list[list[str]]:

@@ -29,12 +29,13 @@ class Recording:
 
 
 def folder() -> Path:
-    """`STT_TEST_AUDIO`, or the folder `shared/audio` beside the checkout."""
+    """Return the folder of the recordings: `STT_TEST_AUDIO`, or `shared/audio` beside the checkout."""
     return Path(os.environ.get("STT_TEST_AUDIO") or DEFAULT)
 
 
 def load(root: Path, language: str = "en") -> list[Recording]:
-    """The recordings of one language with a reference, longest first. Raises FileNotFoundError without a manifest."""
+    """Return the recordings of one language that have a reference text, longest first. Raises FileNotFoundError without
+    a manifest."""
     entries = json.loads((root / "manifest.json").read_text(encoding="utf-8"))["files"]
     found = [
         Recording(

@@ -19,7 +19,7 @@ _normalise = EnglishTextNormalizer()
 
 @dataclass(frozen=True, slots=True)
 class WordErrors:
-    """Errors against the words of the reference; add them up for a corpus."""
+    """Number of errors and of words in the reference. Instances can be added, for the rate of a corpus."""
 
     errors: int
     words: int
@@ -33,7 +33,7 @@ class WordErrors:
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Substitutions, deletions and insertions of the best alignment."""
+    """Count the substitutions, deletions and insertions of the best alignment of two texts."""
     said, heard = _normalise(reference), _normalise(hypothesis)
     if not said:
         return WordErrors(len(heard.split()), 0)
@@ -46,7 +46,7 @@ _to_simplified = opencc.OpenCC("t2s")
 
 
 def character_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Errors against the characters of the reference, without punctuation and spaces, and in simplified characters."""
+    """Count errors in characters, in simplified script, without punctuation and spaces."""
     said, heard = _characters(reference), _characters(hypothesis)
     if not said:
         return WordErrors(len(heard), 0)
@@ -55,7 +55,7 @@ def character_errors(reference: str, hypothesis: str) -> WordErrors:
 
 
 def errors_of(language: str, reference: str, hypothesis: str) -> WordErrors:
-    """Character errors of a language without spaces, otherwise word errors."""
+    """Count errors in characters for a language without spaces, otherwise in words."""
     compare = character_errors if language in _UNSPACED else word_errors
     return compare(reference, hypothesis)
 
@@ -70,7 +70,7 @@ def total(parts: Iterable[WordErrors]) -> WordErrors:
 
 @dataclass(frozen=True, slots=True)
 class StartAccuracy:
-    """How far the starts of words are from gold, over the words that were recognized."""
+    """Differences between the recognized and the annotated starts of words, for the words that were recognized."""
 
     matched: int
     gold: int
@@ -79,7 +79,7 @@ class StartAccuracy:
 
 
 def start_accuracy(gold: Sequence[tuple[str, float]], heard: Sequence[tuple[str, float]]) -> StartAccuracy:
-    """Compare (word, start in seconds) lists; the words are matched in order by their bare letters."""
+    """Compare two lists of (word, start in seconds). Words are matched in order by their letters."""
     matcher = SequenceMatcher(a=[_bare(w) for w, _ in gold], b=[_bare(w) for w, _ in heard], autojunk=False)
     off_ms = sorted(
         1000 * abs(gold[block.a + k][1] - heard[block.b + k][1])

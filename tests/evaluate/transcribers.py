@@ -27,7 +27,7 @@ from worker.server.speech_segmenter import SpeechSegmenter
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a run made of one recording; `words` are (text, start in file seconds)."""
+    """The result of one recording. `words`: (text, start in seconds of the file)."""
 
     text: str
     words: tuple[tuple[str, float], ...] = ()
@@ -35,7 +35,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One way over all recordings, by file name."""
+    """The results of one transcriber for all recordings, by file name."""
 
     name: str
     heard: dict[str, Heard]
@@ -45,8 +45,8 @@ class Run:
 def through_product(
     recordings: Sequence[Recording], *, speed: str, sessions: int, sections: int = 1, skip_silence: bool = False
 ) -> Run:
-    """`stt-batch run` in a process of its own with its embedded service; the transcripts are read from its files.
-    `sections`: how many of one file at a time."""
+    """Transcribe with `stt-batch run` and its embedded service, in a process of its own, and read the transcripts from
+    the files. `sections`: maximum number of sections of a file at the same time."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:
         command = [
@@ -75,8 +75,8 @@ def through_product(
 
 
 def on_segments(recordings: Sequence[Recording], language: str = "") -> Run:
-    """The service's recognizer called directly on the segments its endpointer finds in the whole file: no socket,
-    no frames, no pace, no client."""
+    """Call the recognizer of the service directly, on the segments that its endpointer finds in the whole file: without
+    sockets, frames, pacing and client."""
     config = settings_module.load()
     if language:
         config = for_language(config, language)
@@ -99,7 +99,7 @@ def on_segments(recordings: Sequence[Recording], language: str = "") -> Run:
 
 
 def on_whole_files(recordings: Sequence[Recording]) -> Run:
-    """faster-whisper's own `transcribe` on whole files, beam 5: what a person would run without this product."""
+    """Transcribe whole files with `transcribe` of faster-whisper, beam 5: what users would run without this project."""
     from faster_whisper import WhisperModel
 
     config = settings_module.load()
@@ -121,7 +121,8 @@ def on_whole_files(recordings: Sequence[Recording]) -> Run:
 
 
 def whole_file(path: Path) -> Samples:
-    """All samples, mixed to mono, at 16 kHz; read and resampled in one piece, unlike the product does it."""
+    """Return all samples of a file, mixed to mono, at 16 kHz. Read and resampled at once, not in blocks as in the
+    product."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = np.mean(samples, axis=1)
     result: Samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
@@ -129,7 +130,7 @@ def whole_file(path: Path) -> Samples:
 
 
 def joined(recordings: Sequence[Recording], folder: Path) -> Recording:
-    """All recordings one after the other as one long file in `folder`, 2 s of silence between them."""
+    """Write all recordings into one long file in `folder`, with 2 s of silence between them."""
     path = folder / "joined.wav"
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
         for recording in recordings:

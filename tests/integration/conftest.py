@@ -25,7 +25,7 @@ def shared_redis() -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(shared_redis: str) -> str:
-    """An empty Valkey; one server for all tests of the session."""
+    """URL of an empty Valkey. All tests of the test run share the server."""
     with redis.Redis.from_url(shared_redis) as client:
         client.flushall()
     return shared_redis
@@ -33,7 +33,7 @@ def redis_url(shared_redis: str) -> str:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    """An S3 server with one bucket; one for all tests of the session, so each test has names of its own in it."""
+    """An S3 server with one bucket. All tests of the test run share it, so each test uses other names in it."""
     with s3_server() as server:
         yield server
 
@@ -45,7 +45,7 @@ def settings(redis_url: str) -> Settings:
 
 @pytest.fixture
 def raw(redis_url: str) -> Iterator[redis.Redis]:
-    """Redis itself, as another program sees it."""
+    """A plain Redis client, with which tests act as another program."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
 
@@ -66,7 +66,7 @@ async def producer(settings: Settings) -> AsyncIterator[Producer]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real-time service with an engine that reads tone words; its address."""
+    """URL of the real-time service with an engine that recognizes tone-coded words."""
     with tone_server(tmp_path_factory.mktemp("service")) as url:
         yield url
 
@@ -79,7 +79,7 @@ def fleet_settings() -> Mapping[str, str]:
 
 @pytest.fixture
 def fleet(tmp_path: Path, redis_url: str, service: str, fleet_settings: Mapping[str, str]) -> Iterator[Fleet]:
-    """Workers to start; at the end none is left, and every key of theirs has an end."""
+    """Starts workers. At the end of the test it stops all, and asserts that each of their keys in Redis expires."""
     fleet = Fleet(tmp_path, redis_url, service, fleet_settings)
     yield fleet
     fleet.close()
@@ -88,7 +88,8 @@ def fleet(tmp_path: Path, redis_url: str, service: str, fleet_settings: Mapping[
 
 @pytest.fixture
 def workers(tmp_path: Path, redis_url: str) -> Iterator[StandInWorkers]:
-    """Workers with a stand-in pipeline to start; at the end none is left, and every key of theirs has an end."""
+    """Starts workers with a stand-in pipeline. At the end of the test it stops all, and asserts that each of their keys
+    in Redis expires."""
     workers = StandInWorkers(tmp_path, redis_url)
     yield workers
     workers.close()

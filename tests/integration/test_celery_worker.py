@@ -129,7 +129,8 @@ def test_sigterm_releases_every_job_and_another_worker_continues(
 def test_no_job_is_lost_when_sigterm_follows_a_broken_connection(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
-    """The broker delivers everything again, the doubles are acknowledged, and so the first messages are gone."""
+    """After a broken connection, the broker delivers all messages again. The acknowledgement of these copies also
+    removes the original messages."""
     worker = workers.start(STT_WORKER_SESSIONS="40")
     batch = submit_many([audio(f"slow-{400 + n}.wav") for n in range(10)], settings=settings)
     wait_until(lambda: all(job.commits > 2 for job in batch.status().jobs), "all jobs run", timeout_s=60, poll_s=0.1)

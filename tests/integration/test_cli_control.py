@@ -38,7 +38,7 @@ def batch(settings: Settings, tmp_path: Path) -> BatchHandle:
 
 
 async def act(settings: Settings, job_id: str, *, failed: str = "", gap: Gap | None = None) -> None:
-    """As a worker: commit something, then fail, end incomplete, or just go on."""
+    """Act as a worker: commit a segment, then fail, end incomplete, or continue to run."""
     ledger = Ledger(settings)
     lease = await ledger.acquire(job_id, "w")
     assert isinstance(lease, Lease), lease

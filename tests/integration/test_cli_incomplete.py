@@ -17,7 +17,8 @@ RATE = 16000
 
 
 def write_cut(path: Path) -> list[ToneWord]:
-    """Words without a pause between them up to the very end, so that the last ones wait for a commit."""
+    """Write words without a pause between them up to the end of the file, so that the last ones are not committed
+    without a flush."""
     words = [ToneWord(number, 0.3 + 0.35 * number) for number in range(20)]
     soundfile.write(path, encode(words, RATE, tail_s=0.0), RATE)
     return words
@@ -42,14 +43,14 @@ def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
     assert document["text"].split()[-1] == words[-1].text
     assert not document["segments"][-1]["committed"]
 
-    # The same again: it is not taken for done.
+    # A second run of an incomplete job must not count it as done.
     again = cli.json("run", "a.wav", "--speed", "max", **service)
     assert (again["done"], again["incomplete"], again["failed"], again["skipped"]) == (0, 1, 0, 0)
     (job,) = again["jobs"]
     assert (job["state"], job["error_code"]) == ("incomplete", "incomplete")
     assert job["outputs"]
 
-    # With a service that commits it is done.
+    # With a service that commits the tail, the job is done.
     whole = cli.json("run", "a.wav")
     assert (whole["done"], whole["incomplete"]) == (1, 0)
     assert words_of(cli.folder / "transcripts" / "a.json") == [word.text for word in words]

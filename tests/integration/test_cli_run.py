@@ -61,7 +61,8 @@ def test_a_folder_becomes_transcripts_and_is_not_done_twice(cli: Cli) -> None:
     assert all(len(job["outputs"]) == 4 and job["duration_s"] > 1 for job in first["jobs"])
     cli.assert_nothing_left()
 
-    # Again. One transcript is gone, one file is new and one has changed: those are done, the others are skipped.
+    # A second run: one transcript was deleted, one file is new and one has changed. These are transcribed, the others
+    # skipped.
     (out / "a.srt").unlink()
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("c.*")}
     said["new"] = write_audio(cli.folder / "in" / "new.wav", seed=5)
@@ -77,7 +78,7 @@ def test_a_folder_becomes_transcripts_and_is_not_done_twice(cli: Cli) -> None:
 
 
 def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:
-    """Each file for itself: the others are done."""
+    """A failed file does not affect the others."""
     folder, out = cli.folder / "in", cli.folder / "transcripts"
     said = write_audio(folder / "good.wav")
     (folder / "broken.wav").write_bytes(b"RIFF\x10\x00\x00\x00WAVEjunk")
@@ -107,7 +108,7 @@ def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     assert {group["code"] for group in summary["failures"]} == {"source_refused", "source_damaged"}
 
-    # A damaged file is done up to the damage; `--force` transcribes it again.
+    # A damaged file is transcribed up to the damage; `--force` transcribes it again.
     again = cli.run("run", "in/cut.wav", "--force", "--json")
     told = json.loads(again.stdout)
     assert (again.returncode, told["done"], told["skipped"]) == (0, 1, 0)
@@ -226,7 +227,7 @@ def test_wrong_usage_ends_with_2_and_one_message(
 
 @pytest.mark.parametrize("command", ["worker", "watch"])
 def test_a_process_with_wrong_usage_ends_with_2(cli: Cli, command: str) -> None:
-    """As the shell sees it; `run` and the short commands are seen so in other tests."""
+    """Checks the exit code of a real process. Other tests run commands inside the process of the test."""
     done = cli.run_process(command, "--no-such-option")
     assert (done.returncode, done.stdout) == (2, "")
     assert "No such option" in done.stderr

@@ -74,7 +74,8 @@ def test_missing_sources_are_reported(cli: Cli, s3: S3Server, source: str, messa
 
 
 def test_credentials_the_store_refuses(cli: Cli, s3: S3Server) -> None:
-    """In a process: it ends with its own exit code although obstore's threads still run."""
+    """Runs in a process of its own, to check that it ends with the right exit code although threads of obstore still
+    run."""
     done = cli.run_process("run", f"s3://{BUCKET}/**", **{**s3.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
     assert (done.returncode, done.stdout) == (1, "")
     assert "the store refuses the credentials of this worker (SignatureDoesNotMatch); set AWS_ACCESS_KEY" in done.stderr
@@ -101,7 +102,7 @@ def test_an_invalid_option_of_one_source_is_reported_before_the_start(
 
 
 def test_a_name_that_is_not_utf8_fails_in_the_plan_and_is_not_submitted(cli: Cli) -> None:
-    """test_cli_run.py runs such a file."""
+    """For `run`, test_cli_run.py has such a file."""
     write_audio(cli.folder / "in" / "good.wav")
     bad = Path(os.fsdecode(os.fsencode(cli.folder / "in") + b"/caf\xe9.wav"))
     bad.write_bytes((cli.folder / "in" / "good.wav").read_bytes())

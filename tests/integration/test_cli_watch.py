@@ -21,7 +21,7 @@ from tests.support.wait import wait_until
 
 
 class Watching:
-    """Watch processes on a folder, one after the other; the events of all of them."""
+    """Runs watch processes on a folder, one after the other, and collects the events of all of them."""
 
     def __init__(self, folder: Path, redis_url: str) -> None:
         self.folder, self.out = folder / "inbox", folder / "out"
@@ -33,7 +33,7 @@ class Watching:
         self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def start(self, *more: str, forked: bool = True) -> None:
-        """`forked`: without the imports of a new process."""
+        """`forked`: whether to fork the process of the test, which saves the time of the imports."""
         self._ready.unlink(missing_ok=True)
         command = ["tasks.cli", "watch", str(self.folder), "--out", str(self.out)]
         command += ["--settle", "0.4", "--json", "--format", "json,srt", "--ready-file", str(self._ready), *more]
@@ -96,7 +96,7 @@ def test_arriving_files_are_transcribed_and_a_restart_repeats_none(
     for name, words in said.items():
         assert words_of(watching.out / f"{name}.json") == words
         assert (watching.out / f"{name}.srt").exists()
-    # The hidden file is named with the next look through the whole folder.
+    # The next scan of the whole folder reports the hidden file.
     assert {"notes.txt"} <= set(watching.names("left out")) <= {"notes.txt", ".hidden.wav"}
     assert not watching.names("skipped")
     (failed,) = watching.events("failed")
@@ -105,7 +105,8 @@ def test_arriving_files_are_transcribed_and_a_restart_repeats_none(
     assert (last["done"], last["open"]) == (2, 0)
     assert list(last["failed"]) == [str(watching.folder / "broken.wav")]
 
-    # Again, and once more after Redis has lost everything: the files that are there speak for themselves.
+    # A second run, and a third one after Redis has lost its data: the existing transcripts show that the files are
+    # done.
     stamps = {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")}
     watching.start()
     watching.until("skipped", "early.wav", "deep/er/late.flac")

@@ -56,7 +56,8 @@ def client(url: str, **settings: str) -> Client:
 
 
 def left_tasks() -> list[str]:
-    """Loops of the Socket.IO client that still run; the servers of these tests live on the same event loop."""
+    """Return the tasks of Socket.IO clients that still run. Those of the servers, which use the same event loop, are
+    not counted."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith("AsyncClient.")]
 
@@ -245,7 +246,7 @@ async def send_forever(connection: Client) -> None:
 
 @pytest.mark.parametrize("said", ['["a", "b"]', "[]", '{"message": {"a": 1}}', "null", "7", '"busy"'])
 async def test_any_form_of_a_refusal_is_one_error(said: str) -> None:
-    """A list has more values than the handler of the library's own servers gets."""
+    """If the refusal is a list, the library calls the handler with more arguments than its own servers cause."""
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()

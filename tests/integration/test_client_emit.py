@@ -1,4 +1,4 @@
-"""What the client writes on its websocket past the library's queue, and what it does when it cannot."""
+"""Direct writes of the client on its websocket: their content, their order, and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ EVENTS: list[tuple[str, dict[str, Any] | None]] = [
 
 
 class Peer:
-    """A bare Engine.IO peer: keeps the text of every message; reads nothing while `reading` is not set."""
+    """A server that speaks only Engine.IO and records the text of every message. It reads nothing until `reading` is
+    set."""
 
     ping_s = 25.0
 
@@ -59,7 +60,7 @@ class Peer:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[Client, Peer, list[str]]]:
-    """A client, its peer, and the reasons for which it lost it."""
+    """Yields a client, its server, and the list of reasons for which the client lost its connection."""
     peer, drops = Peer(), []
     app = web.Application()
     app.router.add_get(f"{messages.PATH}/", peer.serve)
@@ -144,16 +145,16 @@ async def test_a_connection_that_is_gone() -> None:
         assert await client.emit(messages.STOP)
         assert peer.transport
         peer.transport.abort()
-        await async_wait_until(lambda: drops, "the client was told")
+        await async_wait_until(lambda: drops, "the client reports the lost connection")
         assert await client.emit(messages.STOP) is False
 
 
 async def test_a_write_on_a_broken_connection_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the break and the news of it."""
+    """The connection is broken, but the client has not noticed it yet."""
     async with connected() as (client, peer, drops):
         assert client._sio
         client._sio.eio.ws._writer.transport.abort()
         assert client._sio.connected
         assert await client.emit(messages.STOP) is False
-        await async_wait_until(lambda: drops, "the client was told")
+        await async_wait_until(lambda: drops, "the client reports the lost connection")
         assert peer.said == []

@@ -29,7 +29,7 @@ def settings(server: NodeServer, **more: str) -> Settings:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Sound in every second."""
+    """Write a recording with sound in every second."""
     tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(SECONDS * 44100) / 44100)
     return write_signal(tmp_path / "tone.flac", np.column_stack([tone, tone]), 44100, audiofiles.FLAC)
 
@@ -103,11 +103,11 @@ async def test_a_node_server_that_drops_its_client(
     with run_node_server(node_modules, troubled=2, **{trouble: 7}) as server:
         transcript = await transcribe(recording, settings(server, STT_TRANSPORT=transport), speed=16.0)
         sessions = server.sessions()
-    # Its words name the seconds of their session, so what counts here is that every second has one.
+    # The text of each word is the second of its session; every second must have a word.
     starts = [w.start for s in transcript.segments for w in s.words]
     assert starts == sorted(starts)
     gaps = [b - a for a, b in pairwise([0.0, *starts, float(SECONDS)])]
     assert max(gaps) < 1.6
     assert transcript.coverage.complete
-    # Polling outlives the loss of a TCP connection: the next request opens another.
+    # Polling survives the loss of a TCP connection: the next request opens another one.
     assert len(sessions) == len(transcript.sessions) == (1 if (trouble, transport) == ("kill_at_s", "polling") else 3)

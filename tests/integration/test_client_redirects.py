@@ -19,7 +19,7 @@ from worker.settings import load
 
 @asynccontextmanager
 async def elsewhere() -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """Another origin, and the requests it got."""
+    """Yields the URL of a server at another origin, and the list of requests that it received."""
     got: list[web.Request] = []
 
     async def handler(request: web.Request) -> web.Response:

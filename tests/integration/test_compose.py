@@ -32,7 +32,7 @@ PASSWORD = "Own2"
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LocalCompose]:
-    """Nothing is started yet."""
+    """The services of docker-compose.yml. None of them is started yet."""
     made = LocalCompose(tmp_path)
     yield made
     made.close()
@@ -46,7 +46,8 @@ class System:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A queue with a given password, a service that reads tone words and a worker, for the tests that add something."""
+    """A running queue with a configured password, a service with the tone recognizer, and a worker. Tests add other
+    services."""
     environ = {
         **{"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max", "STT_CELERY_REMOTE_CONTROL": "1"},
         "VALKEY_PASSWORD": PASSWORD,
@@ -86,7 +87,7 @@ def test_compose_up_starts_a_working_system(tmp_path: Path) -> None:
 
 
 def test_the_queue_requires_the_password_that_the_intake_has(stack: LocalCompose) -> None:
-    """The intake runs without a service and a worker."""
+    """The intake needs neither a service nor a worker."""
     import redis
 
     (valkey,) = stack.up("valkey")
@@ -105,7 +106,7 @@ def test_the_queue_requires_the_password_that_the_intake_has(stack: LocalCompose
 
 
 def test_a_custom_password_reaches_all_services(system: System) -> None:
-    """The service and the worker are healthy with it already."""
+    """The service and the worker of the fixture are healthy, so they have the password."""
     import redis
 
     with redis.Redis(port=system.stack.ports["valkey"], password=PASSWORD) as client:

@@ -30,7 +30,7 @@ CODINGS = [coding for coding in audiofiles.CODINGS if 16000 in coding.rates]
 
 
 class Child:
-    """The decoding process; started anew after it died."""
+    """The decoding process. It is started again after it has died."""
 
     def __init__(self) -> None:
         self._start()
@@ -86,7 +86,7 @@ def child() -> Iterator[Child]:
 
 
 class Seeds(list[tuple[str, bytes]]):
-    """(ending, content) of a small file of every kind."""
+    """A small file of every kind, as (ending, content)."""
 
     def __repr__(self) -> str:  # for the report of a failure
         return f"{len(self)} files"
@@ -110,7 +110,8 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Seeds:
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """A few wounds: bytes changed (often in the header), cut out, doubled, set to extremes, cut off."""
+    """Return the file with a few random mutations: bytes changed (often in the header), removed, repeated or set to
+    extreme values, or the end cut off."""
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 8))):
         if len(out) < 16:

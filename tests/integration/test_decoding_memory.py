@@ -14,8 +14,8 @@ from tests.support.audiofiles import Coding
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 ALLOWED_MB = 20
-# Runs the chain over one file; prints the peak of the process in kilobytes and the number of samples. The peak is
-# VmHWM, as ru_maxrss of a child also counts what its parent held before the exec.
+# Decodes one file, and prints the peak memory of the process in KB and the number of samples. The peak is VmHWM:
+# ru_maxrss would include the memory of the parent before the exec.
 PROGRAM = """
 import json, sys
 from pathlib import Path

@@ -43,15 +43,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def left_behind(settings: Settings) -> list[Path]:
-    """Files below the folder for downloads, without the lock."""
+    """Return the files below the folder for downloads, without the lock file."""
     return list(Path(settings.temp_dir).glob("worker-*/**/*"))
 
 
 def tries_without_progress(server: FaultyWeb) -> int:
-    """Most tries in a row that ended no further than all before them. Only those are limited: the rest is luck.
-
-    Each request says where the try before it ended. No request says it of the last try: counted as no progress.
-    """
+    """Return the highest number of connections in a row that brought no new bytes; only these are limited. A request
+    shows at which byte the connection before it ended. No request follows the last connection, so it counts as one
+    without new bytes."""
     starts = [int(range_.removeprefix("bytes=").removesuffix("-") or 0) for _, range_ in server.requests]
     longest = row = furthest = 0
     for start in starts[1:]:
@@ -82,7 +81,7 @@ async def test_a_dropped_connection_is_gone_on_with_where_it_broke(server: Fault
     await downloaded(server.url("drop"), settings)
     first, *others = [range_ for _, range_ in server.requests]
     starts = [int(range_.removeprefix("bytes=").removesuffix("-")) for range_ in others]
-    # What the connection brought just before it broke may be lost, not more.
+    # The bytes received just before the connection broke may be lost, but no others.
     assert first == ""
     assert starts == sorted(set(starts))
     assert 0 < starts[0] <= 1_000_001 < starts[-1]
@@ -112,13 +111,14 @@ async def test_what_does_not(
     assert type(caught.value) is error
     assert "secret" not in str(caught.value)
     assert f"http://{server.host}/{fault}/call.wav?…" in str(caught.value)
-    # Redirects are requests too: five in one try.
+    # Each try may follow five redirects, which are requests, too.
     assert tries_without_progress(server) <= (6 if fault == "loop" else download.MAX_FAILURES)
     assert not left_behind(settings)
 
 
 async def test_less_than_the_server_said(server: FaultyWeb, settings: Settings) -> None:
-    """Told by the range that cannot be had, or where the end of a broken connection was lost, by that."""
+    """The download ends with an error: either the server refuses the range after the end, or the connection ends early
+    again and again."""
     with pytest.raises(SourceUnavailable, match=r"ends before the length that its server names|the connection broke"):
         await downloaded(server.url("too-short"), settings)
     assert tries_without_progress(server) <= download.MAX_FAILURES
@@ -271,7 +271,7 @@ async def test_the_identity_of_a_content(server: FaultyWeb, settings: Settings) 
 async def test_a_folder_for_downloads_that_cannot_be_made_now(
     server: FaultyWeb, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """No fault of the settings: the job waits."""
+    """A shortage such as a full disk is no error of the settings: the job is retried."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -289,7 +289,7 @@ async def test_a_folder_for_downloads_that_cannot_be_made_now(
 async def test_a_part_with_a_number_that_is_none_is_refused(
     given: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python reads no number of more than 4,300 digits: the job ended with `internal`."""
+    """Python converts no number of more than 4,300 digits: once, such a header ended the job with `internal`."""
     monkeypatch.setattr(download, "MAX_FAILURES", 1)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

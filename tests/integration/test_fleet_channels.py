@@ -25,7 +25,7 @@ NAMES = ("agent", "客戶")
 
 
 def write_call(path: Path, seed: int) -> list[list[str]]:
-    """Two who speak at once; what each of them says."""
+    """Write a call in which two speakers speak at the same time. Returns the words of each speaker."""
     said: list[list[ToneWord]] = [
         list(speech(6.0, seed=seed + k, numbers=itertools.count(1 + 500 * k))) for k in range(2)
     ]

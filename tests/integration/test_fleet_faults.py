@@ -104,7 +104,7 @@ def test_5_a_restart_of_redis_ends_no_worker(tmp_path: Path, service: str) -> No
         for job_id, (_, words) in zip(ids, files, strict=True):
             fleet.assert_done(job_id, words)
         assert [worker.process.poll() for worker in workers] == [None, None]
-        # They listen again.
+        # The workers receive messages again.
         source, words = fleet.audio("after", 4, seed=9)
         after = submit(source, settings=fleet.settings, speed="max")
         fleet.until_ended(after.id)

@@ -15,7 +15,8 @@ from worker.ledger.ledger import JobState
 
 
 def replace_by_another(fleet: Fleet, path: Path, name: str) -> list[object]:
-    """Another recording under the same name, as `mv other.wav call.wav` does; its words."""
+    """Replace a recording by another one with the same name, as `mv other.wav call.wav` does. Returns the words of the
+    new one."""
     other, words = fleet.audio(name, 14, seed=99)
     other.replace(path)
     return list(words)

@@ -44,11 +44,11 @@ def test_13_the_session_limit_is_respected_while_workers_are_killed(fleet: Fleet
     assert max(seen) == MOST
     for (_, words), job in zip(spoken.values(), batch.jobs, strict=True):
         fleet.assert_done(job.id, words)
-    # All ended, so the dead worker's slots were free again after their lease.
+    # All jobs have ended, so the slots of the killed worker became free when their lease expired.
 
 
 def test_without_a_configured_limit_the_limit_of_the_service_is_learned(tmp_path: Path, redis_url: str) -> None:
-    """It takes 4 sessions and refuses more: the workers learn that together, and every job is done."""
+    """The service accepts 4 sessions and refuses more. The workers find this limit together, and all jobs are done."""
     with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="4") as url:
         fleet = Fleet(tmp_path, redis_url, url)
         try:

@@ -13,7 +13,7 @@ from tests.support.wait import wait_until
 
 
 class Modules:
-    """Starts the text of a module as a process."""
+    """Starts a module, given as text, in a process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -56,7 +56,7 @@ class Served:
 
 
 def value(rng: random.Random, depth: int = 0) -> Any:
-    """Any JSON value, more often one that nearly fits."""
+    """Return a random JSON value, with a preference for values that are nearly valid."""
     makers: list[Callable[[], Any]] = [
         lambda: rng.choice([None, True, -1, 0, 16000, 2**63, 1e308, -0.0, "", "x" * 1000, "\x00", "電話", "NaN"]),
         lambda: {"sampleRate": rng.choice([16000, 0, -1, 1e9, "16000", None, [], 2**70])},
@@ -71,7 +71,7 @@ def value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def frame(rng: random.Random) -> str | bytes:
-    """One websocket message: an event out of order, a broken packet of Socket.IO or Engine.IO, or noise."""
+    """Return a random websocket message: an event out of order, an invalid packet, or noise."""
     event = "42" + json.dumps([rng.choice(EVENTS), value(rng)])
     makers: list[Callable[[], str | bytes]] = [
         lambda: event,
@@ -93,7 +93,7 @@ def frame(rng: random.Random) -> str | bytes:
 
 
 async def attack(server: Served, seed: int, most: int = 60) -> None:
-    """One client with a valid key and nothing else in order."""
+    """Run one client that has a valid key and sends random messages."""
     rng = random.Random(seed)
     async with aiohttp.ClientSession(headers=HEADERS, timeout=aiohttp.ClientTimeout(total=20)) as session:
         try:
@@ -113,7 +113,7 @@ async def attack(server: Served, seed: int, most: int = 60) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """The server as a process of its own."""
+    """Run the server in a process of its own."""
     with tone_server(tmp_path, STT_SERVER_API_KEYS=KEY) as url:
         yield Served(url, listening_process(url))
 
@@ -159,7 +159,7 @@ async def test_a_thousand_connections_without_a_key(rounds: int, served: Served)
 
 
 async def _handshake(session: aiohttp.ClientSession, server: Served, number: int) -> int:
-    """The status of a refusal, over both transports, without a key and with wrong ones."""
+    """Assert the HTTP statuses of refused handshakes over both transports, without a key and with wrong keys."""
     headers = [{}, {"x-api-key": "wrong"}, {"x-api-key": "x" * 4000}][number % 3]
     if number % 2:
         address = f"{server.url}{messages.PATH}/?EIO=4&transport=polling"
@@ -204,7 +204,7 @@ async def test_garbage_for_the_intake(
 
 
 def entry(rng: random.Random) -> dict[bytes, bytes]:
-    """Nearly a job, or nothing like one."""
+    """Return a random intake entry: a nearly valid job, or noise."""
     job: dict[str, Any] = {
         "source": rng.choice(["/no/such.wav", "/dev/zero", "/tmp", "/proc/self/mem", "x", "http://127.0.0.1/a"])
     }

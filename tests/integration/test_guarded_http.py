@@ -26,7 +26,7 @@ from worker.webhooks.http_post import WebhookSender
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A port of this machine, and what was sent to it."""
+    """Yields a port of this machine on which a server listens, and the data that it received."""
     received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,7 +48,7 @@ async def fetch(text: str, *, may_be_private: bool = False) -> int:
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """The name server gives these addresses, one list after the other, the last one for ever."""
+    """Make the name server return these lists of addresses, one list for each query; the last one is repeated."""
     left = list(answers)
 
     def getaddrinfo(_host: str, port: int, *_: Any, **__: Any) -> list[Any]:
@@ -77,7 +77,7 @@ async def test_a_literal_address_is_checked_where_no_resolver_is_asked() -> None
 
 
 async def test_the_connected_peer_is_checked_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name, or a network, that leads elsewhere after the check."""
+    """The name was changed, or the network leads to another machine, after the check of the address."""
     async with listening() as (port, received):
         monkeypatch.setattr(guarded_http._Resolver, "resolve", guarded_http.aiohttp.ThreadedResolver.resolve)
         monkeypatch.setattr(
@@ -125,7 +125,7 @@ async def test_through_a_proxy_a_list_is_required(monkeypatch: pytest.MonkeyPatc
         assert received == []
         assert await first_bytes(url, STT_ALLOWED_SOURCES="http://files.example.com") == b"ok"
         assert received[0].startswith(b"GET http://files.example.com/a.wav HTTP/1.1")
-        # The host of the proxy is no way around the check, nor are private addresses through it.
+        # The proxy must not give access to private addresses, nor to services on its own host.
         for private in (f"http://127.0.0.1:{port}/", "http://１69.254.169.254/", "http://metadata.google.internal/"):
             with pytest.raises(SourceRefused):
                 await first_bytes(private, STT_ALLOWED_SOURCES="http://files.example.com, http://*.internal")

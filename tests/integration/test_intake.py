@@ -248,7 +248,7 @@ def slow_server() -> Iterator[str]:
 
 @pytest.fixture
 def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
-    """Starts the intake as in a worker."""
+    """Run the intake as a worker does."""
     loop, running = LoopThread(), []
 
     def start(changed: Settings) -> None:
@@ -264,7 +264,7 @@ def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
 def test_a_slow_source_does_not_delay_other_entries(
     settings: Settings, raw: redis.Redis, audio: Any, slow_server: str, served: Callable[[Settings], None]
 ) -> None:
-    """Endless files and silent servers, in the stream that all producers share."""
+    """The stream that all producers share has entries with endless files and servers that never answer."""
     slow = [add(raw, source=f"{slow_server}?{number}") for number in range(40)]
     endless = [add(raw, source="/proc/self/pagemap") for _ in range(8)]
     served(settings.model_copy(update={"allowed_sources": "*", "intake_timeout_s": 60.0}))
@@ -345,7 +345,7 @@ def pending(raw: redis.Redis) -> int:
 async def test_a_producer_has_its_own_stream_and_only_the_rights_for_it(
     settings: Settings, redis_url: str, raw: redis.Redis, audio: Any
 ) -> None:
-    """With the ACL of README.md and another prefix: only XADD, only to its stream."""
+    """With the documented ACL, a producer may only use XADD, and only on its own stream."""
     changed = settings.model_copy(update={"redis_prefix": "team[1]:"})
     for name in ("shop", "crm"):
         raw.execute_command(
@@ -412,7 +412,7 @@ async def test_a_producer_can_trim_only_its_own_stream(intake: Intake, raw: redi
 async def test_a_producer_cannot_change_a_job_of_another_producer(
     intake: Intake, producer: Producer, raw: redis.Redis, audio: Any, victim: str, state: str
 ) -> None:
-    """Neither by its key, nor by the id of a content, nor by the same content."""
+    """Neither with the idempotency key of that job, nor with the id of its content, nor by the same content."""
 
     async def hand_in(stream: str, **fields: str) -> dict[str, str]:
         request = str(raw.xadd(f"stt:intake:from:{stream}" if stream else "stt:intake", fields))

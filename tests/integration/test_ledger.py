@@ -39,7 +39,7 @@ async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w1") -> Leas
 
 
 def lapse(raw: redis.Redis, job_id: str) -> None:
-    """Let the lease expire now."""
+    """Make the lease of a job expire now."""
     raw.hset(f"stt:job:{job_id}", "lease", "1")
 
 
@@ -297,7 +297,7 @@ async def test_a_missing_redis_is_reported_with_a_remedy() -> None:
 
 
 async def test_a_cancellation_is_never_lost(redis_url: str) -> None:
-    """At every step of the event loop, on a new and on an open connection."""
+    """Cancels a call at every step of the event loop, on a new and on an open connection."""
     settings = load({}, redis_url=redis_url)
     warm = Ledger(settings)
     await warm.ping()

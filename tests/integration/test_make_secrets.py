@@ -36,7 +36,7 @@ NEEDED = {
 
 
 def made_secrets(folder: Path, **environ: str) -> dict[str, dict[str, str]]:
-    """Runs the script; service -> its files."""
+    """Run the script. Returns the files of each service."""
     service = compose.load(environ)["services"]["secrets"]
     for volume in service["volumes"]:
         if volume.startswith("secrets-"):

@@ -137,7 +137,7 @@ async def test_a_message_runs_the_first_job_of_the_queue(scene: Scene) -> None:
     b = await scene.ledger.get("b")
     assert b is not None
     assert b.state is JobState.QUEUED
-    # Of a job that is no more, and with nobody in the line.
+    # The message names a job that has expired, and the queue is empty.
     assert await scene.handler(quick).perform("nobody", None) is Outcome.ENDED
     assert await scene.handler(quick).perform("nobody", None) is Outcome.SKIPPED
 
@@ -150,7 +150,7 @@ async def test_the_message_is_requeued_when_redis_becomes_unreachable(scene: Sce
     assert await asyncio.wait_for(handler.perform("a", None), 10) is Outcome.REQUEUED
     record = await scene.record()
     assert (record.state, record.commits) == (JobState.RUNNING, 0)
-    # Its lease has lapsed meanwhile.
+    # Its lease has expired in the meantime.
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
 
 

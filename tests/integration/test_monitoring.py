@@ -25,7 +25,7 @@ ALIVE_S = 6.0
 
 
 def scraped(port: int) -> dict[str, float]:
-    """All samples, those with labels as `name{label value,…}`."""
+    """Return all samples of a metrics page by name; labels are a part of the name, as in `name{label value,…}`."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found = {}
@@ -87,7 +87,7 @@ def test_a_suspended_worker_is_not_alive_and_neither_is_one_with_a_blocked_event
     worker.signal(signal.SIGCONT)
     wait_until(lambda: well(health), "it beats again", timeout_s=60)
 
-    # Its timer goes on while the loop is blocked.
+    # The timer of the worker continues while the event loop is blocked.
     submit(fleet.audio("a", 20.0)[0], settings=fleet.settings)
     wait_until(mark.exists, "the loop is blocked by the first commit", timeout_s=40)
     wait_until(lambda: not well(health, ready=False), "it is found out", timeout_s=18, poll_s=0.1)
@@ -120,7 +120,7 @@ def test_metrics_and_log_of_a_worker_report_its_jobs(fleet: Fleet, tmp_path: Pat
     assert not [name for name in ("private", "anna", KEY, words[0].text) if name in str(after)]
     wait_until(lambda: scraped(port)["stt_jobs{state running}"] == 0, "the queue is looked at", timeout_s=40)
 
-    # A place that takes no transcript is counted by its kind.
+    # Output failures are counted by the kind of the folder.
     (tmp_path / "file").write_text("no folder")
     refused, _ = fleet.audio("b", 4.0)
     submit(refused, out_dir=str(tmp_path / "file" / "out"), settings=fleet.settings)
@@ -196,7 +196,8 @@ def test_the_service_reports_its_sessions_and_its_health(fleet: Fleet, tmp_path:
 
 
 def assert_log_lines(worker: Worker, job_id: str, words: Sequence[ToneWord]) -> None:
-    """Every line is JSON, those of a job name it, and none holds a secret or, but for debugging, spoken words."""
+    """Assert that every line is JSON, that lines about a job have its id, that no line has a secret, and that only
+    debug lines have transcribed text."""
     entries = [json.loads(line) for line in worker.text().splitlines()]
     assert all({"at", "level", "event"} <= set(entry) for entry in entries)
     assert {"job started", "session ended", "job done"} <= {entry["event"] for entry in entries}

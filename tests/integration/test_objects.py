@@ -227,7 +227,7 @@ async def test_a_name_never_leaves_its_prefix(settings: Settings, name: str) -> 
 
 # -- the other two -----------------------------------------------------------------------------------------------------
 async def _one_answer(listener: socket.socket) -> bytes:
-    """Answers one request with five bytes, and returns the request."""
+    """Answer one request with five bytes. Returns the request."""
     loop = asyncio.get_running_loop()
     connection, _ = await loop.sock_accept(listener)
     with connection:

@@ -32,7 +32,7 @@ def credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    """`away`: settings with which the object store does not answer; `runs`: how often the pipeline ran."""
+    """`away`: settings with which the object store does not answer. `runs`: number of runs of the pipeline."""
 
     def __init__(self, redis_url: str, s3: S3Server) -> None:
         self.settings = load(
@@ -54,7 +54,7 @@ class Scene:
         return await MessageHandler(settings, self.ledger, pipeline).perform("a", None)
 
     async def again(self, settings: Settings) -> Outcome:
-        """The next attempt, as soon as its pause is over."""
+        """Make the next attempt, without the pause before it."""
         outcomes: list[Outcome] = []
 
         async def performed() -> bool:

@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Opened:
-    """A page, and what went wrong on it."""
+    """An open page, with the errors that occurred on it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page

@@ -24,7 +24,7 @@ SCRIPT = Path(sys.executable).with_name("stt-batch")
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory, shared_redis: str) -> Iterator[Path]:
-    """The folder of a program with its own `tasks.py` and `worker.py`, and a running worker of this project."""
+    """The folder of a user's program with its own modules `tasks.py` and `worker.py`. A worker of this project runs."""
     folder = tmp_path_factory.mktemp("program")
     with redis.Redis.from_url(shared_redis) as client:
         client.flushall()
@@ -47,7 +47,7 @@ def block(language: str, part: str, folder: Path, redis_url: str) -> str:
 
 
 def run(*command: str, folder: Path, redis_url: str) -> str:
-    """Run a command in the folder of the program, where its own modules come first."""
+    """Run a command in the folder of the program, so that Python imports the modules of this folder first."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,

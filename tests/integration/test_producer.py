@@ -41,7 +41,7 @@ def queued(raw: redis.Redis) -> int:
 
 
 async def work(ledger: Ledger, job_id: str, pieces: int, seen: Callable[[int], bool]) -> None:
-    """Commits as a worker does, each segment only after the reader has seen the one before."""
+    """Commit segments as a worker does, each only after the reader has received the previous one."""
     lease = await ledger.acquire(job_id, "w")
     assert isinstance(lease, Lease)
     segments = tuple(a_segment(f"word {n}", n, n + 1) for n in range(pieces))

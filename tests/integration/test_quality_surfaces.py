@@ -52,7 +52,7 @@ async def connection(settings: Settings) -> AsyncIterator[RedisConnection]:
 
 @pytest.fixture
 async def record(ledger: Ledger, settings: Settings, connection: RedisConnection) -> JobRecord:
-    """A job that ended with a doubtful transcript, as a worker ends it."""
+    """End a job as a worker does, with a transcript of doubtful quality."""
     spec = json.dumps({"source": "/audio/call.wav", "webhook": "https://example.com/hook", "batch": "monday"})
     await ledger.create("doubtful", spec, batch="monday")
     lease = await ledger.acquire("doubtful", "worker")

@@ -28,7 +28,7 @@ def worker(workers: StandInWorkers) -> ForkedProcess:
 
 
 def enqueue(settings: Settings, batch: str, count: int, source: Path, **options: str) -> list[str]:
-    """A batch whose jobs all have the same source."""
+    """Submit a batch whose jobs all have the same source."""
     spec = make_spec(source, batch=batch, **options)
     jobs = [(f"{batch}-{n:05}", spec) for n in range(count)]
     shared_loop().call(shared_producer(settings).enqueue(jobs, batch=batch))
@@ -45,7 +45,7 @@ def begun(settings: Settings, ids: list[str]) -> list[float]:
 
 
 def begun_before(settings: Settings, job_id: str, others: list[str]) -> int:
-    """Number of other jobs that began between a job's submission and its start."""
+    """Return the number of other jobs that began between a job's submission and its start."""
     (record,) = records(settings, [job_id])
     assert record.started_at is not None
     return sum(record.created_at < at < record.started_at for at in begun(settings, others))

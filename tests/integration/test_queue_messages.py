@@ -136,7 +136,7 @@ def test_ten_thousand_mutations(workers: StandInWorkers, settings: Settings, raw
 
 
 def test_a_message_that_cannot_be_restored_does_not_circulate(settings: Settings, raw: redis.Redis) -> None:
-    """An unacknowledged message of an older version or of another program."""
+    """Redis has an unacknowledged message of an older version or of another program."""
     wrong = ("{", "7", "[]", '["x", "", "stt"]', "[{}, {}, {}]", '[{"headers": []}, "", "stt"]', '[[], "", "stt"]')
     for number, entry in enumerate([*wrong, json.dumps([json.loads(celery_message.message("a", "stt")), "", "stt"])]):
         raw.hset("unacked", f"tag-{number}", entry)

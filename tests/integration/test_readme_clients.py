@@ -19,7 +19,8 @@ __all__ = ["node_modules"]
 
 
 def snippet(language: str, **changes: str) -> str:
-    """The one client of the README in `language`, with `changes` made; each must apply."""
+    """Return the only client in `language` of the documentation, after the replacements `changes`. Each must occur in
+    it."""
     found = re.findall(rf"```{language}\n(.*?)```", readme.text(), re.DOTALL)
     (code,) = [str(block) for block in found if "start-session" in block]
     for old, new in changes.items():

@@ -58,7 +58,7 @@ def intake(redis_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def worker(redis_url: str, tmp_path: Path) -> Iterator[None]:
-    """A real worker whose pipeline is a stand-in."""
+    """Run a worker whose pipeline is a stand-in."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
         **{"STT_REDIS_URL": redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"},
@@ -71,7 +71,7 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def acl(raw: redis.Redis) -> Iterator[None]:
-    """The user of the README, made by its own line; with it nothing but XADD to the intake works."""
+    """Create the user of the documentation with the documented command. This user may only XADD to the intake."""
     command = shlex.split(snippet("sh", "ACL SETUSER producer"))
     assert command[0] == "redis-cli"
     assert raw.execute_command(*command[1:]) == "OK"
@@ -120,7 +120,7 @@ def test_the_shell(redis_url: str, raw: redis.Redis, source: str, intake: None, 
 
 @pytest.mark.node
 def test_node(redis_url: str, raw: redis.Redis, source: str, node_modules: Path, intake: None, acl: None) -> None:
-    """As the user that may only produce."""
+    """Connects as the user that may only submit jobs."""
     changes = {"/audio/call.wav": source, "redis://127.0.0.1:6379": at(redis_url, PRODUCER)}
     (node_modules / "add.mjs").write_text(snippet("js", "xAdd", **changes))
     request = run("node", "add.mjs", cwd=node_modules).strip()
@@ -141,7 +141,7 @@ def test_celery_node(redis_url: str, raw: redis.Redis, source: str, node_modules
 
 
 def test_go(redis_url: str, raw: redis.Redis, source: str, intake: None, acl: None, tmp_path: Path) -> None:
-    """With redigo from Debian's package, or else as Go's own proxy has it."""
+    """Uses the Go client redigo from Debian's package or, if that is not installed, from the Go module proxy."""
     if shutil.which("go") is None:
         missing("Go is not installed (Debian: golang-go, golang-github-gomodule-redigo-dev)")
     changes = {"redis://127.0.0.1:6379": at(redis_url, PRODUCER), "/audio/call.wav": source}

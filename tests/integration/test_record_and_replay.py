@@ -42,8 +42,8 @@ def call(tmp_path: Path, length_s: float = 8.0) -> tuple[list[ToneWord], Path]:
 
 
 def heard(transcript: Transcript) -> list[tuple[str, float, float]]:
-    """Each word with the times of its segment, or with 0 if the service sent no word times: estimates depend on the
-    speed of this machine."""
+    """Return each word with the times of its segment. The times are 0 if the service sent none, because estimated times
+    depend on the speed of the machine."""
     return [
         (word, *((one.start, one.end) if one.timing == "measured" else (0, 0)))
         for one in transcript.segments

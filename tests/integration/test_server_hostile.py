@@ -46,7 +46,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 async def honest(served: Served, until: float) -> int:
-    """Sessions one after the other, each whole; how many there were."""
+    """Run complete sessions one after the other. Returns their number."""
     words, pcm = tones(4)
     served_sessions = 0
     while time.monotonic() < until:
@@ -61,7 +61,7 @@ async def honest(served: Served, until: float) -> int:
 
 
 async def watched(served: Served, until: float) -> tuple[list[float], int]:
-    """Seconds of each GET /healthz on a connection of its own, and the most memory that was seen."""
+    """Return the seconds of each GET /healthz on a connection of its own, and the peak memory of the server."""
     took_s, most = [], 0
     while time.monotonic() < until:
         began = time.monotonic()

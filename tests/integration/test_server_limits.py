@@ -1,4 +1,4 @@
-"""What the self-hosted service does under load, at its limits, and when it goes away."""
+"""The self-hosted service under load, at its limits, and during its shutdown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ async def test_audio_far_ahead_of_recognition_overflows_and_harms_no_other_sessi
 
 
 async def test_a_client_at_full_speed_is_slowed_to_the_pace_of_recognition() -> None:
-    """Ten minutes at once against a limit of 20 s: no overflow while recognition is faster than speech."""
+    """Ten minutes of audio are sent at once, with a limit of 20 s. The backlog does not overflow, because recognition
+    is faster than real time."""
     words, pcm = tones(600)
     async with service(server_max_backlog_s=20) as server, caller(server) as one:
         await one.start()
@@ -60,7 +61,7 @@ async def test_a_client_at_full_speed_is_slowed_to_the_pace_of_recognition() -> 
 
 
 class RecordingRecognizer(GatedRecognizer):
-    """Notes the text of each final, in order."""
+    """Records the text of each final recognition, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class RecordingRecognizer(GatedRecognizer):
 
 
 async def test_sessions_take_turns() -> None:
-    """One session has much waiting; a later one gets its text after one recognition, not after all."""
+    """One session has a large backlog. A later session waits for one recognition only, not for the whole backlog."""
     gated = RecordingRecognizer()
     _, much = tones(60)
     words, pcm = tones(3, seed=1)
@@ -91,7 +92,7 @@ async def test_sessions_take_turns() -> None:
         assert other.text.split() == [w.text for w in words]
         await one.finish()
     (served,) = [number for number, text in enumerate(gated.texts) if words[0].text in text]
-    # Once in the queue its turn is next. Until it is there, a few more of the first one may begin.
+    # After its utterance is queued, it is next. Before that, a few more of the first session may begin.
     assert served < len(gated.texts) / 2
 
 
@@ -130,7 +131,7 @@ async def test_a_flood_of_bad_messages_ends_the_session() -> None:
 
 
 async def test_attachments_are_not_collected() -> None:
-    """A packet may announce ten thousand million attachments; python-socketio holds them until all have come."""
+    """A packet may announce ten thousand million attachments. python-socketio buffers them until all arrive."""
     async with service() as server:
         url = f"{server.url.replace('http', 'ws', 1)}{messages.PATH}/?EIO=4&transport=websocket"
         async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=HEADERS) as socket:
@@ -176,7 +177,7 @@ async def test_closing_tells_the_clients_and_is_quick(limit_s: float) -> None:
 @limit_of(2.0)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals, limit_s: float) -> None:
-    """`run` with clients connected; what it prints is its log on standard error, nothing on standard output."""
+    """Clients are connected. `run` prints its log on standard error, and nothing on standard output."""
     program = (
         "import sys\n"
         "from worker import settings\n"
@@ -232,7 +233,7 @@ async def _signalled(url: str, process: subprocess.Popen[str], number: signal.Si
 
 @pytest.mark.parametrize("transport", ["websocket", "upgraded"])
 async def test_a_client_that_does_not_read_is_dropped(transport: str) -> None:
-    """Its unread messages must not grow for ever, nor its dead connection stay."""
+    """Otherwise its unread messages would use more and more memory."""
     async with service() as server, aiohttp.ClientSession() as session:
         url = f"{server.url}{messages.PATH}/?EIO=4"
         socket = await (_direct if transport == "websocket" else _upgraded)(session, url)

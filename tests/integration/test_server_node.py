@@ -24,7 +24,7 @@ POLLING_ONLY = ["polling"]
 
 
 async def node_client(folder: Path, server: RunningServer, **options: Any) -> tuple[int, list[dict[str, Any]]]:
-    """Run client.mjs; its exit status and its events."""
+    """Run client.mjs. Returns its exit status and the events that it received."""
     given = json.dumps({"url": server.url, **options})
     process = await asyncio.create_subprocess_exec(
         "node", str(folder / "client.mjs"), given, stdout=asyncio.subprocess.PIPE
@@ -101,7 +101,7 @@ async def test_without_an_accepted_key_the_client_is_told_401(
 
 
 async def test_the_node_server_speaks_the_same_events(node_server: NodeServer) -> None:
-    """The other end for tests of our client: seen from a bare client, it must behave like our service."""
+    """The tests of our client use the Node server, so it must behave like our service."""
     _, pcm = tones(12)
     one = Caller()
     await one.connect(node_server.url, key=node_server.key)

@@ -53,13 +53,13 @@ def engine() -> Iterator[Recognizer]:
 
 
 def sample(name: str) -> Spoken:
-    """One of the project's own recordings (synthesised), its first channel."""
+    """Return the first channel of one of the project's own recordings (synthesized)."""
     samples, rate = soundfile.read(SAMPLES / name, dtype="float32", always_2d=True)
     return Spoken(samples[:, 0], rate, json.loads((SAMPLES / "texts.json").read_text())[name]["sentences"])
 
 
 def sounding(spoken: Spoken, sentence: dict[str, Any]) -> tuple[float, float]:
-    """Where a sentence is heard, in seconds: its place in the file without the silence the voice puts around it."""
+    """Return start and end of a sentence in the file in seconds, without the silence at its edges."""
     first = round(sentence["start"] * spoken.rate)
     part = spoken.samples[first : round(sentence["end"] * spoken.rate)]
     loud = np.nonzero(np.abs(part) > 0.03)[0]
@@ -71,7 +71,7 @@ def plain(text: str) -> str:
 
 
 async def told(engine: Recognizer, samples: Samples, rate: int, chunk_s: float = 0.5) -> Caller:
-    """What a client gets for the samples."""
+    """Send the samples to the service. Returns the messages that the client receives."""
     async with service(engine) as server, caller(server) as one:
         await one.start(rate)
         await one.say(pcm16(samples), rate, chunk_s)
@@ -169,7 +169,7 @@ def test_the_voice_detector_carries_its_state(engine: Recognizer) -> None:
     detector = engine.voice_detector()
     parts = [detector(speech[at : at + 512 * n]) for at, n in _windows(len(speech))]
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
-    # faster-whisper's own loop clears the last 64 samples' context differently for the first window only.
+    # The loop of faster-whisper clears the context of the last 64 samples differently, but only for the first window.
     np.testing.assert_allclose(get_vad_model()(speech.copy()).reshape(-1)[1:], whole[1:], atol=0.02)
     assert whole.max() > 0.9
     assert len(whole) == len(speech) // 512

@@ -71,7 +71,7 @@ def settings(redis_url: str, **changes: Any) -> Settings:
 
 
 def slots(raw: redis.Redis) -> int:
-    """Number of live slots by the server's clock."""
+    """Return the number of slots whose lease has not expired, by the clock of Redis."""
     seconds, micros = raw.time()
     return sum(
         raw.zcount(key, seconds * 1000 + micros // 1000, "+inf") for key in raw.scan_iter("stt:governor:*:slots")
@@ -217,7 +217,7 @@ async def test_the_rate_of_session_starts_is_limited(limiters: Make, limit_s: fl
     started = time.monotonic()
     async with asyncio.timeout(30):
         await asyncio.gather(*(in_line(limiter, f"job-{number}", served) for number in range(50)))
-    # 20 at once, and the other 30 at 20 in a second.
+    # 20 sessions start at once, and the other 30 at a rate of 20 per second.
     assert 1.4 < time.monotonic() - started < limit_s
     assert len(served) == 50
 

@@ -17,7 +17,8 @@ from worker.storage.address import from_path
 
 
 async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:
-    """The data of a WAV file that was still being written, streamed without a plan: found out while it is sent."""
+    """The header declares less audio than the file has, as in a WAV file that was still being written. The real length
+    is found during the streaming."""
     path = write_signal(tmp_path / "a.wav", noise(30), 8000)
     data = bytearray(path.read_bytes())
     at = data.index(b"data") + 4

@@ -77,7 +77,7 @@ async def test_a_job_its_sections_and_their_sessions(
 def test_an_id_of_ours_is_shown_and_a_chosen_one_is_not() -> None:
     ours = job_id(JobSpec(source="/a.wav"), "content")
     assert tracing.public_job_id(ours) == ours
-    # printf %s anna.smith-2026-11-03 | sha256sum | cut -c-24
+    # Computed with: printf %s anna.smith-2026-11-03 | sha256sum | cut -c-24
     assert tracing.public_job_id(CHOSEN) == "sha256:ef7b86ab2ec3b5ad06f6f2d5"
     assert tracing.public_job_id(ours.upper()) != ours.upper()
 

@@ -38,7 +38,7 @@ from worker.webhooks.outbox import Outbox
 
 NEXT = "tests.support.next_worker"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-# The last commit before the form of the ledger had a number.
+# The last commit before the ledger had a schema version.
 OLDER = "f131164"
 OLDER_NAMES = {
     "STT_LEASE_RENEW_S": "STT_RENEW_S",
@@ -250,7 +250,7 @@ def test_the_intake_refuses_an_unknown_field(fleet: Fleet) -> None:
 
 
 def queue(fleet: Fleet, name: str, source: Path, **options: object) -> None:
-    """Add an entry as a producer of any version does."""
+    """Record a job and queue it, as producers of all versions do."""
 
     async def record() -> None:
         producer = Producer(fleet.settings)
@@ -264,7 +264,7 @@ def queue(fleet: Fleet, name: str, source: Path, **options: object) -> None:
 
 
 def roll(fleet: Fleet, olds: list[Worker], jobs: dict[str, list[ToneWord]], **new: str) -> None:
-    """Replace workers one by one during jobs: each stops when 20 more words are committed."""
+    """Replace workers one by one while jobs run: each is stopped after 20 more words are committed."""
     for old in olds:
         before = sum(len(fleet.committed(name)) for name in jobs)
         wait_until(

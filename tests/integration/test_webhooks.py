@@ -60,7 +60,7 @@ def settings(redis_url: str) -> Settings:
 
 
 class Post:
-    """The outbox of a ledger, and a deliverer."""
+    """The outbox of a ledger, with a deliverer."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
         self.connection = RedisConnection(settings.redis_url)
@@ -92,7 +92,7 @@ async def held(ledger: Ledger, name: str, webhook: str | None, **spec: Any) -> L
 
 
 def verified(request: dict[str, Any], secret: str = SECRET) -> dict[str, Any]:
-    """The body of a request, verified with the official library."""
+    """Return the body of a request, after the official library has verified its signature."""
     document: dict[str, Any] = Webhook(secret).verify(request["body"], request["headers"])
     return document
 

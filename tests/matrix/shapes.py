@@ -45,7 +45,7 @@ class Expected:
     one_of: tuple[str, ...] = ()
     """Texts, one of which must be part of a warning."""
     at_least: int | None = None
-    """For a truncated file, the minimum number of words from the start; None for complete files."""
+    """For a truncated file, the minimum number of words from the start, or None for complete files."""
 
 
 def cases() -> Iterator[Case]:

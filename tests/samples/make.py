@@ -1,4 +1,4 @@
-"""Makes the sample recordings anew: `python -m tests.samples.make [FOLDER]`; needs hibari-tts (the extra `test`).
+"""Makes the sample recordings again: `python -m tests.samples.make [FOLDER]`; needs hibari-tts (the extra `test`).
 
 The same seed and the same versions of hibari-tts, soxr and libsndfile give the same files.
 """
@@ -23,7 +23,7 @@ LEAD_S = 0.4
 
 @dataclass(frozen=True)
 class Recording:
-    """What is said and how it is stored. `pans` are the gains of the channels; `hiss` the RMS of added noise."""
+    """The text of a recording and its format. `pans`: gains of the channels; `hiss`: RMS level of the added noise."""
 
     name: str
     sentences: tuple[str, ...]
@@ -79,7 +79,7 @@ RECORDINGS = (
 
 
 def make(recording: Recording, folder: Path) -> dict[str, object]:
-    """Write the file; return its text with the times of the sentences in seconds."""
+    """Write the file. Returns its text and the times of the sentences in seconds."""
     from hibari import Hibari
 
     voice = Hibari()

@@ -82,7 +82,7 @@ NAMES = (
 def mutations(count: int, seed: int, job_id: str, queue: str = "stt") -> Iterator[bytes]:
     """Yield `count` mutated Celery messages. Each was a valid message for the job `job_id` before its mutation."""
     rng = random.Random(seed)
-    # In turn: one message with changed bytes, one with a changed body, two with changed fields.
+    # Alternately: one message with changed bytes, one with a changed body, two with changed fields.
     for number in range(count):
         message = json.loads(celery_message.message(job_id, queue))
         kind = number % 4

@@ -50,7 +50,7 @@ def _install(target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A temporary folder with the scripts and a link to their packages. Nothing is written into the checkout."""
+    """A temporary folder with the scripts and a link to their packages. The checkout does not change."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js and npm are not installed")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()

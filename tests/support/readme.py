@@ -22,7 +22,7 @@ def pages() -> list[Path]:
 
 
 def text() -> str:
-    """The text of all pages."""
+    """Return the text of all pages."""
     return "\n\n".join(page.read_text(encoding="utf-8") for page in pages())
 
 

@@ -48,7 +48,7 @@ class GatedRecognizer(ToneRecognizer):
 
 
 def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
-    """A factory for STT_SERVER_RECOGNIZER that never returns. Prints a line to standard error first."""
+    """Print a line to standard error, then block forever. A factory for STT_SERVER_RECOGNIZER."""
     sys.stderr.write("loading for ever\n")
     sys.stderr.flush()
     threading.Event().wait()

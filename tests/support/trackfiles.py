@@ -45,7 +45,7 @@ def write_tracks(
     default: int | None = None,
 ) -> Path:
     """Write each of `signals`, float32[n] at 48 kHz, as a mono track. Returns the path. `tags`: metadata of each track.
-    `default`: index (from 0) of the only track with the default flag; None leaves the flags to the muxer."""
+    `default`: index (from 0) of the only track with the default flag, or None to leave the flags to the muxer."""
     with av.open(str(path), "w", format=kind.muxer) as container:
         picture = container.add_stream(kind.picture, rate=25) if kind.picture else None
         if picture is not None:

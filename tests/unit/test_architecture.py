@@ -270,7 +270,8 @@ MODULES = modules()
 
 
 def imports() -> Iterator[Import]:
-    """Every import of every module, also those inside functions; `from a import b` names a.b where b is a module."""
+    """Return the imports of every module, also those inside functions. `from a import b` counts as a.b if b is a
+    module."""
     for name, path in MODULES.items():
         for node in _walk(ast.parse(path.read_text(encoding="utf-8"))):
             targets: list[str] = []
@@ -285,7 +286,7 @@ def imports() -> Iterator[Import]:
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, without blocks for the type checker only."""
+    """Return all nodes except those in blocks for the type checker (TYPE_CHECKING)."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):

@@ -114,7 +114,7 @@ def test_the_editor_settings_agree_with_the_formatter() -> None:
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
 def test_an_issue_form_is_complete(path: Path) -> None:
-    """The fields that GitHub requires of a form; a form with an error is not offered."""
+    """The form has the fields that GitHub requires. GitHub does not show a form with an error."""
     form = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert form["name"]
     assert form["description"]

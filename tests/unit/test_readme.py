@@ -42,7 +42,7 @@ def test_every_variable_in_the_readme_exists() -> None:
 
 def test_every_command_and_option_in_the_readme_exists() -> None:
     assert isinstance(main, click.Group)
-    # Inline code and code blocks; in prose the next word is no command.
+    # Only inline code and code blocks: in prose, the word after `stt-batch` is no command.
     blocks = re.findall(r"```(?:sh|text)\n(.*?)```|(`[^`\n]+`)", TEXT, re.DOTALL)
     code = "\n".join("".join(found) for found in blocks)
     lines = re.findall(r"stt-batch ([a-z]+)([^\n`#|]*)", code)
@@ -76,7 +76,7 @@ def test_links_of_the_readme_are_valid(target: str) -> None:
 
 
 def test_the_errors_in_the_readme_exist_in_the_code() -> None:
-    """The longest part without a placeholder of each error in the table is a text of the code."""
+    """For each error in the table, its longest part without a placeholder must be a text in the code."""
     root = readme.ROOT
     paths = [
         path for part in ("worker", "tasks") for path in (root / part).rglob("*") if path.suffix in (".py", ".lua")

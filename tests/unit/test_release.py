@@ -23,7 +23,7 @@ def test_every_file_names_the_same_version() -> None:
 
 
 def test_the_changelog_has_a_section_for_this_version() -> None:
-    """The newest numbered section is this version, and sections go from new to old, each with its date."""
+    """The newest numbered section is this version. Sections are in descending order, each with its date."""
     headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", CHANGELOG, re.MULTILINE)
     assert headings[0] == ("Unreleased", "")
     numbers = [Version(number) for number, _ in headings[1:]]

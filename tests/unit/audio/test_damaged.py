@@ -21,7 +21,7 @@ RATES = [8000, 16000, 44100]
 
 
 def heard(path: Path) -> tuple[list[ToneWord], tuple[str, ...], float]:
-    """The tone words of a file, its warnings, and its decoded length in seconds."""
+    """Return the tone words of a file, its warnings, and its decoded length in seconds."""
     with open_source(path) as source:
         words = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))
         return words, source.warnings, source.frames_decoded / source.info.sample_rate

@@ -56,7 +56,8 @@ def cut(path: Path, share: float) -> None:
 
 
 def assert_cut_off_is_told(path: Path) -> None:
-    """Asserts a warning by structure, declared length or a broken last packet, or that no audio is left."""
+    """Assert that the warnings report the cut: by the structure of the file, its declared length, or a damaged last
+    packet. If no audio is left, no warning is needed."""
     try:
         _, warnings = heard(path)
     except DamagedSource as exc:

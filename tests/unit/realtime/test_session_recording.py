@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again(written: list[Entry]) -> None:
 
 
 def test_an_incomplete_last_line_is_ignored() -> None:
-    """As after SIGKILL."""
+    """SIGKILL can leave such a line."""
     text = line(Entry(1.0, "client", "stop-session"))
     assert len(parse([header(), text, text[:-5]], "name")) == 1
 

@@ -55,7 +55,7 @@ class Service:
 
 
 def willing(service: Service, event: str) -> None:
-    """Starts, sends a message after each chunk, and closes after the stop."""
+    """A service that starts the session, sends a message after each chunk, and closes after the stop."""
     if event == messages.START:
         service.say(messages.STARTED)
         config = {"message_type": messages.TYPE_STARTED, "config": {messages.FIELD_COMMIT_ON_STOP: True}}

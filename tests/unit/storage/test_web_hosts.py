@@ -20,7 +20,8 @@ def table(text: str) -> list[str]:
     return text.split()
 
 
-# This machine, its network, and the metadata services of clouds, in forms that one parser or another understands.
+# Addresses of this machine, of its network and of the metadata services of clouds, in forms that some URL parser
+# accepts.
 PRIVATE = table("""
 127.0.0.1 127.0.0.1. 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254
 172.31.0.1 192.0.0.1 192.0.0.9 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.19.255.255
@@ -34,7 +35,8 @@ METADATA.google.internal. metadata metadata.goog
 instance-data １２７.0.0.1 ①②⑦.0.0.1 127。0。0。1 127｡0｡0｡1 127．0．0．1
 𝟏𝟐𝟕.𝟎.𝟎.𝟏 ⓛocalhost ｌｏｃａｌｈｏｓｔ ℓocalhost ¹²⁷.0.0.1 1₂7.0.0.1
 """)
-# What programs read differently, or cannot connect to; refused by name, before anything is queued.
+# Addresses that programs read differently, or to which no connection is possible. They are refused before a job is
+# queued.
 UNREADABLE = table("""
 0x7f.1 0x7f000001 0X7F000001 2130706433 017700000001 0177.0.0.1 00127.0.0.1 127.1 127.0.1 127.0.0.01 127.0.0.256
 1.2.3 1.2.3.4.5 1.2.3.4.. 0 0x 1 999 a.1 example.0x10 １２７.1 ０x7f.1 ٠.1 [::1%25eth0] [fe80::1%eth0] [fe80::1%25lo]

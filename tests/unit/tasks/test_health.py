@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def age(path: Path, part: str, by_s: float) -> None:
-    """Make a beat, or with `written` the file itself, older."""
+    """Make a heartbeat older; with `written`, the time at which the file was written."""
     state = json.loads(path.read_text())
     where = state if part == "written" else state["beats"]
     where[part] -= by_s
@@ -144,7 +144,7 @@ def test_the_command_reports_health_by_its_exit_status(path: Path) -> None:
 
 
 def test_a_health_check_is_cheap(path: Path) -> None:
-    """It runs every few seconds in every container; the whole command line would take three times as long."""
+    """It runs every few seconds in each container. The complete command line would take three times as long."""
     heartbeat = Heartbeat(str(path), "loop")
     heartbeat.write()
     code = (

@@ -18,7 +18,7 @@ from worker.settings import load
 
 @contextmanager
 def command(name: str) -> Iterator[click.Context]:
-    """A command in a process that set up no logging: pytest's handlers are removed from the root logger."""
+    """Run a command in a process without log setup: the handlers of pytest are removed from the root logger."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = []

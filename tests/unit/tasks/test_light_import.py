@@ -54,12 +54,12 @@ def test_from_tasks_import_submit_pulls_in_nothing_heavy() -> None:
 
 @pytest.mark.bench
 def test_from_tasks_import_submit_is_quick() -> None:
-    """The best of three: other programs run on this machine as well."""
+    """The fastest of three imports counts, because other programs run on the machine as well."""
     assert min(imported()["took_s"] for _ in range(3)) < 0.25
 
 
 def test_submit_is_a_function_whatever_was_imported_first(tmp_path: Path) -> None:
-    """In processes that have loaded the libraries of others, which do not import ours."""
+    """Runs in processes that have imported other libraries, but no module of this project."""
     processes = []
     for number, first in enumerate(("import tasks.client.handles", "import tasks.app", "from tasks.cli import main")):
         (tmp_path / f"order_{number}.py").write_text(

@@ -23,7 +23,7 @@ KEY, PASSWORD = 'key "with" é', "pass%2Fword"
 
 
 class Lines:
-    """Standard error since the last look."""
+    """The text written to standard error since the last call."""
 
     def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
         self._captured = captured
@@ -37,7 +37,7 @@ class Lines:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
-    """The lines of a process with its own log set-up; the test's logging is restored at the end."""
+    """The log lines of a process with its own log setup. The logging of the test process is restored at the end."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
     yield Lines(capsys)

@@ -24,7 +24,7 @@ def wrapped(body: Any) -> str:
 
 
 def envelope(**changes: Any) -> dict[str, Any]:
-    """A valid message; `a__b=…` changes a field in a field, `DROP` removes one."""
+    """Return a valid message. `a__b=…` changes the field `b` of the field `a`; the value `DROP` removes a field."""
     made = json.loads(celery_message.message("job-1", "stt"))
     for path, value in changes.items():
         *way, last = path.split("__")
@@ -238,7 +238,7 @@ def test_messages_of_celery_are_passed_on() -> None:
 )
 @pytest.mark.parametrize("kind", ["callbacks", "errbacks", "chain"])
 def test_no_following_task_writes_to_a_key_that_is_not_a_queue(kind: str, queue: str) -> None:
-    """The worker writes the list with its own rights: in the place of `unacked` it would stop all workers."""
+    """The worker writes this list with its own rights: a list with the name `unacked` would stop all workers."""
     follows = {"task": "x", "options": {"queue": queue}}
     raw = of(envelope(body=wrapped([["id"], {}, {kind: [follows]}])))
     with pytest.raises(MessageRefused, match=r"options.queue"):

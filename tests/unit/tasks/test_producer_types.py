@@ -43,7 +43,7 @@ WRONG = (
 
 
 def test_a_type_checker_finds_every_wrong_option_and_no_right_one(tmp_path: Path) -> None:
-    # Without the modules behind the API, so that mypy reads five files and not the whole project.
+    # Only the modules of the API, so that mypy reads five files and not the whole project.
     program = tmp_path / "program.py"
     lines = [*PROGRAM.splitlines(), *WRONG]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")

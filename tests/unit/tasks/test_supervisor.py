@@ -14,7 +14,7 @@ import pytest
 from tests.support.wait import wait_until
 
 GUARD = Path(__file__).parents[3] / "tasks" / "embedded" / "supervisor.py"
-# Says its process id, and SIGTERM when it is stubborn enough to live through it.
+# Prints its process id. With `stubborn`, it only prints a line on SIGTERM and continues to run.
 COMMAND = """
 import os, signal, sys, time
 if {stubborn}: signal.signal(signal.SIGTERM, lambda *_: print("term", flush=True))

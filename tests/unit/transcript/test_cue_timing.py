@@ -62,7 +62,7 @@ def limit(text: str, style: Style) -> int:
 
 
 def longest(given_segments: list[Segment], style: Style) -> int:
-    """Width of the widest unit, which no break divides."""
+    """Return the width of the widest unit: the text between two allowed breaks."""
     return max((unit.columns for each in given_segments for unit in units(each, style.rules)), default=0)
 
 
@@ -98,7 +98,7 @@ def test_one_or_two_lines_within_the_columns(given_segments: list[Segment], styl
 
 @st.composite
 def speech(draw: st.DrawFn) -> Transcript:
-    """Segments as of a service: times in order, words at the speed of speech, pauses of any length."""
+    """Return segments like those of a service: times in order, words at the speed of speech, pauses of any length."""
     at = draw(st.floats(0, 5))
     found = []
     for text in draw(st.lists(st.one_of(LATIN, CHINESE).map(lambda t: " ".join(t.split()) or "x"), min_size=1)):
