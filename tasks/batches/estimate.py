@@ -20,10 +20,10 @@ class SourceProbe(_EstimateModel):
     """What is known of one source before its transcription, read from its header or from its audio."""
 
     source: str
-    # Length of the audio. None for a source at an address, because it is not examined.
+    # Length of the audio, or None for a source at an address, because it is not examined.
     length_s: float | None
-    # Seconds with speech, and seconds that would be skipped as silence. None without speech detection. With several
-    # channels: the sum of all channels.
+    # Seconds with speech, and seconds that would be skipped as silence, or None without speech detection. With
+    # several channels: the sum of all channels.
     speech_s: float | None = None
     silence_s: float | None = None
     # Number of channels that are streamed separately, not counting silent ones; 1 if all channels are mixed.

@@ -120,7 +120,8 @@ async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
 
 
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
-    """Return a warning for each stream in which a producer used up the ids by an entry with a huge id. No I/O."""
+    """Return a warning for each stream that accepts no new entries, because a producer wrote an entry with a huge id
+    and ids must rise. No I/O."""
     way = (
         "give its producer a stream of its own (docs/guides/service.md, Producers); workers reset this one when it "
         "is empty"

@@ -21,7 +21,7 @@ class JobReporter:
     """Reports on the job of one lease. The pipeline calls it as its listener (`worker.pipeline.job.RunListener`)."""
 
     def __init__(self, lease: Lease, events: EventStream | None) -> None:
-        """`events`: where to publish events; None to publish none."""
+        """`events`: where to publish events, or None to publish none."""
         self._lease = lease
         self._events = events
         self._batch = json.loads(lease.spec).get("batch")
@@ -38,7 +38,7 @@ class JobReporter:
     def progress(self, progress: Progress) -> None:
         """Report progress. LeaseRenewer writes it to the ledger with its next write; an event is published at most
         every PROGRESS_EVERY_S seconds."""
-        # Only stored: a round trip to Redis for each report would cost more time than streaming does.
+        # Stored in memory only: a round trip to Redis for each report would cost more time than streaming does.
         self._lease.note(progress)
         now = time.monotonic()
         if now >= self._next:

@@ -133,7 +133,7 @@ class MessageHandler:
         except LedgerRefused as exc:
             return await self._refuse(name, inline, str(exc))
         except (LedgerUnavailable, WorkerShortage) as exc:
-            logger.warning("a whole job cannot be recorded now, its message is requeued", error=str(exc))
+            logger.warning("the job in a message cannot be recorded now, the message is requeued", error=str(exc))
             return await self._requeue_whole(whole)
         return await self._perform(identity)
 

@@ -51,7 +51,7 @@ class Heartbeat:
             self._beats.pop(part, None)
 
     def ready(self, problem: str | None = None) -> None:
-        """Set whether the process is ready: None if it is, else the reason why not."""
+        """Set why the process is not ready, or None if it is ready."""
         with self._lock:
             self._problem = problem
 

@@ -222,7 +222,7 @@ def open_recording(
             # With plans of an earlier attempt, commits may exist whose section numbers refer to them.
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
-                raise SourceError(f"{reason}: free some, or set TMPDIR to a folder that has") from exc
+                raise SourceError(f"{reason}: free some space, or set TMPDIR to a folder on a larger disk") from exc
             return _streamed_whole(path, info, rate, channels, selection, reason)
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}

@@ -42,7 +42,7 @@ Facts = Mapping[str, str | float | None]
 class _Entry:
     fields: list[str]
     written: asyncio.Future[None] | None = None
-    """A future that is done when the entry was written or dropped; None if no caller waits for the entry."""
+    """A future that is done when the entry was written or dropped, or None if no caller waits for the entry."""
 
 
 class EventStream:

@@ -58,7 +58,7 @@ class JobRecord:
     warnings: tuple[str, ...]
     """Defects of the audio, such as a truncated or damaged file. Empty before the end of the job."""
     quality: Quality | None
-    """Quality of the transcript. None before the end of the job, and for jobs that a version without this field
+    """Quality of the transcript, or None before the end of the job, and for jobs that a version without this field
     finished."""
     batch: str | None
     paused: bool

@@ -59,8 +59,8 @@ class KnownContent:
     """The recorded identity of the content of a job's source, at submission and at the start of the job."""
 
     submitted: str | None = None
-    """The content at submission, as `worker.storage.sources.wildcards.content_of` identifies it. None if it is unknown,
-    or if any content is accepted."""
+    """The content at submission, as `worker.storage.sources.wildcards.content_of` identifies it, or None if it is
+    unknown, or if any content is accepted."""
     start: StartContent | None = None
     """The content at the start of the first attempt, or None if none is recorded yet."""
     warnings: tuple[str, ...] = ()

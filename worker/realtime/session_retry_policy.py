@@ -25,7 +25,7 @@ from worker.realtime.session_states import EndReason, SessionEnd
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
     """How to continue after a session. `error`: the error that the job gets if the action is FAIL or the retries are
-    used up; None if no error occurred."""
+    used up, or None if no error occurred."""
 
     action: RetryAction
     error: EndpointError | None = None

@@ -132,7 +132,8 @@ class SessionStream:
     # -- listener --------------------------------------------------------------------------------------------------
 
     def _take(self, event: str, payload: object = None) -> None:
-        # Masked at the entrance, so that no later code can write the key to a log, an event or a transcript.
+        # Secrets are masked here, where messages arrive, so that no later code can write the key to a log or a
+        # transcript.
         self._inbox.append(mask_message(messages.parse(event, payload), self._masker))
         self._listener_wakeup.set()
 

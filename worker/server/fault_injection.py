@@ -153,23 +153,23 @@ class FaultySession:
             self._repeated_s = self._audio_s
             await self._send({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
-    async def _deafened(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+    async def _send_without_deaf_words(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         """Send a commit without the words that start in the time of the fault DEAF."""
         words = [w for w in timed.get("words") or () if not self._deaf_at(w["start"])]
         text = " ".join(w["text"] for w in words if w["type"] == "word")
         if text:
-            await self._heard_commit({**plain, "text": text}, {**timed, "text": text, "words": words})
+            await self._apply_commit_faults({**plain, "text": text}, {**timed, "text": text, "words": words})
         elif self.has(FaultKind.EMPTY_COMMITS):
             await self._send({**plain, "text": ""})
             await self._send({**timed, "text": "", "words": []})
 
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(FaultKind.DEAF):
-            await self._deafened(plain, timed)
+            await self._send_without_deaf_words(plain, timed)
         else:
-            await self._heard_commit(plain, timed)
+            await self._apply_commit_faults(plain, timed)
 
-    async def _heard_commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+    async def _apply_commit_faults(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         """Apply all faults except DEAF to a commit, and send it. `plain`, `timed`: its messages without and with word
         times."""
         if self.has(FaultKind.NEVER_COMMIT) and self._audio_s >= self._faults[FaultKind.NEVER_COMMIT].number:

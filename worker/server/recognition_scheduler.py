@@ -56,8 +56,8 @@ class RecognitionScheduler:
 
     @property
     def broken(self) -> str | None:
-        """The last error if `_MAX_FAILURES` or more recognitions in a row failed. None if the recognizer works, or if
-        the last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try it again."""
+        """The last error if `_MAX_FAILURES` or more recognitions in a row failed, or None if the recognizer works, or
+        if the last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try it again."""
         if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
         return self._last_failure

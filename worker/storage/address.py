@@ -80,7 +80,7 @@ class Address:
 
     @property
     def port(self) -> int | None:
-        """The port of a web address (of its scheme if none was entered); None for all others."""
+        """The port of a web address (of its scheme if none was entered), or None for all others."""
         return self.http_url.port if self.http_url is not None else None
 
     @property

@@ -13,7 +13,7 @@ CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ContentVersion:
-    """Length, ETag and time of the last change of a content, as its server reports them. None if not reported."""
+    """Length, ETag and time of the last change of a content as its server reports them, or None."""
 
     size_bytes: int | None
     etag: str | None

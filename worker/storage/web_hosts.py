@@ -126,7 +126,8 @@ def is_private(host: str) -> bool:
         ours = ip not in GLOBAL_IPV6 or any(ip in network for network in PRIVATE_IPV6)
     else:
         ours = any(ip in network for network in PRIVATE_IPV4)
-    # Both tables count: ours is complete for every version of Python, and a newer Python may know later networks.
+    # An address is private if either table says so: ours does not depend on the version of Python, and a newer Python
+    # may know networks that ours lacks.
     return ours or not ip.is_global
 
 

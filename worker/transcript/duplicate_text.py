@@ -71,8 +71,8 @@ class DuplicateTextFilter:
         self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
         # Seconds of sound before a commit with times that neither it nor an earlier commit explains.
         self._skipped_s = 0.0
-        # The session second at which the last commit with word times ends, and how long the commits after it, which
-        # have no times, take to speak: the number of Latin letters that take as long.
+        # (end of the last commit with word times, in seconds of the session; effort to speak the commits without times
+        # since then, see `text_match.effort`)
         self._untimed = (-1.0, 0)
 
     def apply(
@@ -214,7 +214,7 @@ class DuplicateTextFilter:
     def _is_said(self, text: str, times: Sequence[Times | None], audio: CommitAudio) -> bool:
         """Whether there is sound in which a repeated text can have been spoken again.
 
-        `text` repeats recent commits. `times`: session seconds of its words, by group; None without usable times."""
+        `text` repeats recent commits. `times`: session seconds of its words, by group, or None without usable times."""
         if known := [one for one in times if one]:
             own = any(_share(one, audio.sound) >= MIN_OWN_SOUND_SHARE for one in known)
             return own or _has_room([word for one in known for word in one], audio)

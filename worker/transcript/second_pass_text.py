@@ -67,7 +67,7 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
 
 
 def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
-    """Return the new part of a segment without word times, found by its text alone. None if no part is new.
+    """Return the new part of a segment without word times, found by its text alone, or None if no part is new.
 
     If the text of the segments `near` it contains most of its words, no part is new. If its first words repeat the end
     of the text near it, only the words after these are new."""

@@ -74,7 +74,7 @@ class WordTimeCorrector:
     """Finds the conversion for the word times of each commit of one session."""
 
     def __init__(self) -> None:
-        # Whether times count from the start of their segment instead of the session. None until a commit shows it.
+        # Whether times count from the start of their segment instead of the session, or None until a commit shows it.
         self._relative: bool | None = None
         self._commits = 0  # number of commits so far
         # Commit number and shift, of the latest commits whose shift is reliable.
@@ -380,7 +380,7 @@ def _aligned(times: Times, sound: VoicedRuns, conversion: TimeConversion) -> Tim
 
 
 def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | None:
-    """Estimate the seconds by which the times of a commit are too late. None if no sound begins or ends nearby.
+    """Estimate by how many seconds the times of a commit are too late. Returns None without an edge of sound nearby.
 
     It is the mean of the errors of the first start and of the last end, because the sound around the words is about
     equally long before and after them."""

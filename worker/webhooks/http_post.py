@@ -119,7 +119,8 @@ class WebhookSender:
             "user-agent": "stt-batch",
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now)),
-            # Signed anew for each attempt: receivers refuse old timestamps, as protection against replayed requests.
+            # Each attempt has its own signature: receivers refuse old timestamps, as protection against replayed
+            # requests.
             "webhook-signature": signature(self._keys, message_id, int(now), body),
         }
         timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s)

@@ -41,7 +41,7 @@ class File:
     problem: tuple[str, str] | None = None
     """Error code and text, if the file has no job or its job has expired."""
     before_s: float | None = None
-    """Seconds of audio that earlier runs committed; None before the first record of the job."""
+    """Seconds of audio that earlier runs committed, or None before the first record of the job."""
     partial_text: str = ""
     """The latest partial text, which is not committed yet."""
 

@@ -118,7 +118,7 @@ class MediaContainer:
         zero_s: float | None = None,
         track: int | None = None,
     ) -> None:
-        """`part`: the part of the file to read, with its own header; None for the whole file. `stream_id`, `zero_s`:
+        """`part`: the part of the file to read, with its own header, or None for the whole file. `stream_id`, `zero_s`:
         the id of the stream to read, and the timestamp (s) that counts as second 0, if known. `track`: the audio track
         to read (from 1).
 

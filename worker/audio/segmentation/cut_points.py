@@ -97,8 +97,8 @@ def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:
-    """Return the best position between `left` and `right` inside a pause, and the length of that pause; None if there
-    is none. Long pauses near `place` are preferred."""
+    """Return the best position between `left` and `right` inside a pause, and the length of that pause, or None if
+    there is none. Long pauses near `place` are preferred."""
     longest, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
     best: tuple[int, int] | None = None
     best_score = -1.0

@@ -41,9 +41,9 @@ class LocalSource:
     shown: str
     """The path or address for records, without passwords and signatures."""
     sha256: str | None = None
-    """sha256 of the content in hexadecimal. Only a downloaded source has it; None for a path."""
+    """sha256 of the content in hexadecimal. Only a downloaded source has it; it is None for a path."""
     content: str | None = None
-    """Identity of the content of a downloaded source (see `remote_content_id`); None for a path."""
+    """Identity of the content of a downloaded source (see `remote_content_id`), or None for a path."""
 
 
 @asynccontextmanager

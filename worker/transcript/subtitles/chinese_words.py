@@ -1,4 +1,5 @@
-"""Divides Chinese text into words: the division with the most frequent words of the lexicon. No I/O but the lexicon."""
+"""Divides Chinese text into the sequence of words that is most frequent in the lexicon. Reads no file except the
+lexicon."""
 
 from __future__ import annotations
 
