@@ -17,7 +17,7 @@ class _EstimateModel(BaseModel):
 
 
 class SourceProbe(_EstimateModel):
-    """What is known of one source before its transcription, read from its header or from its audio."""
+    """Facts about one source before its transcription, read from its header or from its audio."""
 
     source: str
     # Length of the audio, or None for a source at an address, because it is not examined.

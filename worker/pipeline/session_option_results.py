@@ -72,7 +72,7 @@ class SessionOptionResults:
         return names
 
     def facts(self) -> tuple[SessionOption, ...]:
-        """Return what became of each requested option, for the transcript."""
+        """Return the result of each requested option, for the transcript."""
         return tuple(self._fact(name, value) for name, value in self._requested.items())
 
     def _fact(self, name: str, value: JsonValue) -> SessionOption:

@@ -13,7 +13,7 @@ _MAX_DEPTH: Final = 4
 
 
 def mask_message(message: Message, masker: Masker) -> Message:
-    """Return the message with its secrets replaced by `***`. In transcribed text, only secrets that nobody can have
+    """Return the message with its secrets replaced by `***`. In transcribed text, only secrets that cannot have been
     spoken are replaced."""
     match message:
         case Partial():

@@ -72,7 +72,7 @@ class RecordingClient:
 
     async def close(self) -> None:
         """Close the connection and the recording."""
-        # What follows is the close of this client: a replay must not take it for a lost connection.
+        # After this, the client closes its own connection: a replay must not take that for a lost connection.
         self._recording.close()
         await self._client.close()
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """The state of a session, in the order in which sessions go through them."""
+    """The phases of a session, in order."""
 
     CONNECTING = "connecting"
     STARTING = "starting"

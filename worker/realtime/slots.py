@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Slots(Protocol):
-    """Hands out slots. A session holds one slot while it is open."""
+    """Grants slots. A session needs one slot while it is open."""
 
     def slot(self, job_id: str) -> AbstractAsyncContextManager[None]:
         """Context with a slot: waits for it at the start and releases it at the end.
@@ -25,7 +25,7 @@ class Slots(Protocol):
         are opened."""
 
     async def pause(self, seconds: float) -> None:
-        """Report that the service demands a pause (`Retry-After`): no slot is handed out for that time."""
+        """Report that the service demands a pause (`Retry-After`): no slot is granted for that time."""
 
     async def succeeded(self) -> None:
         """Report that a session with the API key has succeeded."""

@@ -237,7 +237,7 @@ class SessionStream:
         return False
 
     async def _wait_for_config(self, until: float) -> None:
-        """Wait until clock time `until` for the service's configuration, which tells how the service ends a session.
+        """Wait until clock time `until` for the service's configuration, which shows how the service ends a session.
 
         The configuration follows session-started immediately, but a short file may be sent completely before it
         arrives."""

@@ -87,7 +87,7 @@ class ReplaySession:
         return chunk.duration_s
 
     async def throttle(self, audio_s: float) -> None:
-        """Return at once: nothing waits for recognition."""
+        """Return at once: no audio waits for recognition."""
 
     def refuse(self) -> None:
         """Count a refused message. `MAX_REFUSED_MESSAGES` refused messages end the session."""

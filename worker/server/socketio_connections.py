@@ -279,13 +279,13 @@ class SocketIoConnections:
         # While this waits, no further message of the client is read (`async_handlers` is off).
         await session.throttle(audio_s)
 
-    async def _apply_fault(self, sid: str, session: AnySession, blow: FaultEffect) -> None:
-        """Apply `blow`, the effect of a configured fault, to the connection and its session."""
-        if blow is FaultEffect.RESET:
+    async def _apply_fault(self, sid: str, session: AnySession, effect: FaultEffect) -> None:
+        """Apply the effect of a configured fault to the connection and its session."""
+        if effect is FaultEffect.RESET:
             self._abort(sid)
-        elif blow is FaultEffect.END:
+        elif effect is FaultEffect.END:
             session.end(SessionEnding(NORMAL, "a configured fault"))
-        elif blow is FaultEffect.STOP_READING:
+        elif effect is FaultEffect.STOP_READING:
             await session.over.wait()
 
     async def _stop(self, sid: str, *_args: Any) -> None:

@@ -92,7 +92,7 @@ class SessionFacts(_TranscriptPart):
 
 
 class SessionOption(_TranscriptPart):
-    """One option that was added to `start-session`, and what became of it."""
+    """One option that was added to `start-session`, and its result."""
 
     name: str
     requested: JsonValue

@@ -43,7 +43,7 @@ async def background_sha256(source: SourceFile, known: str | None = None) -> Asy
     computes it.
 
     Awaiting the future raises SourceError or WorkerShortage. At the end of the context the computation is cancelled if
-    it has not begun; one that runs goes on in its thread, and its result is ignored."""
+    it has not begun; a running one continues in its thread, and its result is ignored."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()

@@ -55,7 +55,7 @@ class SourceIdentifier:
         self._threads = 0
 
     async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
-        """Return the identity of a source's content (see `listing.content_of`), and for a file also its stamp (see
+        """Return the identity of a source's content (see `wildcards.content_of`), and for a file also its stamp (see
         `worker.audio.opened_file.FileStamp`), taken before the file was read.
 
         `lane`: name of the producer. Cancelling the call stops the reading. Raises SourceError, and SourceUnavailable

@@ -109,7 +109,7 @@ def file_name(name: str) -> str:
 
 
 def check_free_space(count: int, folder: Path, shown: str) -> None:
-    """Raise WorkerShortage if the disk of `folder` has not room for `count` bytes and MIN_FREE_BYTES."""
+    """Raise WorkerShortage if the disk of `folder` has no room for `count` bytes and MIN_FREE_BYTES."""
     free = shutil.disk_usage(folder).free
     if count + MIN_FREE_BYTES > free:
         raise WorkerShortage(

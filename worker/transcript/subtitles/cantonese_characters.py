@@ -287,12 +287,12 @@ _TRADITIONAL: Final[tuple[tuple[str, str], ...]] = (
 
 
 def correct_simplified(original: str, converted: str) -> str:
-    """Return the converted text with corrected characters. `original`: the simplified text, as long as the other."""
+    """Return the converted text with corrected characters. `original`: the simplified text, of the same length."""
     return _corrected(original, converted, _RULES_SIMPLIFIED)
 
 
 def correct_traditional(original: str, converted: str, *, undecided: bool) -> str:
-    """Return the converted text with corrected characters. `original`: the traditional text, as long as the other.
+    """Return the converted text with corrected characters. `original`: the traditional text, of the same length.
 
     `undecided`: whether nothing in the text shows its script. Then 系 and 只 may also be 係 and 隻 by their context."""
     rules = (*_RULES_UNDECIDED, *_RULES_TRADITIONAL) if undecided else _RULES_TRADITIONAL

@@ -55,7 +55,8 @@ def _uax14(text: str) -> Iterator[int]:
 
     The library needs 180 microseconds for a character. A break between two ideographs is always allowed, and no rule
     reaches across an ideograph, so the library only sees the runs of other characters, with the ideographs next to
-    them. The results are cached with all letters and ideographs replaced by one of their kind."""
+    them. The results are cached; before that, each letter and ideograph is replaced by one of its class, so that many
+    texts share an entry."""
     plain = [_is_ideograph(char) for char in text]
     begin = 0
     for at in range(1, len(text)):
