@@ -145,7 +145,8 @@ async def test_a_browser_may_ask_whether_it_may_send_the_key() -> None:
         async with session.options(server.url + POLLING, headers=asked) as answer:
             assert answer.status == 200
             assert answer.headers["Access-Control-Allow-Headers"] == KEY_HEADER
-        async with session.get(server.url + POLLING, headers={"Origin": "https://app.example"}) as answer:
+        wrong = {"Origin": "https://app.example", KEY_HEADER: "wrong"}
+        async with session.get(server.url + POLLING, headers=wrong) as answer:
             assert answer.status == 401
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 

@@ -71,6 +71,48 @@ async def test_the_flow_of_the_api_page(
     assert events[-1] == {"event": "session-closed", "code": 1000, "reason": "stopped by the client"}
 
 
+@pytest.mark.parametrize("transports", [POLLING_FIRST, WEBSOCKET_ONLY])
+@pytest.mark.parametrize("module", ["socket.io-client-3", "socket.io-client-4.0"])
+async def test_older_clients_are_served(
+    node_modules: Path, tmp_path: Path, module: str, transports: list[str] | None
+) -> None:
+    words, pcm = tones(5)
+    (tmp_path / "audio.s16le").write_bytes(pcm)
+    async with service() as server:
+        status, events = await node_client(
+            node_modules, server, key=KEY, transports=transports, pcm=str(tmp_path / "audio.s16le"), module=module
+        )
+    assert status == 0, events
+    said = [e["message"] for e in events if e["event"] == "transcript-message"]
+    text = " ".join(m["text"] for m in said if m["message_type"] == messages.TYPE_COMMITTED)
+    assert text.split() == [word.text for word in words]
+
+
+async def test_clients_of_socket_io_2_are_refused(node_modules: Path) -> None:
+    async with service() as server:
+        status, (event,) = await node_client(node_modules, server, key=KEY, module="socket.io-client-2")
+    assert status == 3
+    assert (event["event"], event["status"]) == ("connect_error", 400)
+
+
+@pytest.mark.parametrize("transports", [POLLING_FIRST, WEBSOCKET_ONLY, POLLING_ONLY])
+async def test_a_page_may_send_its_key_as_a_token(
+    node_modules: Path, tmp_path: Path, transports: list[str] | None
+) -> None:
+    words, pcm = tones(5)
+    (tmp_path / "audio.s16le").write_bytes(pcm)
+    page = {"origin": "https://example.com", "transports": transports, "pcm": str(tmp_path / "audio.s16le")}
+    async with service() as server:
+        status, events = await node_client(node_modules, server, token=KEY, **page)
+        refused, (*_, event) = await node_client(node_modules, server, token="wrong", **page)
+    assert status == 0, events
+    said = [e["message"] for e in events if e["event"] == "transcript-message"]
+    text = " ".join(m["text"] for m in said if m["message_type"] == messages.TYPE_COMMITTED)
+    assert text.split() == [word.text for word in words]
+    assert (refused, event["event"]) == (3, "connect_error")
+    assert "auth.token" in event["message"]
+
+
 async def test_several_sessions_on_one_connection(node_modules: Path, tmp_path: Path) -> None:
     words, pcm = tones(5)
     (tmp_path / "audio.s16le").write_bytes(pcm)

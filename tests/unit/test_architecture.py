@@ -152,6 +152,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.server.health_routes",
             "worker.server.request_bodies",
             "worker.server.tcp_connection_limits",
+            "worker.server.request_bodies",
             "worker.server.websocket_frames",
         ),
         *("worker.server.http_endpoint", "worker.server.fault_injection"),
@@ -175,6 +176,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "engineio": (
         "worker.server.app",
         "worker.server.health_routes",
+        "worker.server.request_bodies",
         "worker.server.socketio_connections",
         "worker.server.websocket_frames",
     ),

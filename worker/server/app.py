@@ -14,6 +14,7 @@ import structlog
 import uvloop
 from aiohttp import web
 from engineio.payload import Payload
+from socketio.packet import CONNECT_ERROR
 
 from worker.errors import EndpointUnavailable
 from worker.realtime import json_codec, messages
@@ -34,8 +35,9 @@ from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-# Maximum of packets in one polling request. With python-engineio's default of 16, larger bursts are silently dropped.
-_MAX_PAYLOAD_PACKETS: Final = 100_000
+# Maximum of packets in one polling request. Python-engineio's default of 16 is less than a burst of a fast client. More
+# than these would occupy the event loop for a second.
+_MAX_PAYLOAD_PACKETS: Final = 10_000
 # Connections allowed for each session of STT_SERVER_MAX_SESSIONS: some connections have no session (yet or any more).
 _CONNECTIONS_PER_SESSION: Final = 4
 # aiohttp waits this long for open connections. Before that, each websocket is closed: without both, a shutdown with an
@@ -125,9 +127,9 @@ async def start(
     sio = _socketio_server()
     check_frames(sio)
     loader = EngineLoader(settings, recognizer)
-    sockets = SocketIoConnections(sio, settings, loader, schedule, recordings)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
     connections = TcpConnections(limits_for(max_sockets))
+    sockets = SocketIoConnections(sio, settings, loader, schedule, accepted, connections, recordings)
     endpoint = HttpEndpoint(sio, sockets, loader, accepted, schedule, connections, max_sockets)
     app = health_application(sockets, loader, settings)
     # Socket.IO clients add a slash to the end of the path, unless they are configured not to.
@@ -204,6 +206,16 @@ async def _serve(
         await server.close()
 
 
+class SocketIoServer(socketio.AsyncServer):  # type: ignore[misc]  # it ships no types
+    """The server of python-socketio, with the answer of the official server to an unknown namespace: an object. Clients
+    of other languages expect `message` in it."""
+
+    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        if pkt.packet_type == CONNECT_ERROR and isinstance(pkt.data, str):
+            pkt.data = {"message": "Invalid namespace"}
+        await super()._send_packet(eio_sid, pkt)
+
+
 def _in_one_line(record: logging.LogRecord) -> bool:
     """Log filter that replaces a traceback of the library by one line, so that clients with invalid packets cannot
     flood the log. Returns True, which means that the record is logged."""
@@ -220,7 +232,7 @@ def _socketio_server() -> socketio.AsyncServer:
     library_log.addHandler(logging.NullHandler())
     library_log.setLevel(logging.WARNING)
     library_log.addFilter(_in_one_line)
-    return socketio.AsyncServer(
+    return SocketIoServer(
         async_mode="aiohttp",
         # Events are handled in the connection's read loop, in order: a slow handler slows its client.
         async_handlers=False,

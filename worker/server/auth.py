@@ -27,6 +27,8 @@ class Handshake:
 
     began_at: float
     """Time of the handshake on the monotonic clock, in seconds."""
+    verified: bool = True
+    """Whether the key was in a header. If not, the client must send it as `auth: {token}` when it joins."""
     joined: bool = False
     """Whether the client has joined the Socket.IO namespace."""
 
@@ -73,11 +75,23 @@ def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None
     return None
 
 
-def refusal(status: int, error: str, message: str) -> web.Response:
-    """Return a JSON response with the error name and the reason."""
-    return web.Response(
-        status=status, text=dumps({"error": error, "message": message}), content_type="application/json", headers=_CORS
-    )
+def may_send_token(request: web.Request) -> bool:
+    """Whether the client is a browser page without the key header. It may send the key as `auth: {token}` instead,
+    because a page cannot set headers of a websocket. Other clients are refused at the handshake, with a status."""
+    return KEY_HEADER not in request.headers and "Origin" in request.headers
+
+
+def token_of(auth: object) -> str:
+    """Return the key in the `auth` of a client that joins the namespace, or ""."""
+    token = auth.get("token") if isinstance(auth, dict) else None
+    return token if isinstance(token, str) else ""
+
+
+def refusal(status: int, error: str, message: str, code: int | None = None) -> web.Response:
+    """Return a JSON response with the error name and the reason. `code`: the number of the error in Engine.IO's own
+    server, which some clients show."""
+    body = {"error": error, "message": message} | ({} if code is None else {"code": code})
+    return web.Response(status=status, text=dumps(body), content_type="application/json", headers=_CORS)
 
 
 def _digest(key: str) -> bytes:

@@ -7,6 +7,10 @@ from types import SimpleNamespace
 from typing import Final
 
 from aiohttp import web
+from engineio.packet import packet_names
+from engineio.payload import Payload
+
+from worker.text_escaping import printable
 
 MAX_BODY_BYTES: Final = 8_000_000
 """Maximum size of one body. A body may contain several messages, each with at most 1 MB of PCM (1.34 MB as base64)."""
@@ -31,14 +35,14 @@ class BodyReader:
         self._timeout_s = timeout_s
         self._buffered_bytes = 0
 
-    async def read(self, request: web.Request) -> bytes:
+    async def read(self, request: web.Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body of `request`. Raises BodyRefused if it is compressed, too large, too slow or invalid."""
         # A compressed body could become larger than the limit when it is expanded.
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyRefused(415, "a body must not be compressed")
         declared = request.content_length
-        if declared is not None and declared > MAX_BODY_BYTES:
-            raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes; this one has {declared}")
+        if declared is not None and declared > max_bytes:
+            raise BodyRefused(413, f"a body must have at most {max_bytes} bytes; this one has {declared}")
         body = bytearray()
         try:
             # The size is checked during the reading as well, because a chunked body does not declare its length.
@@ -46,7 +50,7 @@ class BodyReader:
                 while chunk := await request.content.readany():
                     body += chunk
                     self._buffered_bytes += len(chunk)
-                    self._check(len(body))
+                    self._check(len(body), max_bytes)
         except TimeoutError:
             raise BodyRefused(408, f"the body did not arrive within {self._timeout_s:g} s") from None
         except web.RequestPayloadError as exc:
@@ -55,11 +59,21 @@ class BodyReader:
             self._buffered_bytes -= len(body)
         return bytes(body)
 
-    def _check(self, body_bytes: int) -> None:
-        if body_bytes > MAX_BODY_BYTES:
-            raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes")
+    def _check(self, body_bytes: int, max_bytes: int) -> None:
+        if body_bytes > max_bytes:
+            raise BodyRefused(413, f"a body must have at most {max_bytes} bytes")
         if self._buffered_bytes > MAX_ALL_BODIES_BYTES:
             raise BodyRefused(503, "the server receives too many large bodies at once; try again later")
+
+
+def problem_with_packets(body: bytes) -> str | None:
+    """Return why `body` is no list of Engine.IO packets, or None if it is one."""
+    try:
+        packets = Payload(encoded_payload=body.decode()).packets
+    except Exception as exc:  # noqa: BLE001  the library raises errors of many kinds for an invalid packet
+        return printable(str(exc))[:200] or type(exc).__name__
+    unknown = next((one.packet_type for one in packets if one.packet_type >= len(packet_names)), None)
+    return None if unknown is None else f"there is no packet of type {unknown}"
 
 
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
+# Numbers of errors in the official server of Engine.IO (its `Server.errors`).
+TRANSPORT_UNKNOWN: Final = 0
+SESSION_UNKNOWN: Final = 1
+BAD_HANDSHAKE_METHOD: Final = 2
+BAD_REQUEST: Final = 3
+UNSUPPORTED_VERSION: Final = 5
 TRANSPORTS: Final = ("polling", "websocket")
 _VERSION: Final = "4"
 _NAMES: Final = ("EIO", "transport", "sid", "j")
@@ -20,7 +26,12 @@ _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class QueryRefused(Exception):
-    """The query is invalid or ambiguous. The text says why and is sent to the client."""
+    """The query is invalid or ambiguous. The text says why and is sent to the client, with the number of the error in
+    Engine.IO's own server."""
+
+    def __init__(self, text: str, code: int = BAD_REQUEST) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +71,12 @@ def parse_query(raw: str) -> EngineIoQuery:
         raise QueryRefused("sid is not a session id")
     # A handshake must name the version. A request with a sid may omit it, because the handshake has fixed it.
     if found.get("EIO", "" if sid is None else _VERSION) != _VERSION:
-        raise QueryRefused("the query must name EIO=4: Socket.IO clients of version 3 and later are served")
-    transport = found.get("transport", "polling")
+        raise QueryRefused(
+            "the query must name EIO=4: Socket.IO clients of version 3 and later are served", UNSUPPORTED_VERSION
+        )
+    transport = found.get("transport", "")
     if transport not in TRANSPORTS:
-        raise QueryRefused(f"the transport of the query must be one of {', '.join(TRANSPORTS)}")
+        raise QueryRefused(f"the query must name the transport: one of {', '.join(TRANSPORTS)}", TRANSPORT_UNKNOWN)
     if "j" in found:
         raise QueryRefused("JSONP (the parameter j) is not supported")
     return EngineIoQuery(transport, sid)

@@ -18,13 +18,14 @@ from worker import metrics
 from worker.realtime import messages
 from worker.realtime.session_recording import Entry
 from worker.server import protocol
-from worker.server.auth import HANDSHAKE, Handshake
+from worker.server.auth import HANDSHAKE, AcceptedKeys, Handshake, token_of
 from worker.server.fault_injection import REFUSALS, FaultEffect, FaultySession
 from worker.server.fault_options import FaultKind, FaultSchedule
 from worker.server.recognition_engine import EngineLoader, RecognitionEngine
 from worker.server.replay_session import ReplaySession
 from worker.server.session import Emit, ServerSession
 from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionEnding, SessionLimits
+from worker.server.tcp_connection_limits import TcpConnections
 from worker.settings import Settings
 
 AnySession = ServerSession | ReplaySession
@@ -62,6 +63,8 @@ class SocketIoConnections:
         settings: Settings,
         loader: EngineLoader,
         faults: FaultSchedule,
+        accepted: AcceptedKeys,
+        tcp_connections: TcpConnections,
         recordings: Sequence[Sequence[Entry]] = (),
     ) -> None:
         """`recordings`: recorded sessions to play back, one for each session; empty: audio is recognized."""
@@ -74,6 +77,8 @@ class SocketIoConnections:
         self._received_s = 0.0
         self._loader = loader
         self._faults = faults
+        self._accepted = accepted
+        self._tcp_connections = tcp_connections
         self._recordings = recordings
         self._replayed = 0
         sio.on("connect", self._connect)
@@ -102,9 +107,35 @@ class SocketIoConnections:
         """Number of Engine.IO connections, including those that have not joined the namespace yet."""
         return sum(not socket.closed for socket in self._sio.eio.sockets.values())
 
-    def authenticate(self, request: Any) -> None:
-        """Mark `request` as a handshake with an accepted key. Later requests with the id of its session need no key."""
-        request[HANDSHAKE] = Handshake(time.monotonic())
+    def authenticate(self, request: Any, *, verified: bool) -> None:
+        """Mark `request` as a handshake with an accepted key. Later requests with the id of its session need no key.
+
+        `verified`: False if the client must still send its key when it joins the namespace."""
+        request[HANDSHAKE] = Handshake(time.monotonic(), verified)
+
+    @property
+    def unverified(self) -> int:
+        """Number of open connections whose client has not sent its key yet."""
+        open_sids = [sid for sid, socket in self._sio.eio.sockets.items() if not socket.closed]
+        return sum(not self.verified(eio_sid) for eio_sid in open_sids)
+
+    def verified(self, eio_sid: str) -> bool:
+        """Whether the client of a connection has sent an accepted key."""
+        request = self._request(eio_sid)
+        handshake = request.get(HANDSHAKE) if request is not None else None
+        return handshake is not None and handshake.verified
+
+    def uses_websocket(self, eio_sid: str) -> bool:
+        """Whether a polling client has upgraded to a websocket."""
+        return bool(self._sio.eio.sockets[eio_sid].upgraded)
+
+    async def is_alive(self, eio_sid: str) -> bool:
+        """Whether the client of a connection has answered the last ping in time. If not, its session is closed."""
+        return bool(await self._sio.eio.sockets[eio_sid].check_ping_timeout())
+
+    async def close_session(self, eio_sid: str) -> None:
+        """Close a connection. A waiting poll gets the packet CLOSE."""
+        await self._sio.eio.sockets[eio_sid].close(wait=False)
 
     def serves(self, eio_sid: str) -> bool:
         """Whether `eio_sid` is the id of an open connection with an accepted key."""
@@ -188,8 +219,14 @@ class SocketIoConnections:
                 return
             await asyncio.sleep(_FLUSH_POLL_S)
 
-    async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
+    async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
         request = environ["aiohttp.request"]
+        if not request[HANDSHAKE].verified:
+            if token_of(auth) not in self._accepted:
+                raise socketio.exceptions.ConnectionRefusedError("auth_error: the key in auth.token is not accepted")
+            request[HANDSHAKE].verified = True
+            transport = self._transport(self._sio.manager.eio_sid_from_sid(sid, "/"))
+            self._tcp_connections.mark_authenticated(transport)
         request[HANDSHAKE].joined = True
         # This refuses the client in-band, after a handshake with HTTP 200, as some services refuse a key.
         reason = REFUSALS.pop(id(request), None)

@@ -1,21 +1,27 @@
 // The flow of the service's API page with the official client. One JSON line per event on standard output.
 //
 //   node client.mjs '{"url":…, "key":…, "transports":["websocket"]|null, "pcm":"file.s16le", "rate":16000,
-//                     "chunk_s":0.5, "pause_ms":0, "sessions":1}'
+//                     "chunk_s":0.5, "pause_ms":0, "sessions":1, "token":…, "origin":…, "module":"socket.io-client"}'
 //
 // Ends with 0 after the last session-closed, with 3 when the connection is refused, with 4 after 60 s.
 import { readFileSync } from "node:fs";
-import { io } from "socket.io-client";
 
 const options = { key: null, transports: null, pcm: null, rate: 16000, chunk_s: 0.5, pause_ms: 0, sessions: 1,
+  token: null, origin: null, module: "socket.io-client",
   ...JSON.parse(process.argv[2]) };
+const library = await import(options.module);
+const io = library.io ?? library.default; // version 2 is a function
 const say = (event, data) => process.stdout.write(JSON.stringify({ event, ...data }) + "\n");
 const leave = (code) => process.stdout.write("", () => process.exit(code));
 setTimeout(() => leave(4), 60_000).unref();
 
 const socket = io(options.url, {
   path: "/api/stt-realtime-socket",
-  ...(options.key === null ? {} : { extraHeaders: { "x-api-key": options.key } }),
+  extraHeaders: {
+    ...(options.key === null ? {} : { "x-api-key": options.key }),
+    ...(options.origin === null ? {} : { Origin: options.origin }),
+  },
+  ...(options.token === null ? {} : { auth: { token: options.token } }),
   ...(options.transports === null ? {} : { transports: options.transports }),
   reconnection: false,
 });

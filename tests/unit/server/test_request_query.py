@@ -16,13 +16,12 @@ from worker.server.request_query import EngineIoQuery, QueryRefused, parse_query
     [
         ("EIO=4&transport=polling", "polling", None),
         ("EIO=4&transport=websocket&t=abc", "websocket", None),
-        ("EIO=4", "polling", None),
         ("EIO=4&transport=polling&sid=Ab_-9", "polling", "Ab_-9"),
         ("transport=websocket&sid=a", "websocket", "a"),
         # Names are case-sensitive.
-        ("EIO=4&SID=a&Sid=b&Transport=websocket", "polling", None),
+        ("EIO=4&transport=polling&SID=a&Sid=b&Transport=websocket", "polling", None),
         ("EIO=4&transport=polling&%73id=a", "polling", "a"),
-        ("EIO=4&x=%26sid%3Da&y=%26transport%3Dwebsocket", "polling", None),
+        ("EIO=4&transport=polling&x=%26sid%3Da&y=%26transport%3Dwebsocket", "polling", None),
     ],
 )
 def test_a_valid_query_is_parsed(raw: str, transport: str, sid: str | None) -> None:
@@ -55,10 +54,12 @@ def test_a_valid_query_is_parsed(raw: str, transport: str, sid: str | None) -> N
         ("EIO=4&sid=&sid=b", "sid more than once"),
         ("EIO=4&sid=b&%73id=", "sid more than once"),
         ("EIO=4&transport=polling&transport=websocket", "transport more than once"),
+        ("EIO=4", "transport"),
+        ("EIO=4&Transport=polling", "transport"),
         ("EIO=4&transport=", "transport"),
         ("EIO=4&transport=WEBSOCKET", "transport"),
         ("EIO=4&transport=flashsocket", "transport"),
-        ("EIO=4&j=0", "JSONP"),
+        ("EIO=4&transport=polling&j=0", "JSONP"),
         ("EIO=4&sid=%ff", "UTF-8"),
         ("EIO=4&%ff=1", "UTF-8"),
     ],
