@@ -61,7 +61,7 @@ class JobSpec(BaseModel):
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Formats of the files to write to out_dir.
     formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
-    # Layout of subtitle files: {"preset", "script", "word_cues", "bom"}. Not part of the job's id.
+    # Layout of subtitle files: {"preset", "script", "audio_events", "word_cues", "bom"}. Not part of the job's id.
     style: Style = Style()
     # Pace of the session: a factor of real time, or `max`. Default: the worker's setting.
     speed: Speed | None = None

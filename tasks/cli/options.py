@@ -18,7 +18,7 @@ from worker.errors import BadJob
 from worker.secret_files import read
 from worker.session_options import parse_options
 from worker.settings import Settings, Speed, load, parse_speed
-from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
+from worker.transcript.subtitles.style import AUDIO_EVENTS, PRESETS, SCRIPTS, Style
 from worker.unknown_settings import unknown_variables
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -261,13 +261,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 
 
 def style(function: F) -> F:
-    """Add the options `--preset`, `--script`, `--word-cues` and `--bom` to a command; `style_from` creates a Style from
-    them."""
+    """Add the options `--preset`, `--script`, `--audio-events`, `--word-cues` and `--bom` to a command; `style_from`
+    creates a Style from them."""
     function = click.option(
         "--bom", is_flag=True, help="Begin subtitle and text files with a byte order mark, which some televisions need."
     )(function)
     function = click.option(
         "--word-cues", is_flag=True, help="Write the time of each word into the cues (formats vtt and ass)."
+    )(function)
+    function = click.option(
+        "--audio-events",
+        type=click.Choice(AUDIO_EVENTS),
+        help="Write audio events such as applause as [掌聲], or leave them out; default: as the service writes them.",
     )(function)
     function = click.option(
         "--script",
@@ -282,7 +287,11 @@ def style(function: F) -> F:
 def style_from(given: dict[str, Any]) -> Style:
     """Remove the options that `style` adds from `given` and return them as a Style."""
     return Style(
-        preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"), bom=given.pop("bom")
+        preset=given.pop("preset"),
+        script=given.pop("script"),
+        audio_events=given.pop("audio_events"),
+        word_cues=given.pop("word_cues"),
+        bom=given.pop("bom"),
     )
 
 

@@ -21,6 +21,7 @@ class StyleOptions(TypedDict, total=False):
     script: Literal["hk", "tw", "cn"] | None
     word_cues: bool
     bom: bool
+    audio_events: Literal["keep", "remove"] | None
 
 
 class BatchOptions(TypedDict, total=False):

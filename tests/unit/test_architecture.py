@@ -51,7 +51,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.audio",
     ),
     "worker.transcript.subtitles": ("worker.transcript.model", "worker.transcript.script_characters"),
-    "worker.transcript.formats": ("worker.transcript.model", "worker.transcript.subtitles"),
+    "worker.transcript.formats": (
+        "worker.transcript.audio_events",
+        "worker.transcript.model",
+        "worker.transcript.subtitles",
+    ),
     "worker.storage": ("worker.audio.opened_file", "worker.network"),
     "worker.storage.sources": (
         "worker.network",

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from worker.language_codes import base_language, is_cantonese, same_language
+from worker.transcript.audio_events import speech_of
 from worker.transcript.dialect_check import check_dialect
 from worker.transcript.language_check import language_fit
 from worker.transcript.model import Coverage, Quality, ReviewReason, Segment, Word
@@ -105,7 +106,7 @@ class QualityInputs:
 
 def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInputs) -> Quality:
     """Compute the quality of a finished transcript. `segments` must be in the order of the file."""
-    spoken = [segment for segment in segments if segment.text]
+    spoken = speech_of(segment for segment in segments if segment.text)
     words = [word for segment in spoken for word in segment.words]
     text = "\n".join(segment.text for segment in spoken)
     confidences = _confidences(words)
@@ -144,7 +145,7 @@ def ranges_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float
     because text that is invented for music or noise has a low confidence. If the service gives no confidences, short
     texts are not checked, to save the cost.
     """
-    spoken = [segment for segment in segments if segment.text and segment.end > segment.start]
+    spoken = [segment for segment in speech_of(segments) if segment.text and segment.end > segment.start]
     confidences = _confidences([word for segment in spoken for word in segment.words])
     seconds = sum(segment.end - segment.start for segment in spoken)
     if not spoken or (confidences and float(np.mean(confidences)) >= MIN_TRUSTED_CONFIDENCE):

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from worker.audio.voice_activity_history import VoiceActivityHistory
+from worker.transcript.audio_events import speech_of
 from worker.transcript.model import Segment
 
 FAST_WORD_S: Final = 0.15
@@ -55,12 +56,13 @@ def unanswered_ranges(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoiceActivityHistory, *, paced: bool
 ) -> list[UnansweredRange]:
     """Return the parts of a section (file seconds `start_s` to `end_s`) that have no text but enough sound to examine.
+    An audio event such as `(掌聲)` is no text: the sound under it may be speech that the service did not recognize.
 
     `paced`: audio is sent in real time, so a commit without word times arrives right after its speech.
     """
     # `at`: latest end of the text so far. `sure`: the second up to which this text extends even if it ends early.
     found, at, sure = [], start_s, start_s
-    for answer in sorted(_text_ranges(segments, voiced, paced=paced)):
+    for answer in sorted(_text_ranges(speech_of(segments), voiced, paced=paced)):
         if answer.start - at >= MIN_GAP_S:
             found.append(UnansweredRange(sure, min(answer.start, end_s), last=False))
         if answer.end > at:

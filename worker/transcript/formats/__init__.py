@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from worker.errors import OutputError
+from worker.transcript.audio_events import speech_of, with_bracketed_events
 from worker.transcript.formats import ass, ctm, html, json_, srt, textgrid, tsv, txt, vtt
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.chinese_script import in_script
-from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transcript.subtitles.style import PLAIN, AudioEvents, Style
 
 FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
     "json": json_.pieces,
@@ -43,10 +44,20 @@ def pieces(
     writer = FORMATS.get(fmt)
     if writer is None:
         raise OutputError(f"there is no output format {fmt!r}; choose from {', '.join(FORMATS)}")
-    said = in_script(transcript, style.script)
+    said = in_script(with_events(transcript, style.audio_events), style.script)
     if fmt == "html":
         return html.pieces(said, style, place, absolute_paths=absolute_paths)
     return _marked(writer(said, style)) if style.bom and fmt in WITH_BOM else writer(said, style)
+
+
+def with_events(transcript: Transcript, audio_events: AudioEvents | None) -> Transcript:
+    """Return the transcript with its audio events in square brackets or without them. None: unchanged."""
+    if audio_events is None:
+        return transcript
+    keep = audio_events == "keep"
+    segments = map(with_bracketed_events, transcript.segments) if keep else speech_of(transcript.segments)
+    found = tuple(segments)
+    return transcript.model_copy(update={"segments": found, "text": "\n".join(segment.text for segment in found)})
 
 
 def _marked(texts: Iterator[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from worker.transcript.audio_events import speech_of
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align
@@ -17,11 +18,11 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Yield one line per word, which includes the punctuation next to the word. Times are seconds.
 
     The confidence field is omitted if the service gave none. The channel field is `1` for segments without a channel
-    name. Spaces within a field become `_`."""
+    name. Spaces within a field become `_`. Audio events are left out, because the format has words."""
     del style
     source = _token(transcript.source.name.lstrip(";"))  # because lines that begin with ;; are comments
     channels: dict[str, list[Segment]] = {}
-    for segment in sorted(transcript.segments, key=lambda segment: segment.start):
+    for segment in sorted(speech_of(transcript.segments), key=lambda segment: segment.start):
         channels.setdefault(_token(segment.channel or "1"), []).append(segment)
     for channel, segments in sorted(channels.items()):
         words = sorted((word for segment in segments for word in align(segment)), key=lambda word: word.start)

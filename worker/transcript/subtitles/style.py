@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Preset = Literal["plain", "netflix-en", "netflix-zh-hant"]
 Script = Literal["hk", "tw", "cn"]
+AudioEvents = Literal["keep", "remove"]
+AUDIO_EVENTS: Final[tuple[AudioEvents, ...]] = ("keep", "remove")
 # Chinese scripts: traditional characters of Hong Kong or Taiwan, or simplified characters.
 SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
 
@@ -88,6 +90,16 @@ class Style(BaseModel):
     script: Script | None = Field(default=None, description="Chinese script to write; null: as the service wrote it")
     word_cues: bool = Field(default=False, description="times of the words inside the cues, where the format has them")
     bom: bool = Field(default=False, description="a byte order mark at the start of subtitle and text files")
+    audio_events: AudioEvents | None = Field(
+        default=None,
+        description="keep: audio events as `[掌聲]`; remove: without audio events; null: as the service wrote them",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit an option of later versions that is not used, because older workers refuse unknown options."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if name != "audio_events" or value is not None}
 
     @property
     def rules(self) -> CueRules:

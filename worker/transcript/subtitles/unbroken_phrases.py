@@ -35,6 +35,8 @@ _PHRASES: Final = tuple(
 )
 _HAN: Final = re.compile("[\u4e00-\u9fff]")
 _LATIN_RUN: Final = re.compile(rf"{_LATIN}(?: {_LATIN})+")
+AUDIO_EVENT: Final = re.compile(r"\[[^\[\]]{1,24}\]")
+"""An audio event, such as `[掌聲]`."""
 _MAX_LATIN: Final = 22
 """Latin words in Chinese text with more characters may be divided: they are a sentence, not a term."""
 
@@ -45,6 +47,7 @@ def unbroken_positions(text: str) -> set[int]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
+    yield from (match.span() for match in AUDIO_EVENT.finditer(text))
     if not _HAN.search(text):
         return
     for pattern in _PHRASES:

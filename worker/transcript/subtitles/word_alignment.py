@@ -9,6 +9,7 @@ from itertools import pairwise
 from worker.transcript.model import Segment, Word
 from worker.transcript.subtitles.cjk_spacing import OPENING, tidy
 from worker.transcript.subtitles.line_breaks import breaks
+from worker.transcript.subtitles.unbroken_phrases import AUDIO_EVENT
 from worker.transcript.subtitles.word_matching import match_words
 
 
@@ -146,8 +147,10 @@ class _Gap:
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each part of a text between two positions at which a line may break."""
-    for begin, end in pairwise([0, *breaks(text), len(text)]):
+    """Yield begin and end of each part of a text between two positions at which a line may break. An audio event is
+    one part."""
+    inside = {at for match in AUDIO_EVENT.finditer(text) for at in range(match.start() + 1, match.end())}
+    for begin, end in pairwise([0, *(at for at in breaks(text) if at not in inside), len(text)]):
         bare = text[begin:end].strip()
         if bare:
             at = begin + text[begin:end].index(bare)
