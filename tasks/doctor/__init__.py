@@ -1,8 +1,8 @@
 """`stt-batch doctor`: checks everything that a deployment depends on, and names the remedy for each problem.
 
-`checkup` checks in this order: settings, Redis, the real-time service, outputs, disk, clock. A failed check does not
-prevent the others. The checks stream a few seconds of audio to the service, and create some keys and files, which they
-delete again.
+`checkup` checks in this order: settings, network, Redis, the real-time service, outputs, disk, clock. A failed check
+does not prevent the others. The checks stream a few seconds of audio to the service, and create some keys and files,
+which they delete again.
 
 `sample.opus`: 4.4 s of English, the first sentence of tests/samples/news.flac at 16 kHz (synthesised, MIT).
 """
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tasks.doctor import redis, service, storage
+from tasks.doctor import network, redis, service, storage
 from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
@@ -34,7 +34,8 @@ async def checkup(
 ) -> AsyncIterator[Finding]:
     """Yield each finding as soon as it is known. `sample`: audio file with speech for the service. `outputs`: folders
     and object stores to test in addition to those of STT_ALLOWED_OUTPUTS."""
-    for finding in (*of_settings(settings, environ), storage.check_open_files(settings)):
+    findings = (*of_settings(settings, environ), *network.of_network(settings, environ))
+    for finding in (*findings, storage.check_open_files(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
         ("redis", lambda: redis.check(settings)),

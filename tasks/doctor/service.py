@@ -83,7 +83,7 @@ async def check(settings: Settings, sample: Path) -> list[Finding]:
         return []  # no service is set, which `doctor.of_settings` reports
     started = time.monotonic()
     try:
-        await client.check(settings.url, settings.api_key, settings)
+        transport = await client.check(settings.url, settings.api_key, settings)
     except AccessRefused as exc:
         key = "set STT_API_KEY to a key of that service"
         return [fail("service", str(exc), key if isinstance(exc, AuthRefused) else "check the account of the key")]
@@ -92,8 +92,11 @@ async def check(settings: Settings, sample: Path) -> list[Finding]:
     except EndpointError as exc:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started
-    text = f"{show_url(settings.url)} accepts the key; connected in {took_s:.2f} s"
+    text = f"{show_url(settings.url)} accepts the key; connected over {transport} in {took_s:.2f} s"
     found = [warn("service", text, "check the network connection") if took_s > SLOW_CONNECT_S else ok("service", text)]
+    if transport == "polling" and settings.transport == "auto":
+        way = "let the proxies on the way pass websockets; polling needs more requests"
+        found.append(warn("service", "a websocket was not possible, so polling is used", way))
     try:
         result = await transcribe_sample(settings, sample)
     except SttError as exc:

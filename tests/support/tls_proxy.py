@@ -21,6 +21,7 @@ class TestAuthority:
     __test__ = False
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._authority = trustme.CA()
         self._folder = folder
         self.ca_file = folder / "ca.pem"

@@ -41,9 +41,7 @@ def certificate_problem(exc: BaseException) -> str | None:
 def _verification_problem(exc: ssl.SSLCertVerificationError) -> str:
     code, said = exc.verify_code, exc.verify_message
     if code == _EXPIRED:
-        return (
-            "its certificate has expired; the owner of the server must renew it, or the clock of this machine is wrong"
-        )
+        return "its certificate has expired; renew it at the server, or check the clock of this machine"
     if code == _NOT_YET_VALID:
         return "its certificate is not valid yet; check the clock of this machine"
     if code in _OTHER_HOST:

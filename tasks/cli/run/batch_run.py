@@ -85,7 +85,7 @@ class BatchRun:
         self._reported: set[int] = set()
         # Part of the job id, because another service or model would produce another transcript.
         engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
-        self._scope = engine if embedded else settings.url
+        self._scope = engine if embedded else show_url(settings.url)
 
     async def main(self) -> int:
         """Run until all files have ended. Returns the exit code. After SIGINT, SIGTERM or SIGHUP the process exits with
