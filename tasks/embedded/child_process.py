@@ -72,7 +72,7 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def request_stop(self, word: str = "stop") -> None:
-        """Request that the supervisor ends the process: with `stop` by SIGTERM and, after the grace period, SIGKILL; with
+        """Ask the supervisor to end the process: with `stop` by SIGTERM and, after the grace period, SIGKILL; with
         `kill` by SIGKILL at once. Does not wait for the end."""
         stdin = self.process.stdin
         if stdin is None or stdin.closed:

@@ -297,7 +297,7 @@ class Client:
         return error.with_text(masker_of(self._settings).text(str(error)))
 
     def _named_cause(self, exc: Exception) -> str | None:
-        """Return the cause if it is a proxy, a certificate or the like between this machine and the service, or an old server."""
+        """Return the cause if it is a proxy, a certificate, or an old server."""
         if isinstance(exc, SettingsError) or str(exc) == OLD_PROTOCOL:
             return str(exc)
         status = _status(exc)

@@ -141,8 +141,9 @@ def _spans(pieces: Sequence[AlignedPiece]) -> Iterator[tuple[int, int]]:
 def _word_begins(text: str, spans: Sequence[tuple[int, int]]) -> set[int]:
     """Return the indices of the characters before which a word begins, and no phrase that must stay whole continues.
 
-    A piece of two to five Chinese characters is a word of the service. A single character does not show where words begin,
-    because many services send each character by itself, and a longer piece is a phrase: for both, the lexicon decides.
+    A piece of two to five Chinese characters is a word of the service. A single character does not show where words
+    begin, because many services send each character by itself, and a longer piece is a phrase: for both, the lexicon
+    decides.
     """
     fixed = [
         (begin, end)
