@@ -24,12 +24,14 @@ _LOGIN_WORDS: Final = ("authentication", "407")
 def named_cause(exc: BaseException, route: Route, host: str) -> str | None:
     """Return the cause of a failed connection with its remedy, or None for a cause without one. `host`: the host that
     the connection was for."""
+    # The proxy first: an untrusted certificate of the proxy must not be reported as that of the service.
     return _proxy_problem(exc, route, host) or certificate_problem(exc)
 
 
 def certificate_problem(exc: BaseException) -> str | None:
     """Return the problem of a certificate or of TLS with its remedy, or None if `exc` is something else."""
     for found in chain(exc):
+        # aiohttp stores the error of OpenSSL in one of these attributes.
         error = getattr(found, "certificate_error", None) or getattr(found, "os_error", None) or found
         if isinstance(error, ssl.SSLCertVerificationError):
             return _verification_problem(error)
@@ -58,6 +60,7 @@ def _tls_problem(exc: ssl.SSLError) -> str | None:
     reason = exc.reason or ""
     if reason.endswith(_CLIENT_CERTIFICATE) and "ALERT" in reason:
         return f"it requires another client certificate ({reason}); see STT_CLIENT_CERT_FILE"
+    # OpenSSL reads an answer without TLS as a TLS record. The reason depends on the first bytes of the answer.
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return "it does not speak TLS at this port; use http://, or another port"
     return f"TLS failed ({reason})" if reason else None
@@ -91,6 +94,7 @@ def proxy_refusal(status: int, said: str, route: Route, host: str) -> str:
     text = f"HTTP {status}{f' {said}' if said else ''}"
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return _login_problem(route, text)
+    # The proxy accepts the request, but cannot resolve or reach the host.
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.NOT_FOUND:
         return f"{proxy} cannot reach {host} ({text})"
     return f"{proxy} refuses connections to {host} ({text}); its administrator must allow them, or use NO_PROXY"

@@ -33,6 +33,7 @@ def _covers(entry: str, name: str, address: IPv4Address | IPv6Address | None, po
             return False
         entry = found[1]
     entry = _plain(entry)
+    # Domain rules do not apply to an address: `1` must not match 10.0.0.1.
     if address is not None:
         if "/" in entry:
             return _contains(entry, address)

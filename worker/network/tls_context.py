@@ -38,6 +38,7 @@ def _context(ca_file: str, cert_file: str, key_file: str, _changes: object, _sys
     bundle = os.environ.get("SSL_CERT_FILE", "")
     if bundle:
         _check(bundle, "SSL_CERT_FILE")
+    # This reads SSL_CERT_FILE and SSL_CERT_DIR itself.
     context = ssl.create_default_context()
     if ca_file:
         _check(ca_file, "STT_CA_FILE")

@@ -16,6 +16,7 @@ from worker.realtime.error_table import KIND_OF_NAME, known_name, name_in
 
 MAX_TEXT: Final = 300
 """Maximum characters of the service's own text in a message."""
+# A service may send a payload of any depth and length; an error text needs only a part of it.
 _MAX_DEPTH: Final = 6
 _MAX_ITEMS: Final = 20
 _NAME_FIELDS: Final = (
@@ -26,6 +27,8 @@ _TEXT_FIELDS: Final = (
     *("errors", "data", "body", "cause"),
 )
 _EMPTY_NAMES: Final = frozenset({"error", "errors", "fail", "failed", "failure", "exception", "unknown"})
+# Control characters, invisible characters and those that change the writing direction: they could hide or change a part
+# of the message on a terminal.
 _CONTROLS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"

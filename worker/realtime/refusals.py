@@ -104,6 +104,7 @@ class Refusal:
         """Return the error for the service at the address `shown`."""
         error = _error(self, shown)
         error.retry_after_s = self.retry_after_s
+        # Perhaps an intermediary refused the request, which a key that was accepted before suggests (`after_refusal`).
         error.may_be_transient = self.status in _MAYBE_TRANSIENT and self.action is RetryAction.FAIL
         return error
 
@@ -157,6 +158,7 @@ def of_drop(reason: str) -> Refusal:
 def _kind_of_response(
     status: int, facts: ErrorFacts, *, json_body: bool, html: bool, headers: Mapping[str, str]
 ) -> ErrorKind:
+    # First, because the body is then that of the intermediary, and says nothing about the key or the account.
     if any(name in headers for name in _INTERMEDIARY_HEADERS) or status == 407:
         return ErrorKind.INTERMEDIARY
     by_status, named = kind_of_status(status), kind_of(facts.names, facts.text)
@@ -165,6 +167,7 @@ def _kind_of_response(
         decisive = (*_ON_FAILURE, ErrorKind.ACCOUNT) if facts.name in KIND_OF_NAME else _ON_FAILURE
         without_name = by_status if json_body or by_status is ErrorKind.NOT_FOUND else ErrorKind.INTERMEDIARY
         return named if json_body and named in decisive else without_name
+    # An HTML page is no answer of the API, so the words in it do not count against the status.
     if (instead := _DECISIVE.get(by_status)) is not None:
         return named if named in instead and not html else by_status
     if html or (not json_body and ("cf-ray" in headers or re.match(r"\s*error code: \d{4}", facts.text))):
@@ -197,6 +200,7 @@ def _is_html(headers: Mapping[str, str], body: str) -> bool:
 
 def _title(page: str) -> str:
     """Return the title of an HTML page, or else its first words, in parentheses; "" for an empty page."""
+    # Only the start of the page, because a page may have any length.
     title = re.search(r"<title[^>]{0,100}>(.{1,1000}?)</title", page[:20_000], re.IGNORECASE | re.DOTALL)
     if title:
         text = title[1]

@@ -38,6 +38,7 @@ async def read_refusal(response: aiohttp.ClientResponse) -> RefusedResponse:
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
+    # Only these encodings: `decode` raises an error for an unknown name, and a service may declare any.
     encoding = (response.charset or "utf-8").lower()
     return encoding if encoding in ("utf-8", "latin-1", "iso-8859-1", "windows-1252", "big5", "gbk") else "utf-8"
 
