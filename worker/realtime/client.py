@@ -35,8 +35,8 @@ from worker.network.failure_reasons import chain, named_cause, proxy_refusal
 from worker.network.http_session import session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
-from worker.realtime import json_codec, messages, refusals
-from worker.realtime.old_protocol import OLD_PROTOCOL, ClientPacket, OldProtocol
+from worker.realtime import json_codec, messages, old_protocol, refusals
+from worker.realtime.old_protocol import ClientPacket, OldProtocol
 from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
 from worker.realtime.transport_memory import RETRY_WEBSOCKET_S, TransportMemory
@@ -297,9 +297,11 @@ class Client:
         return error.with_text(masker_of(self._settings).text(str(error)))
 
     def _named_cause(self, exc: Exception) -> str | None:
-        """Return the cause if it is a proxy, a certificate, or an old server."""
-        if isinstance(exc, SettingsError) or str(exc) == OLD_PROTOCOL:
+        """Return the cause if it is a proxy, a certificate or the like on the way to the service, or an old server."""
+        if isinstance(exc, SettingsError | OldProtocol):
             return str(exc)
+        if isinstance(exc, _RefusedInBand) and exc.payload == old_protocol.REFUSAL:
+            return old_protocol.OLD_PROTOCOL
         status = _status(exc)
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return proxy_refusal(status, "", self._route, self._address.host)

@@ -17,6 +17,8 @@ from worker.realtime.socketio_packets import BoundedPacket
 OLD_PROTOCOL: Final = (
     "speaks Engine.IO 3 (Socket.IO 2 or older), but Engine.IO 4 (Socket.IO 3 or later) is needed; update the server"
 )
+REFUSAL: Final = {"message": OLD_PROTOCOL}
+"""Payload of the refusal that `ClientPacket` reports."""
 _LENGTH_PREFIX: Final = re.compile(rb"^[0-9]+:0\{|^\x00[\x00-\x09]+\xff0\{")
 """Start of the first polling answer in version 3: the length of each packet precedes it. Version 4 has separators."""
 
@@ -43,5 +45,5 @@ class ClientPacket(BoundedPacket):
         attachments = super().decode(encoded_packet)
         kind, data = getattr(self, "packet_type", None), getattr(self, "data", None)
         if kind == packet.CONNECT and not (isinstance(data, dict) and "sid" in data):
-            self.packet_type, self.data = packet.CONNECT_ERROR, {"message": OLD_PROTOCOL}
+            self.packet_type, self.data = packet.CONNECT_ERROR, REFUSAL
         return attachments
