@@ -17,7 +17,7 @@ SPECS = (files.FLAC, files.WAV)
 
 
 class Bench:
-    """`folder`: contains the audio. `short`: measure less of each."""
+    """The measurements of the benchmark. `folder`: contains the audio. `short`: measure each for a shorter time."""
 
     def __init__(self, folder: Path, *, short: bool) -> None:
         self._folder = folder

@@ -23,7 +23,7 @@ KEY = "bench"
 
 @dataclass
 class Stack:
-    """`environ`: environment of workers and producers. Logs and outputs are below `folder`."""
+    """A queue with workers. `environ`: environment of workers and producers. Logs and outputs are below `folder`."""
 
     folder: Path
     environ: dict[str, str]

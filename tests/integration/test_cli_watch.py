@@ -33,7 +33,7 @@ class Watching:
         self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def start(self, *more: str, forked: bool = True) -> None:
-        """`forked`: whether to fork the process of the test, which saves the time of the imports."""
+        """Start a watch process. `forked`: fork the process of the test, which saves the time of the imports."""
         self._ready.unlink(missing_ok=True)
         command = ["tasks.cli", "watch", str(self.folder), "--out", str(self.out)]
         command += ["--settle", "0.4", "--json", "--format", "json,srt", "--ready-file", str(self._ready), *more]

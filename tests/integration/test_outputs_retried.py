@@ -32,7 +32,8 @@ def credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    """`away`: settings with which the object store does not answer. `runs`: number of runs of the pipeline."""
+    """A ledger with one job whose outputs fail. `away`: settings with which the object store does not answer. `runs`:
+    number of runs of the pipeline."""
 
     def __init__(self, redis_url: str, s3: S3Server) -> None:
         self.settings = load(

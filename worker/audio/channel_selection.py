@@ -61,7 +61,9 @@ def parse_names(value: object) -> tuple[str, ...]:
 def check_selection(channels: Channels, track: TrackSelection) -> None:
     """Check that a single channel is not selected together with all tracks. Raises ValueError."""
     if track == "all" and isinstance(channels, int):
-        raise ValueError(f"all tracks have no channel {channels}: give the number of a track, or no channel")
+        raise ValueError(
+            f"channel {channels} cannot be selected from all tracks together: give the number of a track, or no channel"
+        )
 
 
 def check_names(channels: Channels, names: Sequence[str], track: TrackSelection = None) -> None:

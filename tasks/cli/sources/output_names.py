@@ -88,8 +88,8 @@ def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]
             for index, name in enumerate(names)
             if any(_folded(os.path.join(root, f"{name}.{fmt}")) in sources for fmt in formats)  # noqa: PTH118
         }
-        # Rename the sources to which a higher level gives another name. A source without a higher level has its whole
-        # path as its name, which is unique.
+        # Rename the sources whose name changes with one more folder. The others already have their whole path as their
+        # name, which is unique.
         moved = [i for i in clashes if given[i] is None and names[i] != _name(found[i], levels[i] + 1)]
         if not moved:
             _check(names, found)

@@ -194,7 +194,7 @@ def test_another_track_is_another_job_and_the_default_is_what_it_was() -> None:
     assert [one.track for one in chosen] == [1, 2, "all"]
     assert len({job_id(one, "content") for one in (spec, *chosen)}) == 4
     assert recorded(chosen[2].model_dump_json()).track == "all"
-    with pytest.raises(ValidationError, match="all tracks have no channel 2"):
+    with pytest.raises(ValidationError, match="channel 2 cannot be selected from all tracks"):
         JobSpec(source="/a.mkv", track="all", channels=2)
     with pytest.raises(ValidationError, match="must be all, or the number of an audio track"):
         JobSpec(source="/a.mkv", track="eng")

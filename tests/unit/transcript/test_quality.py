@@ -24,7 +24,7 @@ def said(text: str, confidence: float | None = 0.9, start: float = 0.0, per_word
 
 
 def talk(count: int, confidence: float = 0.9, start: float = 0.0) -> list[Segment]:
-    """`count` different sentences of ten words."""
+    """Return `count` different sentences of ten words."""
     return [said(" ".join(f"word{n}x{k}" for k in range(10)), confidence, start + 3 * n) for n in range(count)]
 
 
