@@ -21,6 +21,8 @@ _COMPLEX: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf\u2600-\u27bf\u2e80-\ud7af\uf900-\U0003ffff]"
 )
+# Most text consists of these ideographs, between which a break is always allowed.
+_HAN_OR_NOT: Final = re.compile("[\u4e00-\u9fff]+|[^\u4e00-\u9fff]+")
 # A run of katakana is a word: ショッピングモール.
 _KATAKANA: Final = re.compile("[\u30a1-\u30fa\u30fc-\u30fe\u31f0-\u31ff\uff66-\uff9f]+")
 
@@ -33,8 +35,7 @@ def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
         return [at for at in range(1, len(text)) if text[at - 1].isspace()]
     inside = {at for run in _KATAKANA.finditer(text) for at in range(run.start() + 1, run.end())}
     known = {at for at in word_begins if 0 < at < len(text) and _COMPLEX.match(text[at - 1]) and _starts(text, at)}
-    found = known.union(at for at in _uax14(text) if 0 < at < len(text) and _fits(text[at - 1], text[at]))
-    return sorted(found - inside)
+    return sorted(known.union(_uax14(text)) - inside)
 
 
 def _starts(text: str, at: int) -> bool:
@@ -51,21 +52,37 @@ def _fits(before: str, after: str) -> bool:
 
 
 def _uax14(text: str) -> Iterator[int]:
-    """Yield the break positions of UAX #14.
+    """Yield the break positions of UAX #14 that fit subtitles.
 
     The library needs 180 microseconds for a character. A break between two ideographs is always allowed, and no rule
     reaches across an ideograph, so the library only sees the runs of other characters, with the ideographs next to
     them. The results are cached; before that, each letter and ideograph is replaced by one of its class, so that many
     texts share an entry."""
-    plain = [_is_ideograph(char) for char in text]
-    begin = 0
-    for at in range(1, len(text)):
-        if not (plain[at - 1] and plain[at]):
+    for run in _HAN_OR_NOT.finditer(text):
+        begin, end = run.span()
+        if _is_han(text[begin]):
+            yield from range(begin + 1, end)
+        else:
+            begin, end = max(0, begin - 1), min(len(text), end + 1)
+            yield from _around(text, begin, end)
+
+
+def _around(text: str, begin: int, end: int) -> Iterator[int]:
+    """Yield the break positions in a run of other characters, with the ideographs next to it."""
+    plain = [_is_ideograph(char) for char in text[begin:end]]
+    done = 0
+    for at in range(1, len(plain) + 1):
+        if at < len(plain) and not (plain[at - 1] and plain[at]):
             continue
-        yield from (begin + k for k in _of_run(_pattern(text[begin:at])))
-        yield at
-        begin = at
-    yield from (begin + k for k in _of_run(_pattern(text[begin:])))
+        run = text[begin + done : begin + at]
+        yield from (begin + done + k for k in _of_run(_pattern(run)) if _fits(run[k - 1], run[k]))
+        if at < len(plain) and _fits(text[begin + at - 1], text[begin + at]):
+            yield begin + at
+        done = at
+
+
+def _is_han(char: str) -> bool:
+    return "\u4e00" <= char <= "\u9fff"
 
 
 def _pattern(run: str) -> str:
