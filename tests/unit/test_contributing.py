@@ -78,7 +78,7 @@ def test_one_command_leads_from_a_clone_to_the_unit_tests() -> None:
     assert block.strip().endswith(".venv/bin/poe test-unit")
     extras = re.findall(r"'\.\[(.*?)\]'", block)[0].split(",")
     assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])
-    assert any(line.startswith("poethepoet") for line in PROJECT["project"]["optional-dependencies"]["test"])
+    assert any(line.startswith("poethepoet") for line in PROJECT["project"]["optional-dependencies"]["unit"])
 
 
 # -- static checks -----------------------------------------------------------------------------------------------------

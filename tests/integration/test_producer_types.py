@@ -14,7 +14,7 @@ from tasks.job_spec import FORMATS, JobSpec
 from worker.storage.address import Address
 from worker.transcript.subtitles.style import Style
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """\
 from pathlib import Path
 from tasks.client.handles import submit, submit_async, submit_many, submit_many_async

@@ -24,7 +24,7 @@ from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, pl
 from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import VOICE_WINDOW, Silero, silero
 
-FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[4] / "shared" / "audio")
+FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[3] / "shared" / "audio")
 MANIFEST = FOLDER / "manifest.json"
 RATE = 16000
 
