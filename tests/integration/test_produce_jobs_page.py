@@ -1,4 +1,4 @@
-"""Every way of docs/guides/produce-jobs.md submits a job, beside a program's own `tasks.py` and `worker.py`."""
+"""Every way of the guides for services submits a job, beside a program's own `tasks.py` and `worker.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "guides" / "produce-jobs.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / "guides" / name for name in ("produce-jobs.md", "service.md")]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SCRIPT = Path(sys.executable).with_name("stt-batch")
 
 
@@ -79,13 +80,13 @@ def test_a_program_adds_an_intake_entry_from_its_own_worker_module(program: Path
 
 
 def test_the_command_works_beside_modules_of_the_same_names(program: Path, shared_redis: str) -> None:
-    command = shlex.split(block("sh", "stt-batch submit", program, shared_redis))
+    command = shlex.split(block("sh", "submit /audio/call.wav", program, shared_redis))
     assert command[0] == "stt-batch"
     document = json.loads(run(str(SCRIPT), *command[1:], folder=program, redis_url=shared_redis))
     assert ends_as_done(document["jobs"][0]["id"], shared_redis)
 
 
-@pytest.mark.parametrize("part", ["import submit\n", "submit_many"])
+@pytest.mark.parametrize("part", ["import submit\n", "import submit_many"])
 def test_the_import_works_in_a_folder_without_such_modules(
     part: str, program: Path, shared_redis: str, tmp_path: Path
 ) -> None:

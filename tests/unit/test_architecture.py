@@ -379,7 +379,9 @@ def test_each_imported_library_is_a_declared_dependency() -> None:
     missing = set()
     for library in {item.imported.split(".")[0] for item in _imports_of(ours=False)}:
         owners = {_plain(name) for name in distributions.get(library, [library])}
-        if not owners & declared:
+        # Unit tests run without some libraries; `opentelemetry` is the common part of the names of its distributions.
+        absent = library not in distributions and any(name.startswith(f"{_plain(library)}-") for name in declared)
+        if not owners & declared and not absent:
             missing.add(library)
     assert not missing
 

@@ -74,7 +74,7 @@ def test_a_sequence_runs_commands_that_exist() -> None:
 
 
 def test_one_command_leads_from_a_clone_to_the_unit_tests() -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    block = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)[0]
     assert block.strip().endswith(".venv/bin/poe test-unit")
     extras = re.findall(r"'\.\[(.*?)\]'", block)[0].split(",")
     assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])

@@ -94,7 +94,8 @@ def test_a_dry_run_prints_a_plan_and_writes_nothing(
     samples = Path(__file__).parents[2] / "samples"
     monkeypatch.chdir(tmp_path)
     options = () if command == "plan" else ("--dry-run",)
-    result = invoke(command, *options, str(samples / "phone-call.wav"), STT_REDIS_URL="redis://127.0.0.1:1/0")
+    settings = {"STT_REDIS_URL": "redis://127.0.0.1:1/0", "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"}
+    result = invoke(command, *options, str(samples / "phone-call.wav"), **settings)
     assert result.exit_code == 0, result.output
     assert "files      1, 0 of them will fail" in result.output
     assert not list(tmp_path.iterdir())

@@ -189,7 +189,8 @@ def test_every_command_that_queues_jobs_reads_the_glossary(tmp_path: Path) -> No
     (audio / "a.wav").write_bytes(b"RIFF")
     for command in (["run", str(audio)], ["submit", str(audio)], ["watch", str(audio), "-o", str(tmp_path)]):
         for arguments, environment in ((["--glossary", "none.csv"], {}), ([], {"STT_GLOSSARY": "none.csv"})):
-            result = CliRunner().invoke(main, [*command, *arguments], env=environment)
+            service = {"STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"}
+            result = CliRunner().invoke(main, [*command, *arguments], env={**service, **environment})
             assert isinstance(result.exception, SystemExit | BadJob), result.output
             assert "glossary none.csv: cannot be read" in result.output + str(result.exception)
 
