@@ -80,7 +80,7 @@ def test_a_program_adds_an_intake_entry_from_its_own_worker_module(program: Path
 
 
 def test_the_command_works_beside_modules_of_the_same_names(program: Path, shared_redis: str) -> None:
-    command = shlex.split(block("sh", "submit /audio/call.wav", program, shared_redis))
+    command = shlex.split(block("sh", "--out /results --json", program, shared_redis))
     assert command[0] == "stt-batch"
     document = json.loads(run(str(SCRIPT), *command[1:], folder=program, redis_url=shared_redis))
     assert ends_as_done(document["jobs"][0]["id"], shared_redis)

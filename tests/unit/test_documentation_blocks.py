@@ -16,6 +16,7 @@ import importlib
 import json
 import re
 import tomllib
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -72,8 +73,12 @@ def test_python_compiles_and_its_imports_exist(block: CodeBlock) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
-                importlib.import_module(name.name)
+                assert find_spec(name.name), name.name
         elif isinstance(node, ast.ImportFrom) and node.module:
+            # Other packages are only looked up: the import of some of them opens a socket.
+            assert find_spec(node.module.split(".")[0]), node.module
+            if node.module.split(".")[0] not in ("tasks", "worker"):
+                continue
             module = importlib.import_module(node.module)
             assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
