@@ -21,7 +21,8 @@ from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFi
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
 from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
-from worker.transcript.word_time_correction import SURROUNDING_S, Times, WordTimeCorrector, fits
+from worker.transcript.word_time_correction import SURROUNDING_S, WordTimeCorrector, fits
+from worker.transcript.word_time_repair import Times
 
 OVERLAP_TOLERANCE_S: Final = 0.35
 """Maximum difference between the starts of the same word in two sessions."""

@@ -16,7 +16,8 @@ from worker.realtime.commit_pairing import same_times
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
 from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
-from worker.transcript.word_time_correction import Times, WordTimeCorrector, convert, repaired_times, with_filled_times
+from worker.transcript.word_time_correction import WordTimeCorrector, convert
+from worker.transcript.word_time_repair import Times, repaired_times, with_filled_times
 
 MAX_LETTERS_PER_S: Final = 30.0
 """Number of Latin letters that the fastest speakers say in a second of voice."""
@@ -31,6 +32,12 @@ UNPLACED_TOLERANCE: Final = 1.15
 """Repeated text without word times is accepted up to a speaking rate of MAX_LETTERS_PER_S times this factor."""
 MIN_OWN_SOUND_SHARE: Final = 0.4
 """A copy counts as spoken only if at least this share of its duration is sound that no other copy uses."""
+MIN_SAME_SHARE: Final = 0.5
+"""Two copies of a word are one if they share more than this part of the time from the first start to the last end."""
+COPY_SHIFTS_S: Final = tuple(sorted((n * 0.05 for n in range(-6, 7)), key=abs))
+"""Seconds by which the times of copies may be wrong, smallest first."""
+COPY_ERROR_S: Final = 0.1
+"""Seconds by which the times of one copy may be wrong in addition."""
 MIN_SOUND_S: Final = 0.05
 """A shorter sound is not a word."""
 MAX_LATE_SOUND_S: Final = 0.3
@@ -156,9 +163,10 @@ class DuplicateTextFilter:
             kept = [0] if same else list(range(number))
         else:
             kept = _copies_with_sound(times, sound) or [0]
-        said = sum(sound.voiced_s(times[i][0][0], times[i][-1][1]) for i in kept)
         if len(kept) == number and sound:
-            count = self._possible(whole.text, number, said)
+            first_s, last_s = min(one[0][0] for one in times), max(one[-1][1] for one in times)
+            near_s = sound.voiced_s(first_s - MAX_LATE_SOUND_S, last_s + MAX_LATE_SOUND_S)
+            count = self._possible(whole.text, number, near_s)
             if count < number:  # the sound within the times of all copies is too short for all of them
                 return DeduplicatedCommit(first_copies(whole.text, count), (), None)
         more = _unplaced([times[i] for i in kept], audio) if len(kept) < number and sound else 0
@@ -315,19 +323,33 @@ def _groups(words: Words, text: str, number: int) -> list[Words] | None:
 def _copies_with_sound(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
     """Return the indices of the copies that have sound which no earlier copy uses.
 
-    `times`: the session seconds of the words of each copy."""
-    kept: list[int] = []
+    `times`: the session seconds of the words of each copy. Inexact times are all moved by about the same shift, the
+    smallest one with which most copies have sound."""
+    distinct: list[int] = []
     for index, one in enumerate(times):
-        free = [t for t in one if not any(_overlap(t, known) for i in kept for known in times[i])]
-        if len(free) * 2 > len(one) and _share(free, sound) >= MIN_OWN_SOUND_SHARE:
-            kept.append(index)
-    return kept
+        free = [t for t in one if not any(_overlap(t, known) for i in distinct for known in times[i])]
+        if len(free) * 2 > len(one):
+            distinct.append(index)
+    best: list[int] = []
+    for shift_s in COPY_SHIFTS_S:
+        kept = [i for i in distinct if _has_own_sound(times[i], shift_s, sound)]
+        best = max(best, kept, key=len)  # on a tie, the smaller shift
+    return best
+
+
+def _has_own_sound(times: Times, shift_s: float, sound: VoicedRuns) -> bool:
+    """Whether a copy whose times are moved by about `shift_s` has sound."""
+    return any(
+        _share([(start + shift_s + error_s, end + shift_s + error_s) for start, end in times], sound)
+        >= MIN_OWN_SOUND_SHARE
+        for error_s in (0.0, -COPY_ERROR_S, COPY_ERROR_S)
+    )
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether two time ranges share more than 30 % of the shorter one, or are equal."""
+    """Whether two time ranges are the same except for small errors: they share most of their common duration."""
     shared_s = min(one[1], other[1]) - max(one[0], other[0])
-    return shared_s > 0.3 * min(one[1] - one[0], other[1] - other[0]) or one == other
+    return shared_s > MIN_SAME_SHARE * (max(one[1], other[1]) - min(one[0], other[0])) or one == other
 
 
 def _share(times: Times, sound: VoicedRuns) -> float:

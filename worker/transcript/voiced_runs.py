@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 from worker.audio.voice_activity import VoiceActivityMap
@@ -46,6 +46,20 @@ class VoicedRuns:
                 return at
             at = max(at, end)
         return at
+
+    def phrase_onset_s(self, near_s: float, pause_s: float) -> float | None:
+        """Return the onset of sound nearest to `near_s` that has a pause of `pause_s` seconds before it, or None."""
+        onsets = [
+            b[0] for a, b in pairwise([(0.0, -pause_s), *self.runs]) if b[0] - a[1] >= pause_s and b[0] in self.onsets
+        ]
+        return min(onsets, key=lambda at: abs(near_s - at), default=None)
+
+    def phrase_end_s(self, near_s: float, pause_s: float) -> float | None:
+        """Return the end of sound nearest to `near_s` that has a pause of `pause_s` seconds after it, or None.
+
+        The last end counts, because the pause after it may not have been sent yet."""
+        ends = [a[1] for a, b in pairwise(self.runs) if b[0] - a[1] >= pause_s]
+        return min([*ends, *self.ends[-1:]], key=lambda at: abs(near_s - at), default=None)
 
     def _until(self, at_s: float) -> float:
         """Return the seconds of sound before session second `at_s`."""

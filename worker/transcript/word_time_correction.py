@@ -16,23 +16,26 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from worker.realtime.messages import WireWord
+from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
 from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
+from worker.transcript.word_time_repair import MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
 
 UNITS_S: Final = (1.0, 1e-3, 1e-6, 1e-9, 1e-7, 1e-2)
 """Seconds per unit of the service's times, in order of likelihood."""
 MEDIAN_WORD_RANGE_S: Final = (0.01, 5.0)
 """Plausible range of the median word duration in a commit."""
-MAX_EDGE_ERROR_S: Final = 0.02
-"""Maximum distance between the start or end of a word and that of its sound, which is measured in steps of 10 ms."""
 MIN_SHIFT_S: Final = 0.02
 """Two shifts that differ by less than this count as equal."""
 SEARCH_RADIUS_S: Final = 0.45
 """A drift is searched up to this far from the expected shift. Further away, the sound of the next word could match."""
 SURROUNDING_S: Final = 0.25
 """Sound within this time before the first word or after the last word of a commit increases the cost."""
+MIN_PAUSE_S: Final = 0.4
+"""Minimum pause before and after a phrase. Shorter ones are pauses between words."""
 MAX_CERTAIN_COST: Final = 0.15
 """A conversion up to this cost (see `_cost`) is certain."""
+MAX_COST_RATIO: Final = 0.6
+"""Times are shifted only if that reduces the cost at least by this factor."""
 MAX_LIKELY_COST: Final = 0.25
 """A conversion with another unit or origin is accepted up to this cost, and only if its cost is lower than that of the
 expected conversion by at least this much."""
@@ -40,24 +43,17 @@ MAX_ACCEPTED_COST: Final = 0.5
 """If the cost of the expected conversion is higher, other units and origins are tried."""
 MAX_SILENT_SHARE: Final = 0.02
 """In a noisy recording, words match the sound if at most this share of their duration is silent."""
-MAX_OUTSIDE_S: Final = 0.5
-"""Times up to this far outside the sent audio are accepted, because word ends are inexact."""
-MAX_EARLY_START_S: Final = 2.0
-"""The start of a word is wrong if it is more than this before the audio of its commit."""
-MAX_STEP_S: Final = 0.35
-"""Maximum change of the shift from one commit to the next, in a drift."""
-
-TREND_COMMITS: Final = 4
-"""If the delay changes by similar steps this many times in a row, it drifts, even if no single commit is certain."""
-MIN_TREND_STEP_S: Final = 0.05
-"""Minimum size of such a step."""
+MAX_INEXACT_SILENT_SHARE: Final = 0.5
+"""Words at the expected times of which at most this share of their duration is silent are inexact, but not of another
+unit or origin."""
+MAX_INEXACT_S: Final = 0.3
+"""The same for the seconds of mismatch (see `_cost`)."""
+STEADY_STEPS: Final = 3
+"""If the measured shift changes by similar steps this many times in a row, the drift is certain."""
 MAX_TREND_SPREAD_S: Final = 0.05
 """Maximum difference between the largest and the smallest of these steps."""
 MIN_RHYTHM_WORDS: Final = 3
 """From this number of words on, the rhythm of a commit distinguishes it from other commits."""
-
-Times = list[tuple[float, float]]
-"""Start and end of each word of a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +74,8 @@ class WordTimeCorrector:
         self._relative: bool | None = None
         self._commits = 0  # number of commits so far
         # Commit number and shift, of the latest commits whose shift is reliable.
-        self._measured: deque[tuple[int, float]] = deque(maxlen=3)
-        # Commit number and estimated lateness, of the latest commits in a row whose shift is not certain.
-        self._trend: deque[tuple[int, float]] = deque(maxlen=TREND_COMMITS + 1)
-        # Lateness at the start of the first trend, which is an error of the estimate and not a delay.
-        self._trend_base_s: float | None = None
+        self._measured: deque[tuple[int, float]] = deque(maxlen=STEADY_STEPS + 1)
+        self._trend = DelayTrend()
 
     def conversion(self, times: Times, audio: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
         """Find the conversion of a commit's times, or return None if no conversion makes them plausible.
@@ -97,11 +90,13 @@ class WordTimeCorrector:
         near = self._follow_trend(times, self._near_expected(times, sound), sound)
         cost = _cost(convert(times, near), sound)
         inside = _mostly_inside(convert(times, near), after_s, sent_s)
-        if inside and (cost <= MAX_ACCEPTED_COST or not sound or _fits_noise(convert(times, near), sound)):
+        if inside and (cost <= MAX_ACCEPTED_COST or not sound or _is_near_sound(convert(times, near), sound)):
             self._remember(near, sound)
             if after_s > 0 and sound:
                 self._relative = False
             return near
+        if inside and (moved := self._onto_sound(times, near, sound)) is not None:
+            return moved
         far = self._other_form(times, sound, after_s, sent_s)
         if repeated_s is not None and self._is_copy(convert(times, near), far, times, audio, repeated_s):
             return near
@@ -122,6 +117,13 @@ class WordTimeCorrector:
         It is the expected shift if the sound does not favour another one."""
         conversions = [TimeConversion(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(conversions, key=lambda r: _cost(convert(times, r), sound))  # on a tie, the expected shift
+        # Inexact times of a few commits can look like a drift. Its extrapolation then has to be clearly better.
+        if best.shift_s and sound and not self._is_steady():
+            best = min(
+                best,
+                conversions[-1],
+                key=lambda r: _cost(convert(times, r), sound) / (MAX_COST_RATIO if r.shift_s else 1.0),
+            )
         if not sound:
             return best
         cost = _cost(convert(times, best), sound)
@@ -133,44 +135,54 @@ class WordTimeCorrector:
                 conversion = _aligned(times, sound, TimeConversion(1.0, shift_s, certain=False))
                 if conversion is None or abs(conversion.shift_s - best.shift_s) < MIN_SHIFT_S:
                     continue
-                if (new := _cost(convert(times, conversion), sound)) < cost * 0.6:
+                if (new := _cost(convert(times, conversion), sound)) < cost * MAX_COST_RATIO:
                     best, cost = conversion, new
         # Follow a measured drift to the millisecond; do not change the times of a service without drift.
         exact = _aligned(times, sound, best) if best.shift_s else None
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < MIN_SHIFT_S else best
 
     def _follow_trend(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion:
-        """Return a conversion by the trend of several commits, or `near` if it is certain or there is no trend.
-
-        A single commit is uncertain if sound continues around its words. Then a steady change of the delay over several
-        commits still shows a drift."""
+        """Return a conversion by the trend of several commits, or `near` if it is certain or there is no trend."""
         if near.certain:
-            self._trend.clear()
+            self._trend.add(self._commits, near.shift_s)
             return near
-        late_s = _lateness(times, sound, near.shift_s)
-        if late_s is None:
+        delay_s = _lateness(times, sound, self._trend.search_s(self._commits))
+        if delay_s is not None:
+            self._trend.add(self._commits, delay_s)
+        if not self._trend.detected:
             return near
-        self._trend.append((self._commits, late_s))
-        # Change of the lateness per commit.
-        steps = [(b - a) / (n - m) for (m, a), (n, b) in pairwise(self._trend)]
-        steady = len(steps) == TREND_COMMITS and max(steps) - min(steps) <= MAX_TREND_SPREAD_S
-        if not steady or not all(MIN_TREND_STEP_S <= abs(step) <= MAX_STEP_S for step in steps):
-            return near
-        if self._trend_base_s is None:
-            self._trend_base_s = self._trend[0][1]
-        step_s, shift_s = sum(steps) / TREND_COMMITS, late_s - self._trend_base_s
-        self._measured.extend([(self._commits - 1, shift_s - step_s), (self._commits, shift_s)])
-        return TimeConversion(1.0, shift_s, certain=False)
+        return TimeConversion(1.0, self._trend.delay_s(self._commits), certain=False)
+
+    def _onto_sound(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion | None:
+        """Return a conversion that moves inexact times onto the sound near them, or None if there is none.
+
+        Sound near the words explains their times better than another unit or origin, which can match any sound."""
+        shifts = (_lateness(times, sound, s) for s in (near.shift_s, self._trend.search_s(self._commits)))
+        moved = [TimeConversion(1.0, shift_s, certain=False) for shift_s in shifts if shift_s is not None]
+        # The first commit shows the origin of the times, so the sound has to match it.
+        if not moved and (self._commits == 1 or _silent_share(convert(times, near), sound) > MAX_INEXACT_SILENT_SHARE):
+            return None
+        return min([near, *moved], key=lambda r: _cost(convert(times, r), sound))
 
     def _expected_s(self) -> float:
         """Extrapolate the shift of this commit from the last two measured shifts.
 
-        Returns 0 if there are fewer shifts, or if they change too fast to be a drift."""
+        Returns 0 if there are fewer shifts, or if they change too fast to be a drift. A trend of several commits takes
+        precedence."""
+        if self._trend.detected:
+            return self._trend.delay_s(self._commits)
         if len(self._measured) < 2:
             return 0.0
         (first, begin_s), (last, end_s) = self._measured[-2], self._measured[-1]
         step_s = (end_s - begin_s) / (last - first)
         return end_s + step_s * (self._commits - last) if abs(step_s) <= MAX_STEP_S else 0.0
+
+    def _is_steady(self) -> bool:
+        """Whether the latest measured shifts show the same drift, or the same constant delay."""
+        if self._trend.detected:
+            return True
+        steps = [(b - a) / (n - m) for (m, a), (n, b) in pairwise(self._measured)]
+        return len(steps) == STEADY_STEPS and max(steps) - min(steps) <= MAX_TREND_SPREAD_S
 
     def _follows(self, shift_s: float) -> bool:
         """Whether the shift can have drifted from its last measured value to `shift_s`."""
@@ -178,7 +190,7 @@ class WordTimeCorrector:
         return abs(shift_s - last_s) <= MAX_STEP_S * (self._commits - number)
 
     def _remember(self, conversion: TimeConversion, sound: VoicedRuns) -> None:
-        if sound and (conversion.certain or not (conversion.shift_s or self._trend_base_s)):
+        if sound and (conversion.certain or not (conversion.shift_s or self._trend.detected)):
             self._measured.append((self._commits, conversion.shift_s))
 
     # -- other units and origins -----------------------------------------------------------------------------------
@@ -243,81 +255,6 @@ class WordTimeCorrector:
             yield scaled[0][0] - onset
 
 
-def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times, frozenset[int]] | None:
-    """Return start and end of each word as the service counts them, with missing and implausible times repaired.
-
-    Also returns the indices of the words whose times were derived from their neighbours. Returns None if fewer than
-    half of the words have usable times."""
-    # If start and end of most words are exchanged, exchange them back.
-    if 2 * sum(_is_reversed(w) for w in words) > len(words):
-        words = [WireWord(w.text, w.end, w.start, w.confidence) for w in words]
-    known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 means that there is no time
-    starts = _without_strays(known, audio.after_s - MAX_EARLY_START_S, audio.sent_s + MAX_OUTSIDE_S)
-    good = _rising(starts)
-    # Starts that are mostly equal are not the times of words.
-    distinct = {starts[i] for i in good}
-    if not good or len(good) * 2 < len(words) or (len(words) > 1 and len(distinct) * 2 <= len(good)):
-        return None
-    times: Times = []
-    for index, word in enumerate(words):
-        following = next((starts[i] for i in good if i > index), None)
-        previous = times[-1][1] if times else following
-        start = starts[index] if index in good else previous
-        begin = float(start if start is not None else 0.0)
-        end = word.end if word.end is not None and word.end > begin and index in good else None
-        if end is None or (following is not None and end > following + (following - begin)):
-            end = following if following is not None else begin
-        times.append((begin, max(begin, end)))
-    return times, frozenset(range(len(words))) - frozenset(good)
-
-
-def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio) -> Times:
-    """Return the times (session seconds) with each word in `missing` moved to the sound between its neighbours."""
-    filled_in = list(times)
-    for index in sorted(missing):
-        if {index - 1, index + 1} & missing:
-            continue  # the sound may belong to any of several missing words
-        from_s = times[index - 1][1] if index else audio.after_s
-        to_s = times[index + 1][0] if index + 1 < len(times) else audio.sent_s
-        runs = [
-            run for run in audio.sound.runs if run[0] >= from_s - MAX_EDGE_ERROR_S and run[1] <= to_s + MAX_EDGE_ERROR_S
-        ]
-        if runs:
-            filled_in[index] = runs[0] if index else runs[-1]
-    return filled_in
-
-
-def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> list[float | None]:
-    """If most starts are within the audio (`from_s` to `to_s`), replace the other ones by None.
-
-    If most starts are outside, the times have another unit or origin, and all starts are returned unchanged."""
-    inside = [start is not None and from_s <= start <= to_s for start in starts]
-    if sum(inside) * 2 <= len(starts):
-        return starts
-    return [start if good else None for start, good in zip(starts, inside, strict=True)]
-
-
-def _is_reversed(word: WireWord) -> bool:
-    """Whether the end of a word is before its start, as if the service had exchanged them."""
-    return word.start is not None and word.end is not None and 0.0 < word.end < word.start
-
-
-def _rising(starts: Sequence[float | None]) -> list[int]:
-    """Return the indices of the longest rising subsequence of the starts.
-
-    So only a start that breaks the order is left out, and not its neighbours too."""
-    # For each length: the subsequence of this length that ends with the lowest start, and this start.
-    best: list[list[int]] = []
-    tails: list[float] = []
-    for index, start in enumerate(starts):
-        if start is None:
-            continue
-        place = bisect_right(tails, start)
-        chain = [*(best[place - 1] if place else []), index]
-        tails[place : place + 1], best[place : place + 1] = [start], [chain]
-    return best[-1] if best else []
-
-
 def convert(times: Times, conversion: TimeConversion) -> Times:
     """Convert times of the service to session seconds."""
     unit, shift_s = conversion.unit, conversion.shift_s
@@ -340,20 +277,38 @@ def _cost(times: Times, sound: VoicedRuns) -> float:
 
     A perfect match costs 0. Mismatch is silence within words, and sound right before the first word and right after the
     last word. Sound between words does not count, because recognizers make words too short."""
-    words = [(start, max(end, start + MAX_EDGE_ERROR_S)) for start, end in times]
-    total_s = sum(end - start for start, end in words)
-    silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
+    words = _lengthened(times)
     first, last = words[0][0], words[-1][1]
     around_s = sound.voiced_s(first - SURROUNDING_S, first) + sound.voiced_s(last, last + SURROUNDING_S)
-    return (silent_s + around_s) / total_s
+    return _silent_share(times, sound) + around_s / sum(end - start for start, end in words)
+
+
+def _silent_share(times: Times, sound: VoicedRuns) -> float:
+    """Return the share (0 to 1) of the duration of the words that is silence."""
+    words = _lengthened(times)
+    silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
+    return silent_s / sum(end - start for start, end in words)
+
+
+def _lengthened(times: Times) -> Times:
+    """Return the times with a minimum duration of each word."""
+    return [(start, max(end, start + MAX_EDGE_ERROR_S)) for start, end in times]
 
 
 def _fits_noise(times: Times, sound: VoicedRuns) -> bool:
     """Whether the recording is noisy and its sound covers (almost) all of the words.
     Sound around the words may then be a burst of noise, which is not a reason to move the words."""
-    words = [(start, max(end, start + MAX_EDGE_ERROR_S)) for start, end in times]
-    silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
-    return sound.noisy and silent_s <= MAX_SILENT_SHARE * sum(end - start for start, end in words)
+    return sound.noisy and _silent_share(times, sound) <= MAX_SILENT_SHARE
+
+
+def _is_near_sound(times: Times, sound: VoicedRuns) -> bool:
+    """Whether words whose cost is high match the sound as well as inexact word times allow.
+
+    For a few short words, an ordinary error of their edges is most of their duration, so the cost says little."""
+    if _fits_noise(times, sound):
+        return True
+    mismatch_s = _cost(times, sound) * sum(end - start for start, end in _lengthened(times))
+    return _silent_share(times, sound) <= MAX_INEXACT_SILENT_SHARE and mismatch_s <= MAX_INEXACT_S
 
 
 def _shifts(times: Times, sound: VoicedRuns, expected_s: float) -> Iterator[float]:
@@ -385,8 +340,7 @@ def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | Non
     It is the mean of the errors of the first start and of the last end, because the sound around the words is about
     equally long before and after them."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
-    onset = min(sound.onsets, key=lambda at: abs(first - at), default=None)
-    end = min(sound.ends, key=lambda at: abs(last - at), default=None)
+    onset, end = sound.phrase_onset_s(first, MIN_PAUSE_S), sound.phrase_end_s(last, MIN_PAUSE_S)
     if onset is None or end is None or abs(first - onset) > SEARCH_RADIUS_S or abs(last - end) > SEARCH_RADIUS_S:
         return None
     return expected_s + (first - onset + last - end) / 2
