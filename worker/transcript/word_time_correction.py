@@ -117,16 +117,13 @@ class WordTimeCorrector:
         It is the expected shift if the sound does not favour another one."""
         conversions = [TimeConversion(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(conversions, key=lambda r: _cost(convert(times, r), sound))  # on a tie, the expected shift
-        # Inexact times of a few commits can look like a drift. Its extrapolation then has to be clearly better.
-        if best.shift_s and sound and not self._is_steady():
-            best = min(
-                best,
-                conversions[-1],
-                key=lambda r: _cost(convert(times, r), sound) / (MAX_COST_RATIO if r.shift_s else 1.0),
-            )
         if not sound:
             return best
-        cost = _cost(convert(times, best), sound)
+        # Inexact times of a few commits can look like a drift. Its extrapolation then has to be clearly better.
+        cost, given_cost = _cost(convert(times, best), sound), _cost(times, sound)
+        needed = given_cost > MAX_CERTAIN_COST and cost < given_cost * MAX_COST_RATIO
+        if best.shift_s and not self._is_steady() and not needed:
+            best, cost = conversions[-1], given_cost
         if _fits_noise(convert(times, best), sound):
             return best
         # Replace it only by a shift that is clearly better and aligned with the edges of the sound.
@@ -151,7 +148,11 @@ class WordTimeCorrector:
             self._trend.add(self._commits, delay_s)
         if not self._trend.detected:
             return near
-        return TimeConversion(1.0, self._trend.delay_s(self._commits), certain=False)
+        # Inexact times can look like the start of a drift. The times as given then match the sound much better.
+        by_trend, given = (TimeConversion(1.0, s, certain=False) for s in (self._trend.delay_s(self._commits), 0.0))
+        is_small = abs(by_trend.shift_s) <= MAX_INEXACT_S
+        is_given = is_small and _cost(times, sound) < _cost(convert(times, by_trend), sound) * MAX_COST_RATIO
+        return given if is_given else by_trend
 
     def _onto_sound(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion | None:
         """Return a conversion that moves inexact times onto the sound near them, or None if there is none.

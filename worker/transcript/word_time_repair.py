@@ -25,9 +25,9 @@ def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times
 
     Also returns the indices of the words whose times were derived from their neighbours. Returns None if fewer than
     half of the words have usable times."""
-    # If start and end of most words are exchanged, exchange them back.
+    # If start and end of most words are exchanged, exchange them back. A single one is an inexact time.
     if 2 * sum(_is_reversed(w) for w in words) > len(words):
-        words = [WireWord(w.text, w.end, w.start, w.confidence) for w in words]
+        words = [WireWord(w.text, w.end, w.start, w.confidence) if _is_reversed(w) else w for w in words]
     known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 means that there is no time
     starts = _without_strays(known, audio.after_s - MAX_EARLY_START_S, audio.sent_s + MAX_OUTSIDE_S)
     good = _rising(starts)
