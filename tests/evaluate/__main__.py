@@ -6,6 +6,7 @@
     python -m tests.evaluate --language yue,zh  error rate by language; of characters for Chinese
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
     python -m tests.evaluate breaks [FILE...]   instead: bad line breaks in Cantonese subtitles, beside BudouX
+    python -m tests.evaluate glossary GLOSSARY FILE...  instead: false changes in real sentences
     python -m tests.evaluate dialect [FILE...]  instead: written Chinese, English, mixed scripts in Cantonese
     python -m tests.evaluate script [FILE...]   instead: wrong characters of `--script hk` on simplified Cantonese
 
@@ -28,7 +29,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.evaluate import breaks, corpus, dialect, score, script, transcribers
+from tests.evaluate import breaks, corpus, dialect, glossary, score, script, transcribers
 from tests.evaluate.corpus import Recording
 from tests.evaluate.transcribers import Run
 
@@ -36,7 +37,7 @@ SAME_SEGMENTS_POINTS = 0.5
 WHOLE_FILES_POINTS = 1.5
 SECTIONS_POINTS = 0.5
 TWO_SECTIONS_S = 150
-_TEXT_COMMANDS = {"breaks": breaks.main, "dialect": dialect.main, "script": script.main}
+_TEXT_COMMANDS = {"breaks": breaks.main, "dialect": dialect.main, "glossary": glossary.main, "script": script.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

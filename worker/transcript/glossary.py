@@ -26,7 +26,20 @@ _SPACES: Final = re.compile(r"\s+")
 _UNSPACED: Final = frozenset(
     ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC")
 )
-_NUMBER_SIGNS: Final = ".,:/"
+_NUMBER_SIGNS: Final = ".,:/-–·"
+_INSIDE_WORDS: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"[A-Za-z]{1,10}://[!-~]{1,500}|[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.-]{1,100}"  # addresses
+    r"|[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)+"  # domains, file names, a.m., U.S
+    r"|[A-Za-z]+['’`´](?!s\b)[A-Za-z]+"  # don't, o'clock, c'mon; but not the possessive
+    r"|[A-Za-z]{1,2}[&/][A-Za-z]{1,2}(?![A-Za-z])"  # R&D, w/o
+    r"|(?:anti|non|post|pre|pro|self|semi)[-‐‑][A-Za-z]+"
+    r"|[A-Za-z]{1,2}[-‐‑][A-Za-z]+|[A-Za-z]+[-‐‑][A-Za-z]{1,2}(?![A-Za-z])"  # e-mail, al-Banna
+    r"|卡[拉啦]ok|t[恤裇]|k歌|x光|aa制|q版|u盤)",
+    re.IGNORECASE,
+)
+"""Words with signs or with two scripts inside. A term that is only a part of one does not match: `don` is not a word of
+`don't`."""
 
 Term = tuple[str, str]
 WordBegins = Callable[[str], Iterable[int]]
@@ -106,10 +119,12 @@ class Glossary:
         if self._any is None or not (first := self._any.search(text)):
             return
         begins = None if self._word_begins is None else {*self._word_begins(text), len(text)}
+        inside = {at for word in _INSIDE_WORDS.finditer(text) for at in range(word.start() + 1, word.end())}
         at = first.start()
         while found := self._any.search(text, at):
             at = found.start()
-            end = next((end for end in self._ends(text, at) if _is_whole(text, at, end, begins)), None)
+            ends = () if at in inside else (end for end in self._ends(text, at) if end not in inside)
+            end = next((end for end in ends if _is_whole(text, at, end, begins)), None)
             if end is None:
                 at += 1
                 continue

@@ -13,6 +13,7 @@ from tasks.client.producer import make_spec
 from tasks.execution.attempt import glossary_of
 from tasks.glossary_file import read_glossary
 from tasks.job_spec import JobSpec, job_id, recorded
+from tests.evaluate import glossary as evaluation
 from worker.errors import BadJob, JobNewer
 from worker.settings import load
 from worker.transcript.glossary import MAX_CHARACTERS, MAX_TERMS, Glossary, checked_terms, correct_segments
@@ -133,6 +134,52 @@ def test_10000_sentences_with_a_term_only_inside_longer_words_are_unchanged() ->
         sentences.append(around[0] + edges[0] + heard + edges[1] + around[1])
     segments = [Segment(text=text, start=0, end=1) for text in sentences]
     assert all(one is other for one, other in zip(segments, correct_segments(segments, TERMS), strict=True))
+
+
+PARTS = [("don", "Don"), ("can", "CAN"), ("mail", "Mail"), ("al", "AI"), ("uk", "United Kingdom"), ("D", "Dee")]
+PARTS += [("ok", "okay"), ("3", "three"), ("pro", "Pro"), ("clock", "Clock"), ("c", "sea"), ("example", "Example")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("I don't know.", "We can’t.", "You can`t.", "an e-mail", "Gamal al-Banna", "at ten o'clock", "c'mon"),
+        *("see www.bbc.co.uk/news", "https://example.org/don?c=3", "write to don@example.org", "in R&D and b/c of it"),
+        *("去卡拉OK", "卡啦ok", "贏咗3-2", "電話3-3264", "1960年3·15", "a pro-active plan", "example.com"),
+    ],
+)
+def test_a_part_of_a_contraction_an_address_or_a_compound_is_no_term(text: str) -> None:
+    assert Glossary(checked_terms(PARTS)).correct(Segment(text=text, start=0, end=1)).corrections == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("don's desk", "Don's desk"),
+        ("the don-based firm", "the Don-based firm"),
+        ("call don. Then mail", "call Don. Then Mail"),
+        ("ok啦", "okay啦"),
+        ("pro, example", "Pro, Example"),
+    ],
+)
+def test_a_term_before_a_sign_is_corrected(text: str, wanted: str) -> None:
+    assert Glossary(checked_terms(PARTS)).correct(Segment(text=text, start=0, end=1)).text == wanted
+
+
+def test_long_texts_without_signs_are_searched_in_linear_time() -> None:
+    terms = checked_terms([("don", "Don")])
+    text = "don " + "a" * 50_000 + "我" * 50_000 + "." * 50_000 + "a-" * 50_000
+    assert len(Glossary(terms).correct(Segment(text=text, start=0, end=1)).corrections) == 1
+
+
+def test_the_measurement_reports_corrections_inside_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "terms.csv").write_text("港大,香港大學\n中大,中文大學\n", "utf-8")
+    (tmp_path / "words").write_text("佢|讀|港大|㗎\n我|喺|港|大|行緊\n其中|大部分\n", "utf-8")
+    (tmp_path / "plain").write_text("其中大部分人去過\n佢讀港大㗎\n", "utf-8")
+    assert evaluation.main([str(tmp_path / name) for name in ("terms.csv", "words")]) == 0
+    assert "3 sentences, 2 right corrections, 0 false" in capsys.readouterr().out
+    assert evaluation.main([str(tmp_path / name) for name in ("terms.csv", "plain")]) == 1
+    assert "false: 佢讀[港大]㗎" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("heard", "text"), [("kong", "\u212aong"), ("street", "\u017ftreet"), ("KONG", "kong")])
