@@ -12,6 +12,7 @@ import click
 
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
+from worker.service_profile import ServiceProfile
 
 
 @click.command(short_help="Check settings, Redis, the service, outputs, disk and clock.")
@@ -24,43 +25,74 @@ from tasks.cli.terminal_output import echo, echo_json
     metavar="FILE",
     help="Audio file with a few seconds of speech in a language of the service; default: an English sentence.",
 )
-@click.option("--bench", is_flag=True, help="Also measure how many sessions and which speed the service sustains.")
 @click.option(
-    "--bench-sessions",
+    "--probe",
+    is_flag=True,
+    help="Also measure how the service behaves: pause before a commit, stop, drift of word times, speed, sessions and"
+    " their length. The profile is stored for 30 days.",
+)
+@click.option(
+    "--probe-minutes",
+    type=click.FloatRange(0.5, 240),
+    default=10.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="Maximum of audio that --probe sends.",
+)
+@click.option(
+    "--probe-sessions",
     type=click.IntRange(1, 2000),
+    default=16,
+    show_default=True,
     metavar="N",
-    help="Maximum number of sessions for --bench; default: STT_WORKER_SESSIONS.",
+    help="Maximum of sessions that --probe opens at the same time.",
 )
 @options.as_json
 @options.service
 def command(
-    outputs: tuple[str, ...], sample: Path | None, bench: bool, bench_sessions: int | None, as_json: bool, **given: Any
+    outputs: tuple[str, ...],
+    sample: Path | None,
+    probe: bool,
+    probe_minutes: float,
+    probe_sessions: int,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Check the settings, Redis, the real-time service, outputs, the disk and the clock. Prints one line per check: ok,
     warn or fail, with the remedy. Exit status 1 if a check fails.
 
-    Streams a few seconds of speech to the service. --bench streams much more; the service may charge for it.
+    Streams a few seconds of speech to the service. --probe streams up to 10 minutes more, and takes about as long;
+    the service may charge for it. Its result is a profile of the service: workers and `run` use it in place of
+    defaults, and explicit settings win over it.
 
     \b
     Examples:
       stt-batch doctor
       stt-batch doctor --out /results --out s3://bucket/transcripts
-      stt-batch doctor --bench --bench-sessions 64 --json
+      stt-batch doctor --probe --probe-sessions 64 --json
     """
     settings = options.settings_from(warn=False, **given)
     # Imported only here, because these modules load the whole pipeline.
     from tasks import doctor  # noqa: PLC0415
-    from tasks.doctor.load_test import bench as measure  # noqa: PLC0415
+    from tasks.doctor.probe import Budget  # noqa: PLC0415
+    from tasks.doctor.probe import probe as measure  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
+    from tasks.service_profile_store import store_profile  # noqa: PLC0415
 
     log_setup.set_up(settings, "CRITICAL")  # hide the log, because the findings report the same errors in fewer words
+
+    profiles: list[ServiceProfile] = []
 
     async def findings() -> AsyncIterator[doctor.Finding]:
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):
             yield finding
-        if bench:
-            async for finding in measure(settings, sample or doctor.SAMPLE, bench_sessions or settings.worker_sessions):
+        if probe and settings.url and settings.api_key.get_secret_value():
+            budget = Budget(audio_s=60 * probe_minutes, sessions=probe_sessions)
+            async for finding in measure(settings, sample or doctor.SAMPLE, budget, profiles.append):
                 yield finding
+            for profile in profiles:
+                places = await store_profile(settings, profile)
+                yield doctor.Finding("probe", doctor.Status.OK, f"profile stored {'; '.join(places)}")
 
     async def run() -> list[doctor.Finding]:
         found = []
@@ -74,5 +106,6 @@ def command(
     found = asyncio.run(run())
     failed = any(finding.status is doctor.Status.FAIL for finding in found)
     if as_json:
-        echo_json({"ok": not failed, "findings": [asdict(one) for one in found]})
+        measured = {"profile": profiles[0].model_dump()} if profiles else {}
+        echo_json({"ok": not failed, "findings": [asdict(one) for one in found], **measured})
     raise SystemExit(1 if failed else 0)

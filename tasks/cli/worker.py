@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from tasks.cli import options
 from worker.open_files_limit import raise_limit
@@ -39,8 +41,12 @@ def command(ready_file: Path | None, **given: Any) -> None:
     raise_limit()
     from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
     from tasks.observability import log_setup  # noqa: PLC0415
+    from tasks.service_profile_store import with_profile_of_redis  # noqa: PLC0415
 
     check_service(settings)
-    os.environ.update(as_environment(settings))
     log_setup.set_up(settings)
+    settings, applied = asyncio.run(with_profile_of_redis(settings))
+    if applied:
+        structlog.get_logger("tasks.worker").info("profile of the service applied", **applied)
+    os.environ.update(as_environment(settings))
     run_worker(on_ready=None if ready_file is None else ready_file.touch)

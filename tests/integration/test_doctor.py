@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import redis
 from click.testing import CliRunner
 
 from tasks.cli import main
-from tasks.doctor import load_test
 from tests.support.audiofiles import write_words
 from tests.support.fleet import KEY, tone_server
 from tests.support.ports import free_port
@@ -101,16 +99,3 @@ def test_an_object_store(
     object_store._store_of.cache_clear()
     assert of(findings, "outputs") == ["ok"], findings
     assert status == 0
-
-
-def test_the_bench_finds_the_limit(
-    tmp_path: Path, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(load_test, "REPEATS", 2)  # 8 s of audio at each speed
-    monkeypatch.setattr(load_test, "SPEEDS", (4.0, math.inf))
-    with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="2") as url:
-        environ = {"STT_URL": url, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url}
-        _, findings = examine(environ, "--sample", str(sample), "--bench", "--bench-sessions", "8")
-    said = [one["text"] for one in findings if one["part"] == "bench"]
-    assert any(text.startswith("sustains 2 sessions; 4 sessions failed") for text in said), said
-    assert any("times real time" in text for text in said), said

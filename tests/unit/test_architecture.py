@@ -103,6 +103,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.transcript.subtitles",
     ),
     "tasks.glossary_file": ("worker.transcript.glossary",),
+    "tasks.service_profile_store": ("worker.ledger", "worker.service_profile"),
     "tasks.client": ("tasks.job_spec", "tasks.event_loop", *_LEDGER, "worker.transcript.model"),
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
@@ -138,7 +139,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "tasks.cli.run": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources", "tasks.cli.plan"),
-        *("tasks.batches", "tasks.client", "tasks.embedded", "tasks.job_spec", "worker"),
+        *("tasks.batches", "tasks.client", "tasks.embedded", "tasks.job_spec", "tasks.service_profile_store", "worker"),
     ),
     "tasks.cli.watch": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.sources", "tasks.cli.run"),
@@ -192,7 +193,12 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("worker.audio.segmentation.speech_detector",),
     "orjson": ("worker.realtime.json_codec",),
     "prometheus_client": ("worker.metrics",),
-    "pybase64": ("worker.realtime.streaming", "worker.realtime.recording_client", "worker.server.protocol"),
+    "pybase64": (
+        "worker.realtime.streaming",
+        "worker.realtime.recording_client",
+        "tasks.doctor.probe.session",
+        "worker.server.protocol",
+    ),
     "python_socks": ("worker.network.http_session",),
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.ledger.connection",),

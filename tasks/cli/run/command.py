@@ -19,7 +19,9 @@ from tasks.cli.run.file_states import File
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
+from tasks.cli.terminal_output import echo_error
 from tasks.embedded.stack import check_recognizer, for_language
+from tasks.service_profile_store import with_profile_of_file
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
 from worker.open_files_limit import raise_limit
@@ -155,6 +157,11 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     if settings.url and not key:
         raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
+    if not embedded:
+        settings, applied = with_profile_of_file(settings)
+        if applied:
+            values = ", ".join(f"STT_{name.upper()}={value}" for name, value in applied.items())
+            echo_error(f"Profile of the service (doctor --probe): {values}")
     if given.get("model") and not embedded:
         raise SettingsError(
             f"--model chooses a model of the embedded recognizer, but the service at {show_url(settings.url)} is "

@@ -1,0 +1,92 @@
+"""Runs the measurements of a probe in order, within a budget of audio, and builds the profile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tasks.doctor.finding import Finding, ok, warn
+from tasks.doctor.probe import steps
+from tasks.doctor.probe.estimates import speech_end
+from tasks.doctor.probe.steps import Sample
+from worker.audio.decoding.decode import open_source
+from worker.audio.pcm_frames import wire_frames
+from worker.errors import SttError
+from worker.secret_masking import show_url
+from worker.service_profile import ServiceProfile
+from worker.session_options import parse_options
+from worker.settings import Settings
+
+MAX_SAMPLE_S: Final = 15.0
+WINDOW_S: Final = 0.02
+DEFAULT_PAUSE_S: Final = 2.5
+"""Pause between repetitions if the service did not commit at a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of a probe. `audio_s`: seconds of audio in all sessions together, which the service may charge for;
+    `sessions`: maximum number of sessions at the same time."""
+
+    audio_s: float = 600.0
+    sessions: int = 16
+
+
+def load_sample(path: Path, rate: int) -> Sample:
+    """Decode the sample at `rate` Hz, at most MAX_SAMPLE_S seconds of it. Raises SourceError."""
+    with open_source(path) as source:
+        pcm = b"".join(wire_frames(source, rate, rate))[: round(MAX_SAMPLE_S * rate) * 2]
+    window = round(WINDOW_S * rate)
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    levels = [float(np.abs(samples[at : at + window]).mean()) / 32768 for at in range(0, len(samples), window)]
+    return Sample(pcm, rate, speech_end(levels, WINDOW_S))
+
+
+async def probe(
+    settings: Settings, path: Path, budget: Budget, report: Callable[[ServiceProfile], None]
+) -> AsyncIterator[Finding]:
+    """Yield a finding for each measurement, and pass the profile to `report` at the end. A failed measurement does not
+    prevent the others. `path`: audio file with a few seconds of speech."""
+    sample = load_sample(path, settings.sample_rate)
+    facts: dict[str, Any] = {}
+    problems: list[str] = []
+
+    async def run(name: str, step: Awaitable[dict[str, Any]]) -> Finding:
+        try:
+            found = await step
+        except SttError as exc:
+            problems.append(f"{name}: {exc}")
+            return warn("probe", f"{name}: not measured: {exc}")
+        facts.update(found)
+        return ok("probe", f"{name}: {_text(found)}")
+
+    yield await run("pause before a commit", steps.measure_pause(settings, sample))
+    yield await run("stop-session", steps.measure_stop(settings, sample))
+    pause_s = (facts.get("commit_pause_s") or DEFAULT_PAUSE_S - 1.0) + 1.0
+    yield await run("drift of word times", steps.measure_drift(settings, sample, pause_s))
+    yield await run("sessions at the same time", steps.measure_sessions(settings, budget.sessions))
+    if options := parse_options(settings.session_options):
+        yield await run("session options", steps.measure_options(settings, options))
+    yield await run("speed", steps.measure_speed(settings, sample))
+    left_s = budget.audio_s - _used(sample, pause_s)
+    if left_s > sample.length_s:
+        speed = facts.get("max_speed") or 1.0
+        yield await run("longest session", steps.measure_length(settings, sample, left_s, speed))
+    report(ServiceProfile(url=show_url(settings.url), measured_at=time.time(), problems=tuple(problems), **facts))
+
+
+def _used(sample: Sample, pause_s: float) -> float:
+    """Return the seconds of audio that the measurements before that of the longest session send at most."""
+    drift_s = (sample.length_s + pause_s) * steps.REPEATS
+    speeds_s = (steps.SPEED_AUDIO_S + sample.length_s + 1.0) * len(steps.SPEEDS)
+    return 2 * sample.length_s + steps.MAX_PAUSE_S + drift_s + speeds_s
+
+
+def _text(found: dict[str, Any]) -> str:
+    shown = {name.removesuffix("_s"): f"{value} s" if name.endswith("_s") else value for name, value in found.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {'not found' if v is None else v}" for name, v in shown.items())
