@@ -20,7 +20,8 @@
     │   ├── AccessRefused          the service accepts no session with this key; a user must change something
     │   │   ├── AuthRefused        the key is refused
     │   │   ├── PermissionRefused  the key lacks a permission
-    │   │   └── AccountRefused     the account has no credit, no plan, or is suspended
+    │   │   ├── AccountRefused     the account has no credit, no plan, or is suspended
+    │   │   └── KeyPaused          another job met one of these refusals; jobs wait until a probe succeeds
     │   ├── RequestRefused         the service refuses the audio or an option of the session; a retry cannot help
     │   ├── ProtocolRefused        the service does not accept the form of the handshake (HTTP 400)
     │   ├── EndpointMoved          the service redirects permanently; the key is not sent to another host
@@ -130,6 +131,8 @@ class EndpointError(SttError):
 
 class AccessRefused(EndpointError):
     code = "access_refused"
+    reported: bool = False
+    """Whether the circuit breaker of the key knows this refusal."""
 
 
 class AuthRefused(AccessRefused):
@@ -142,6 +145,10 @@ class PermissionRefused(AccessRefused):
 
 class AccountRefused(AccessRefused):
     code = "account_refused"
+
+
+class KeyPaused(AccessRefused):
+    code = "key_paused"
 
 
 class RequestRefused(EndpointError):

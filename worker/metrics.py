@@ -73,6 +73,7 @@ WEBHOOKS_STORED: Final = _gauge(
 )
 DEAD_LETTERS: Final = _gauge("dead_letters", "Refused queue messages, stored with their reason")
 API_KEY_SESSIONS_OPEN: Final = _gauge("api_key_sessions_open", "Sessions open with this API key, across all workers")
+API_KEY_PAUSED: Final = _gauge("api_key_paused", "1 if the key is paused, because the service refuses it, else 0")
 API_KEY_SESSIONS_LIMIT: Final = _gauge(
     "api_key_sessions_limit", "Sessions this API key may have open now; +Inf without a limit"
 )

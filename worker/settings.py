@@ -77,6 +77,8 @@ class Settings(BaseSettings):
         le=10_000,
         description="Maximum of sessions opened per second with this API key, across all workers; 0: no limit",
     )
+    pause_refused_key: bool = Field(True, description="Whether a refused key pauses its queue; false: its jobs fail")
+    alert_webhook: str = Field("", description="Address that gets a webhook when a key is paused or resumed")
     transport: Literal["auto", "websocket", "polling"] = Field(
         "auto", description="Socket.IO transport; auto is websocket, or polling if websocket cannot connect"
     )

@@ -10,6 +10,7 @@ from tasks.observability.heartbeat import STARTING, Heartbeat
 from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection
+from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import Settings
 
@@ -55,9 +56,10 @@ class Monitor:
         loop = asyncio.get_running_loop()
         connection = RedisConnection(self._settings.redis_url, retries=0)
         reader = QueueStatsReader(self._settings, connection)
+        breaker = KeyBreaker(self._settings, connection)
         try:
             while True:
-                self._redis_problem = await self._queue(reader)
+                self._redis_problem = await self._queue(reader, breaker)
                 metrics.count_sent_audio()
                 due = loop.time() + CHECK_S
                 await asyncio.sleep(CHECK_S)
@@ -65,13 +67,13 @@ class Monitor:
         finally:
             await connection.close()
 
-    async def _queue(self, reader: QueueStatsReader) -> str | None:
+    async def _queue(self, reader: QueueStatsReader, breaker: KeyBreaker) -> str | None:
         """Update the metrics of the queue. Returns the reason if Redis is unreachable, else None."""
         try:
-            found = await reader.read()
+            found, key = await reader.read(), await breaker.check()
         except LedgerUnavailable as exc:
             metrics.REDIS_UP.set(0)
-            for gauge in (metrics.QUEUE_DEPTH, metrics.QUEUE_OLDEST):
+            for gauge in (metrics.QUEUE_DEPTH, metrics.QUEUE_OLDEST, metrics.API_KEY_PAUSED):
                 gauge.set(math.nan)
             for state in ("queued", "delayed", "running"):
                 metrics.JOBS.labels(state).set(math.nan)
@@ -79,6 +81,7 @@ class Monitor:
                 metrics.WEBHOOKS_STORED.labels(state).set(math.nan)
             return str(exc)
         metrics.REDIS_UP.set(1)
+        metrics.API_KEY_PAUSED.set(key.paused)
         metrics.JOBS.labels("queued").set(found.queued)
         metrics.JOBS.labels("delayed").set(found.delayed)
         metrics.JOBS.labels("running").set(found.running)

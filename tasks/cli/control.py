@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 
 import click
 
@@ -12,6 +13,8 @@ from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.control import Control
 from tasks.client.producer import Producer
+from worker.ledger.connection import RedisConnection
+from worker.ledger.key_breaker import KeyState, resume_keys
 
 
 @click.command(short_help="Cancel jobs and batches.")
@@ -44,16 +47,26 @@ def pause(names: tuple[str, ...], as_json: bool) -> None:
     _print_changed("paused", _controlled(lambda control: control.pause(names)), as_json)
 
 
-@click.command(short_help="Resume paused jobs and batches.")
-@options.names
+@click.command(short_help="Resume paused jobs and batches, or a paused API key.")
+@click.argument("names", nargs=-1, metavar="[ID...]")
+@click.option("--key", is_flag=True, help="Try paused API keys at once, instead of at the time of their next probe.")
 @options.as_json
-def resume(names: tuple[str, ...], as_json: bool) -> None:
+def resume(names: tuple[str, ...], key: bool, as_json: bool) -> None:
     """Resume paused jobs or batches. They continue after their committed text.
+
+    An API key that the service refuses pauses all its jobs. A worker tries one job at growing intervals. With --key, a
+    worker tries at once: if that job succeeds, all others start.
 
     \b
     Examples:
       stt-batch resume monday
+      stt-batch resume --key
     """
+    if key == bool(names):
+        raise click.UsageError("name jobs or batches, or give --key")
+    if key:
+        _resume_keys(as_json)
+        return
     _print_changed("resumed", _controlled(lambda control: control.resume(names)), as_json)
 
 
@@ -81,6 +94,25 @@ def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
     else:
         queued = _controlled(lambda control: control.retry(names))
     _print_changed("queued", queued, as_json)
+
+
+def _resume_keys(as_json: bool) -> None:
+    async def run() -> list[KeyState]:
+        settings = options.settings_from()
+        connection = RedisConnection(settings.redis_url)
+        try:
+            return await resume_keys(settings, connection)
+        finally:
+            await connection.close()
+
+    found = asyncio.run(run())
+    if as_json:
+        echo_json({"keys": [asdict(state) for state in found]})
+        return
+    for state in found:
+        echo(f"{state.name}  will be tried at once: {state.reason}")
+    if not found:
+        echo("no API key is paused")
 
 
 def _controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from tasks.cli.tables import show_table
 from tasks.cli.terminal_output import echo_json, safe
 from tasks.job_spec import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
+from worker.ledger.connection import RedisConnection
+from worker.ledger.key_breaker import KeyState, paused_keys, paused_text
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 
@@ -56,11 +58,14 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
             raise click.UsageError("--watch needs the name of a batch")
         asyncio.run(_watch(settings, identity, as_json))
         return
-    found = asyncio.run(_find(settings, identity))
+    found, keys = asyncio.run(_find_with_keys(settings, identity))
     if as_json:
-        echo_json(_plain(found, with_jobs))
+        document = _plain(found, with_jobs)
+        echo_json({**document, "paused_keys": [asdict(key) for key in keys]} if identity is None else document)
         return
     console = Console(highlight=False)
+    for key in keys:
+        console.print(f"[yellow]{safe(paused_text(key))}[/]", soft_wrap=True)
     if isinstance(found, JobStatus):
         _show_job(console, found)
     elif isinstance(found, BatchReport):
@@ -105,6 +110,14 @@ class BatchReport:
 
 
 StatusResult = JobStatus | BatchReport | tuple[list[JobStatus], list[BatchReport]]
+
+
+async def _find_with_keys(settings: Settings, identity: str | None) -> tuple[StatusResult, list[KeyState]]:
+    connection = RedisConnection(settings.redis_url)
+    try:
+        return await _find(settings, identity), await paused_keys(settings, connection)
+    finally:
+        await connection.close()
 
 
 async def _find(settings: Settings, identity: str | None) -> StatusResult:

@@ -18,6 +18,7 @@ from worker.ledger import schema
 from worker.ledger.connection import RedisConnection
 from worker.ledger.dead_letters import KEY, DeadLetters, DeadLetterSummary
 from worker.ledger.durability import durability_warnings
+from worker.ledger.key_breaker import paused_keys, paused_text
 from worker.ledger.keys import Keys
 from worker.ledger.redis_releases import unpatched
 from worker.settings import Settings
@@ -61,6 +62,11 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
         found += of_dead_letters(await dead.summary(), settings.redis_prefix)
     except LedgerUnavailable as exc:
         found.append(warn("queue", f"the dead letters cannot be read: {exc}"))
+    try:
+        for state in await paused_keys(settings, connection):
+            found.append(warn("key", paused_text(state), "correct the reason, then `stt-batch resume --key`"))
+    except LedgerUnavailable as exc:
+        found.append(warn("key", f"the paused keys cannot be read: {exc}"))
     try:
         found += of_streams(await _last_ids(connection, settings.redis_prefix), time.time())
     except LedgerUnavailable as exc:

@@ -53,7 +53,7 @@ class Retry:
     reason: str
     message: str
     """The message to log."""
-    counted: Literal[True, "unread", "shortages"] = True
+    counted: Literal[True, False, "unread", "shortages"] = True
     """Which counter this attempt increments. True: the counter of ordinary attempts, at whose maximum the job fails."""
     start_over: bool = False
     """Whether the committed text is deleted before the next attempt."""

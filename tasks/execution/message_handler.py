@@ -18,11 +18,13 @@ from tasks.broker.message_validation import JobRequest, MessageRefused, job_requ
 from tasks.execution.attempt import AttemptRunner, Pipeline
 from tasks.execution.job_reporter import JobReporter
 from tasks.execution.job_retry_policy import FailedAttempt, Retry, decide
+from tasks.execution.key_gate import KeyGate
 from tasks.execution.lease_renewer import LeaseRenewer
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
 from worker.backoff import exponential_s, jittered
 from worker.errors import (
+    AccessRefused,
     LeaseLost,
     LedgerRefused,
     LedgerUnavailable,
@@ -30,6 +32,7 @@ from worker.errors import (
     WorkerShortage,
 )
 from worker.ledger.event_stream import EventStream
+from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.pipeline.run import run
@@ -51,6 +54,8 @@ MAX_REQUEUES: Final = 10
 dropped, and the reaper sends a new one."""
 # Limits the memory of the counters. Above it all are deleted, and jobs get some more requeues.
 MAX_REQUEUED_JOBS: Final = 10_000
+KEY_PAUSE_S: Final = 1.0
+"""Seconds until a job whose key is paused joins the queue again, where it waits for the key."""
 
 
 class _Draining(Exception):
@@ -84,16 +89,17 @@ class MessageHandler:
         wake: Callable[[str], None] | None = None,
         slots: Slots | None = None,
         events: EventStream | None = None,
+        breaker: KeyBreaker | None = None,
     ) -> None:
         """`wake` sends a message for the job with the given id; it may block, and raise LedgerUnavailable. `slots`
-        limits the number of open sessions of all workers together; with None there is no limit."""
+        limits the number of open sessions of all workers together; with None there is no limit. `breaker` pauses jobs
+        while the service refuses the key; with None such jobs fail."""
         self._wake = wake
         self._events = events
         self._settings = settings
         self._ledger = ledger
-        self._attempt_runner = AttemptRunner(
-            settings, ledger, pipeline, FairPool(settings.worker_sessions, slots or UnlimitedSlots())
-        )
+        self._gate = KeyGate(slots or UnlimitedSlots(), breaker, events)
+        self._attempt_runner = AttemptRunner(settings, ledger, pipeline, FairPool(settings.worker_sessions, self._gate))
         # The host and the process id are for people. The random part makes the name unique: a container often has the
         # same host name and process id after a restart.
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
@@ -240,6 +246,17 @@ class MessageHandler:
     async def _run_leased(self, identity: str) -> Outcome:
         if self._drained.is_set():
             return Outcome.REQUEUED
+        try:
+            probe = await self._until_drained(self._gate.enter())
+        except _Draining:
+            return Outcome.REQUEUED
+        try:
+            return await self._run_next(identity, probe)
+        finally:
+            await self._gate.leave(probe)
+
+    async def _run_next(self, identity: str, probe: str) -> Outcome:
+        """Acquire the first job of the queue and run an attempt at it. `probe`: the token of a probe, or ""."""
         # This call is not part of the task that `drain` cancels: without its result the job could not be released.
         # Each call gets an owner of its own: a repeated call of the same owner gets the same job again, in case that
         # its first answer was lost (`acquire.lua`).
@@ -247,6 +264,7 @@ class MessageHandler:
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))
             return Outcome.SKIPPED
+        self._gate.begin(probe, lease.job_id)
         # A separate task, so that `drain` can cancel the attempt and this method can still release the lease.
         running = asyncio.create_task(self._run(lease))
         self._running.add(running)
@@ -303,6 +321,12 @@ class MessageHandler:
 
     async def _fail_or_postpone(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
         """Handle the error `exc` of an attempt: end the job as failed, or postpone it until another attempt."""
+        if isinstance(exc, AccessRefused):
+            await self._gate.refused(lease.job_id, exc)
+        if isinstance(exc, AccessRefused) and self._gate.pauses:
+            # Not the fault of the job: it stays in the queue, with the reason, until the key works again.
+            waits = Retry(KEY_PAUSE_S, exc.code, str(exc), "job waits, its key is paused", counted=False)
+            return await self._postpone(lease, waits)
         decision = decide(exc, self._facts(lease), self._settings.job_backoff_s)
         if isinstance(decision, Retry):
             return await self._postpone(lease, decision)

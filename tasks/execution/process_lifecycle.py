@@ -26,6 +26,7 @@ from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
+from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.ledger import Ledger
 from worker.ledger.session_limiter import SessionLimiter
 from worker.open_files_limit import limit_warning, raise_limit
@@ -59,8 +60,14 @@ class WorkerContext:
         settings = load()
         connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
+        breaker = KeyBreaker(settings, connection) if settings.pause_refused_key else None
         handler = MessageHandler(
-            settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events
+            settings,
+            ledger,
+            wake=lambda job_id: _send([job_id], settings),
+            slots=limiter,
+            events=events,
+            breaker=breaker,
         )
         return cls(settings, connection, ledger, events, limiter, handler)
 

@@ -412,7 +412,7 @@ async def test_a_success_with_the_key_is_known_to_all_processes(limiters: Make, 
     first, other, another_key = limiters(), limiters(), limiters(api_key="another")
     async with first.slot("a"):
         assert not first.key_accepted
-        await first.succeeded()
+        await first.succeeded("a")
     await async_wait_until(lambda: not first._unreported(), "Redis knows the success")
     async with other.slot("b"), another_key.slot("c"):
         assert other.key_accepted

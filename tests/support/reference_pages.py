@@ -33,6 +33,11 @@ EVENTS: Final = {
     "incomplete": ("The job ended; parts of its audio are missing.", "`review`: codes of the reasons to review it"),
     "failed": ("The job ended without a finished transcript.", "`code`, `reason`"),
     "cancelled": ("A user or a program cancelled the job.", ""),
+    "key_paused": (
+        "The service refuses the API key, its account or a permission: no job starts.",
+        "`key`, `code`, `reason`",
+    ),
+    "key_resumed": ("A probe of a paused API key succeeded: jobs start again.", "`key`"),
 }
 
 

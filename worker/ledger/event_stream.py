@@ -4,9 +4,10 @@ A program can read them, for example, with
 
     XREAD BLOCK 0 STREAMS stt:events $
 
-An entry has the fields `event` (one of `Event`), `job` (the job's id), `batch` if the job has one, and further fields
-that depend on the event. The stream contains about the last MAX_ENTRIES entries and expires STT_RESULT_TTL after the
-last one was added. Events may be lost: programs that need every change read the records of the jobs instead.
+An entry has the fields `event` (one of `Event`), `job` (the job's id, or empty for an event of an API key), `batch` if
+the job has one, and further fields that depend on the event. The stream contains about the last MAX_ENTRIES entries
+and expires STT_RESULT_TTL after the last one was added. Events may be lost: programs that need every change read the
+records of the jobs instead.
 """
 
 from __future__ import annotations
@@ -24,7 +25,18 @@ from worker.ledger.connection import ScriptRunner
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
-Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
+Event = Literal[
+    "queued",
+    "started",
+    "progress",
+    "committed",
+    "done",
+    "incomplete",
+    "failed",
+    "cancelled",
+    "key_paused",
+    "key_resumed",
+]
 MAX_ENTRIES: Final = 20_000
 """Approximate maximum of entries in the stream. An entry has about 200 bytes."""
 ENTRIES_PER_CALL: Final = 500

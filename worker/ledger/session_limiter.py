@@ -165,7 +165,7 @@ class SessionLimiter:
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
         self._wake()
 
-    async def succeeded(self) -> None:
+    async def succeeded(self, job_id: str) -> None:
         """Report that a session with this key has succeeded. Redis is only informed of the first one."""
         if not self.key_accepted:
             self._report_success = self.key_accepted = True

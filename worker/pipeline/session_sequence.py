@@ -175,6 +175,8 @@ class SessionSequence:
         timeline = Timeline(self._rate)
 
         async def on_commit(commit: Commit) -> None:
+            # Already at the first commit: a paused key is not resumed only at the end of a long session.
+            await self._service.slots.succeeded(record.job_id)
             # The count before and after, because one commit may contain several repeated texts.
             before = self._assembler.dropped
             segment = self._assembler.place(commit, timeline)
@@ -248,7 +250,7 @@ class SessionSequence:
             return RetryDecision(RetryAction.ROLLOVER)
         decision = decide(end, show_url(self._service.endpoint.url))
         if decision.action is RetryAction.DONE or session.commits_seen:
-            await self._service.slots.succeeded()
+            await self._service.slots.succeeded(self._record.job_id)
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)

@@ -46,9 +46,9 @@ class FairPool:
         """Report to the shared slots that the service demands a pause."""
         await self._shared.pause(seconds)
 
-    async def succeeded(self) -> None:
+    async def succeeded(self, job_id: str) -> None:
         """Report to the shared slots that a session has succeeded."""
-        await self._shared.succeeded()
+        await self._shared.succeeded(job_id)
 
     @property
     def key_accepted(self) -> bool:

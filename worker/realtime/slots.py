@@ -27,8 +27,8 @@ class Slots(Protocol):
     async def pause(self, seconds: float) -> None:
         """Report that the service demands a pause (`Retry-After`): no slot is granted for that time."""
 
-    async def succeeded(self) -> None:
-        """Report that a session with the API key has succeeded."""
+    async def succeeded(self, job_id: str) -> None:
+        """Report that a session of the job has succeeded, or has a commit: the service accepts the API key."""
 
     @property
     def key_accepted(self) -> bool:
@@ -61,7 +61,7 @@ class UnlimitedSlots:
     async def pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
-    async def succeeded(self) -> None:
+    async def succeeded(self, job_id: str) -> None:
         self.key_accepted = True
 
     def make_room(self, job_id: str) -> bool:

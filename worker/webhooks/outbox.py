@@ -54,7 +54,7 @@ class Message:
     """The address of the receiver for display, without secrets."""
     attempts: int
     subject: str
-    """The id of the job or batch."""
+    """The id of the job or batch, or the hash of the API key."""
     body: bytes
     """The JSON to send, the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
     due_at: float
@@ -192,7 +192,7 @@ def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: 
         url=url,
         to=show(fields.get("url", "")),
         attempts=attempts,
-        subject=fields.get("job") or fields.get("batch") or "",
+        subject=fields.get("job") or fields.get("batch") or fields.get("key") or "",
         body=body,
         due_at=due_at,
         reason=reason,
@@ -213,6 +213,9 @@ def _body(fields: dict[str, str]) -> bytes:
         kind, ended = "batch.ended", fields["ended"]
         counts = json.loads(fields["counts"])
         data: dict[str, Any] = {"id": fields["batch"], "total": int(fields["total"]), "counts": counts or {}}
+    elif fields["kind"] == "key":
+        kind, ended = f"key.{fields['state']}", fields["at"]
+        data = {"key": fields["key"], "error_code": fields["code"] or None, "error": fields["reason"] or None}
     else:
         state, ended = fields["job_state"], fields["job_ended"]
         kind = f"job.{state}"
