@@ -171,7 +171,7 @@ async def probes(service: Service, clock: Clock, hours: float, step_s: float = 6
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.chaos)])
 async def test_jobs_survive_a_night_without_credit(redis_url: str, raw: redis.Redis, count: int) -> None:
-    hours = 3 if count == 100 else 10
+    hours = 2 if count == 100 else 10
     async with fleet(redis_url, raw) as (workers, service, clock):
         for _ in range(3):
             workers.add()
@@ -206,15 +206,15 @@ async def test_the_pauses_grow_and_stay_below_the_maximum(redis_url: str, raw: r
     error = AuthRefused("refused")
     await breaker.refused(error, jitter=1.0)
     times: list[float] = []
-    while clock.s < 12 * 3600:
-        clock.advance(10)
+    while clock.s < 5 * 3600:
+        clock.advance(60)
         state = await breaker.check("probe")
         if state.probe:
             times.append(clock.s)
             await breaker.refused(error, "probe", jitter=1.0)
     pauses = [b - a for a, b in zip([0.0, *times], times, strict=False)]
-    assert pauses[:5] == pytest.approx([60, 120, 240, 480, 960], abs=25)
-    assert max(pauses) <= key_breaker.MAX_PAUSE_S + 20
+    assert pauses[:5] == pytest.approx([60, 120, 240, 480, 960], abs=1)
+    assert max(pauses) <= key_breaker.MAX_PAUSE_S
     assert max(sum(at <= other < at + 3600 for other in times) for at in times) <= 9
     await connection.close()
 
@@ -224,8 +224,8 @@ async def test_a_flapping_account_stays_within_the_budget(redis_url: str, raw: r
     connection, clock = RedisConnection(redis_url), Clock(raw)
     breaker = KeyBreaker(load({}, redis_url=redis_url, api_key=SECRET), connection)
     tried: list[float] = []
-    for _ in range(6 * 360):
-        clock.advance(10)
+    for _ in range(5 * 60):
+        clock.advance(60)
         state = await breaker.check("probe")
         if state.probe:
             tried.append(clock.s)
