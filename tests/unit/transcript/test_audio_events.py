@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.cli import main
 from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from tests.unit.transcript.test_unanswered_ranges import voiced
@@ -176,3 +179,17 @@ def test_the_brackets_are_stable_and_removal_is_complete(text: str) -> None:
     assert with_bracketed_events(kept) == kept
     removed = without_events(bare(text)).text
     assert len(removed) <= len(text)
+
+
+def test_the_option_reaches_the_exported_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "call.json").write_text(render(transcript(APPLAUSE), "json"), encoding="utf-8")
+    arguments = ["export", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--format", "txt"]
+    assert CliRunner().invoke(main, [*arguments, "--audio-events", "keep"]).exit_code == 0
+    assert (tmp_path / "out" / "call.txt").read_text(encoding="utf-8") == "多謝大家[掌聲]跟住落嚟\n"
+    assert CliRunner().invoke(main, [*arguments, "--audio-events", "loud"]).exit_code == 2
+
+
+def test_a_job_without_the_option_can_be_run_by_a_worker_that_does_not_have_it() -> None:
+    assert "audio_events" not in Style().model_dump(mode="json")
+    assert Style.model_validate(KEEP.model_dump(mode="json")) == KEEP
