@@ -257,6 +257,11 @@ class SessionSequence:
         elif decision.error is not None and not session.commits_seen:
             # The session failed before its first commit: the service may only accept audio in real time.
             self._service.speed.overloaded(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
+        # All audio is committed, so another session would have nothing to send. A refusal without any commit still
+        # counts: a wrong key must not look like a silent recording.
+        if decision.error is not None and session.all_committed and (decision.error.retryable or session.commits_seen):
+            logger.info("session ended early, but all of its text is committed", error=str(decision.error))
+            decision = RetryDecision(RetryAction.DONE)
         # A rotated session ended at STT_SESSION_MAX_S as planned, before the end of the audio.
         if decision.action is RetryAction.DONE and session.rotated:
             return RetryDecision(RetryAction.ROLLOVER)

@@ -68,6 +68,7 @@ class Session:
         self.committed_end_s = 0.0  # end of the last committed word that has times, in session seconds
         self._since = now  # start of the current phase
         self._opened = self._streaming_since = now
+        self._ended_in = self.phase  # the phase before the end
         self._commit_on_stop = False
         self._flow = FlowControl(settings, now)
         self._tail = TailFlush(settings)
@@ -235,6 +236,13 @@ class Session:
         """Text of an ended session that `take_commits` did not return in any commit."""
         return " ".join(text for text in (*self.unpaired, self.pending_text) if text)
 
+    @property
+    def all_committed(self) -> bool:
+        """Whether the session ended after all audio was sent and all of its text was committed, however it ended."""
+        flushed = self._ended_in in (Phase.FLUSHING, Phase.STOPPING)
+        reached = self._tail_committed() and not self._flow.voiced_since_message
+        return flushed and not self.uncommitted_text and (self._tail.settled or reached)
+
     # -- internals -------------------------------------------------------------------------------------------------
 
     def _enter(self, phase: Phase, now: float) -> None:
@@ -249,6 +257,7 @@ class Session:
             settled, again = settled[:count], settled[count:]
             self.unpaired = tuple(commit.text for commit in again)
         self._deliver(settled)
+        self._ended_in = self.phase
         self.phase, self.end = Phase.ENDED, end
 
     def _deliver(self, commits: list[Commit]) -> None:

@@ -38,7 +38,8 @@ class TailFlush:
         self._since = 0.0
         self._answers = 0
         self._first_answer = 0.0
-        self._settled = False
+        self.settled = False
+        """Whether the silence caused the last commit, so that no text is left to commit."""
         self.padding_samples = 0
 
     def set_commit_pause(self, pause_s: float) -> None:
@@ -58,7 +59,7 @@ class TailFlush:
     def committed(self) -> None:
         """Note a commit. If silence of at least the commit pause was sent before it, the silence caused the commit, and
         no text is left to commit."""
-        self._settled = self.padding_samples >= self._pause_s * self._rate
+        self.settled = self.padding_samples >= self._pause_s * self._rate
 
     def padding_at(self, now: float, *, speed: float) -> float:
         """Return the clock time from which the next frame of silence may be sent.
@@ -80,7 +81,7 @@ class TailFlush:
             return False  # a stop would discard the text
         if self.padding_samples < self._min_samples:
             # Before the minimum of silence, only a commit caused by the silence itself shows that no text remains.
-            return covered and self._settled
+            return covered and self.settled
         if covered:
             return True
         # Repeated answers without new text: the service found no more words.
