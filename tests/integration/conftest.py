@@ -13,6 +13,7 @@ from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.stand_in_workers import StandInWorkers
+from tests.support.tls_proxy import TestAuthority
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 
@@ -84,6 +85,13 @@ def fleet(tmp_path: Path, redis_url: str, service: str, fleet_settings: Mapping[
     yield fleet
     fleet.close()
     assert_every_key_ends(redis_url)
+
+
+@pytest.fixture
+def few_certificates(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust one unknown authority instead of those of the system, which take a tenth of a second to load."""
+    folder = tmp_path_factory.getbasetemp() / "system"
+    monkeypatch.setenv("SSL_CERT_FILE", str(TestAuthority(folder).ca_file))
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from worker.storage.address import parse
 from worker.storage.sources.web import read
 from worker.webhooks.http_post import WebhookSender
 
+pytestmark = pytest.mark.usefixtures("few_certificates")
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> TestAuthority:
@@ -91,7 +93,7 @@ async def test_own_authorities_are_trusted(
         assert await connect(url, transport) == transport
 
 
-@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+@pytest.mark.parametrize("transport", [pytest.param("auto", marks=pytest.mark.matrix), "websocket", "polling"])
 @pytest.mark.parametrize(
     ("fault", "named"),
     [

@@ -18,6 +18,7 @@ from worker.storage.address import parse
 from worker.storage.sources.web import read
 from worker.webhooks.http_post import SendResult, WebhookSender
 
+pytestmark = pytest.mark.usefixtures("few_certificates")
 ALLOWED = {"STT_ALLOWED_SOURCES": "*", "STT_ALLOWED_WEBHOOKS": "*", "STT_WEBHOOK_SECRET": "x" * 24}
 LOGIN = "ann:s3cret"
 

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import trustme
@@ -22,7 +23,7 @@ class TestAuthority:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._authority = trustme.CA()
+        self._authority = _authority(str(folder))
         self._folder = folder
         self.ca_file = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(self.ca_file)
@@ -51,12 +52,17 @@ class TestAuthority:
 def self_signed(names: tuple[str, ...]) -> ssl.SSLContext:
     """Return the context of a server with a certificate that no known authority signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert(*names).configure_cert(context)
+    _authority("unknown").issue_cert(*names).configure_cert(context)
     return context
 
 
+@cache
+def _authority(name: str) -> trustme.CA:
+    return trustme.CA()
+
+
 @asynccontextmanager
-async def tls_in_front(url: str, context: ssl.SSLContext) -> AsyncIterator[int]:
+async def tls_in_front(url: str, context: ssl.SSLContext, listen: str = "127.0.0.1") -> AsyncIterator[int]:
     """Run a TLS server that passes everything on to the server at `url` (http://host:port). Yields its port."""
     host, _, port = url.removeprefix("http://").partition(":")
     tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +75,7 @@ async def tls_in_front(url: str, context: ssl.SSLContext) -> AsyncIterator[int]:
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await _pump(reader, writer, *await asyncio.open_connection(host, int(port)))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, listen, 0, ssl=context)
     server_errors = asyncio.get_running_loop()
     server_errors.set_exception_handler(lambda *_: None)  # failed handshakes are expected
     try:

@@ -18,6 +18,8 @@ _OTHER_HOST: Final = frozenset({62, 64})
 """Error numbers of OpenSSL (X509_V_ERR_…)."""
 _CLIENT_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "UNSUPPORTED_CERTIFICATE")
 """Endings of the TLS alerts with which a server refuses the client's certificate, or its absence."""
+_LOGIN_STATUSES: Final = (HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED)
+"""Statuses with which a proxy refuses a login. tinyproxy answers 401 to a wrong one."""
 _LOGIN_WORDS: Final = ("authentication", "407")
 
 
@@ -92,12 +94,32 @@ def proxy_refusal(status: int, said: str, route: Route, host: str) -> str:
         )
     proxy = f"the proxy {route.proxy} ({route.variable})"
     text = f"HTTP {status}{f' {said}' if said else ''}"
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+    if status in _LOGIN_STATUSES:
         return _login_problem(route, text)
     # The proxy accepts the request, but cannot resolve or reach the host.
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.NOT_FOUND:
         return f"{proxy} cannot reach {host} ({text})"
     return f"{proxy} refuses connections to {host} ({text}); its administrator must allow them, or use NO_PROXY"
+
+
+def is_refused_login(exc: BaseException) -> bool:
+    """Whether a proxy refused the login when a tunnel was opened."""
+    for error in chain(exc):
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return error.status in _LOGIN_STATUSES
+        if isinstance(error, aiohttp_socks.ProxyError):
+            text = str(error).lower()
+            return error.error_code in _LOGIN_STATUSES or any(word in text for word in _LOGIN_WORDS)
+    return False
+
+
+def unclear_login(route: Route) -> str:
+    """Return the text for HTTP 401 to a request that a proxy forwards, when both the service and the proxy may have
+    sent it."""
+    return (
+        f"HTTP 401 from the service or from the proxy {route.proxy}: check STT_API_KEY, and the login of the proxy in"
+        f" {route.variable}"
+    )
 
 
 def _login_problem(route: Route, text: str) -> str:

@@ -31,7 +31,7 @@ import socketio
 from pydantic import SecretStr
 
 from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable, SettingsError
-from worker.network.failure_reasons import chain, named_cause, proxy_refusal
+from worker.network.failure_reasons import chain, is_refused_login, named_cause, proxy_refusal, unclear_login
 from worker.network.http_session import session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
@@ -151,7 +151,8 @@ class Client:
         if self._requests.connected:
             return _status(exc) not in FINAL_STATUSES
         # Without TLS, a proxy may refuse the tunnel of the websocket and still forward the requests of polling.
-        return self._address.scheme in ("http", "ws") and self._route.proxy is not None
+        forwards = self._address.scheme in ("http", "ws") and self._route.proxy is not None
+        return forwards and not is_refused_login(exc)
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
         """Send an event and wait until the transport has accepted it. False if the connection is lost; `on_drop` then
@@ -305,7 +306,18 @@ class Client:
         status = _status(exc)
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return proxy_refusal(status, "", self._route, self._address.host)
+        if status == HTTPStatus.UNAUTHORIZED and self._may_be_of_the_proxy(exc):
+            return unclear_login(self._route)
         return named_cause(exc, self._route, self._address.host)
+
+    def _may_be_of_the_proxy(self, exc: Exception) -> bool:
+        """Whether a refusal may be one of the proxy, which sees requests over polling without TLS."""
+        proxy = self._route.proxy
+        refused = next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)
+        if proxy is None or proxy.is_socks or self._address.scheme in ("https", "wss") or refused is None:
+            return False
+        asks = {name.lower(): value.lower() for name, value in refused.headers.items()}.get("www-authenticate", "")
+        return asks.startswith("basic") and not self._address.authorization
 
     def _error_of(self, exc: Exception, shown: str) -> EndpointError:
         if isinstance(exc, Redirected):

@@ -6,13 +6,15 @@
 // Prints one JSON line {"url", "port"} when it listens; ends with standard input. GET /stats says what was received:
 // {"sessions":[{"rate","samples","voiced","chunks","words","stopped","transport","errors"}]}
 import { createServer } from "node:http";
-import { Server } from "socket.io";
 
 // Trouble of its own kind, for the first `troubled` connections or sessions:
 //   refuse: "allowRequest" | "use"      the two ways socket.io itself refuses
 //   disconnect_at_s, kill_at_s: N       socket.disconnect(true), or the TCP connection destroyed, after N s of audio
 const options = { key: "node-key", port: 0, commit_every_s: 5, pause_s: 1.5, commit_on_stop: true, troubled: 1,
-  ...JSON.parse(process.argv[2] ?? "{}") };
+  version: "", ...JSON.parse(process.argv[2] ?? "{}") };
+// version: "" for the newest server, or "-2" and "-3" for old ones. Socket.IO 2 exports a function instead of a class.
+const library = await import(`socket.io${options.version}`);
+const Server = library.Server ?? library.default.Server ?? library.default;
 const PATH = "/api/stt-realtime-socket";
 const stats = [];
 
