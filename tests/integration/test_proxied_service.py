@@ -150,6 +150,17 @@ async def test_a_refused_login_is_named(login: str, kind: str, scheme: str, tmp_
     assert ("407" in said) == (kind == "http")
 
 
+@pytest.mark.parametrize("transport", ["auto", "websocket"])
+@pytest.mark.parametrize("scheme", ["ws", "https"])
+async def test_a_proxy_that_answers_401_to_a_wrong_login(scheme: str, transport: str) -> None:
+    """As tinyproxy does. It must not look like a refused API key, and polling must not be tried."""
+    async with forward_proxy(ForwardProxy(answer=401)) as proxy:
+        at = {"STT_PROXY": proxy.url(login="ann:s3cret-but-wrong"), "STT_TRANSPORT": transport}
+        said = await reason(settings_for(f"{scheme}://service.test", **at))
+        assert "refuses the login (HTTP 401" in said
+        assert len(proxy.requests) == 1
+
+
 @pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
 @pytest.mark.parametrize("scheme", ["ws", "https"])
 @pytest.mark.parametrize("kind", ["http", "socks5h"])
