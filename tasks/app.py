@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,7 +10,6 @@ from typing import Any, Final
 from celery import Celery, bootsteps, signals
 from celery.app import trace
 from celery.apps import worker as worker_program
-from celery.bin.celery import celery as program
 from celery.exceptions import Reject
 
 from tasks import celery_config
@@ -151,23 +149,4 @@ def _check_worker(instance: Any, **_: Any) -> None:
         )
 
 
-def run_worker(on_ready: Callable[[], object] | None = None) -> None:
-    """Run a worker on the queue that the environment's settings name, until SIGTERM. Blocks. Raises SystemExit after a
-    fatal error. `on_ready` is called when the worker accepts jobs."""
-    if on_ready is not None:
-        signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
-    # Does the same as Celery's `worker_main`, but that function drops the exit status.
-    program.params[0].default = app
-    status = program.main(
-        args=[
-            *("--quiet", "worker", "--pool", "threads", "--hostname", f"stt-{os.getpid()}@%h"),
-            # Celery's messages between workers are not used, and the search for other workers delays the start by 1 s.
-            *("--without-mingle", "--without-gossip", "--without-heartbeat"),
-        ],
-        standalone_mode=False,
-    )
-    if status:
-        raise SystemExit(status)
-
-
-__all__ = ["Reject", "app", "make_app", "on_stop", "on_timer", "run_worker", "signals", "wake"]
+__all__ = ["Reject", "app", "make_app", "on_stop", "on_timer", "signals", "wake"]

@@ -77,7 +77,8 @@ from tasks.job_spec import JobSpec, checked_key, job_id, problems
 from worker.backoff import jittered
 from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError, WorkerShortage
 from worker.ledger.connection import RedisConnection
-from worker.ledger.ledger import UNFINISHED_TTL, StateChange
+from worker.ledger.expiry import UNFINISHED_TTL
+from worker.ledger.ledger import StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_output, check_source, check_webhook
 from worker.storage.sources.identify import SourceIdentifier

@@ -33,7 +33,7 @@ from worker.audio.segmentation.scan import scan
 from worker.audio.segmentation.section_plan import CutOptions
 from worker.audio.segmentation.section_plan import plan as plan_sections
 from worker.audio.segmentation.silence import SkipOptions
-from worker.audio.segmentation.speech_detector import silero
+from worker.audio.segmentation.silero_model import silero
 from worker.audio.source import Audio
 from worker.errors import SourceError
 from worker.pipeline.planning_thread import check_channels, check_length

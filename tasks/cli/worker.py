@@ -39,7 +39,8 @@ def command(ready_file: Path | None, **given: Any) -> None:
     """
     settings = options.settings_from(warn=False, **given)
     raise_limit()
-    from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
+    from tasks.app import check_service  # noqa: PLC0415  Celery and the audio code are for this command alone
+    from tasks.celery_worker import run_worker  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
     from tasks.service_profile_store import with_profile_of_redis  # noqa: PLC0415
 

@@ -16,7 +16,8 @@ from worker.errors import EndpointUnavailable, OutputError
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import ContentRecord
-from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListener, read_start_content
+from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListener
+from worker.pipeline.start_content import read_start_content
 from worker.realtime.slots import Slots
 from worker.session_options import merged, parse_options
 from worker.settings import Settings

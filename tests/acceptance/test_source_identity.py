@@ -18,7 +18,8 @@ from tests.support.faulty_web import faulty_web
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import SourceChanged, WorkerShortage
-from worker.pipeline.job import KnownContent, ResumeState, StartContent
+from worker.pipeline.job import KnownContent, ResumeState
+from worker.pipeline.start_content import StartContent
 from worker.settings import load
 from worker.storage.address import parse
 from worker.storage.sources.wildcards import content_of

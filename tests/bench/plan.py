@@ -9,7 +9,7 @@ from tests.bench.machine import cpu_s, tell
 from worker.audio.decoding.decode import open_source
 from worker.audio.segmentation.section_plan import CutOptions, plan
 from worker.audio.segmentation.silence import SkipOptions
-from worker.audio.segmentation.speech_detector import silero
+from worker.audio.segmentation.silero_model import silero
 
 
 def main(path: str) -> None:

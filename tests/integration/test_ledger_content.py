@@ -13,7 +13,8 @@ from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import DamagedSource, EndpointUnavailable, OutputUnavailable, SourceChanged
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
-from worker.pipeline.job import Job, StartContent
+from worker.pipeline.job import Job
+from worker.pipeline.start_content import StartContent
 from worker.settings import Settings
 
 SPEC = '{"source": "/audio/a.wav"}'

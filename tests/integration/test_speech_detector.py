@@ -22,7 +22,8 @@ from worker.audio.decoding.decode import SndfileSource, open_source
 from worker.audio.resample import resample_blocks
 from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, plan
 from worker.audio.segmentation.silence import SkipOptions
-from worker.audio.segmentation.speech_detector import VOICE_WINDOW, Silero, silero
+from worker.audio.segmentation.silero_model import Silero, silero
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW
 
 FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[3] / "shared" / "audio")
 MANIFEST = FOLDER / "manifest.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery.worker.consumer import consumer
 
-from tasks.app import run_worker
+from tasks.celery_worker import run_worker
 
 
 def _fail(*_: object, **__: object) -> None:

@@ -18,8 +18,9 @@ from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
 from worker.audio.segmentation.section_plan import StreamingPlan, read_plans
 from worker.job_progress import Progress
 from worker.pipeline import planning_thread
-from worker.pipeline.job import Job, KnownContent, ResumeState, StartContent, read_start_content
+from worker.pipeline.job import Job, KnownContent, ResumeState
 from worker.pipeline.run import run
+from worker.pipeline.start_content import StartContent, read_start_content
 from worker.realtime import rate_control
 from worker.server import app
 from worker.server.fault_options import parse

@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.realtime.json_codec",
         "worker.realtime.session_recording",
         "worker.audio.resample",
+        "worker.audio.segmentation.silero_model",
         "worker.audio.segmentation.speech_detector",
     ),
     "worker": (),
@@ -108,6 +109,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
     "tasks.app": ("tasks.celery_config", "tasks.client.celery_message", "tasks.broker", "tasks.observability"),
+    "tasks.celery_worker": ("tasks.app",),
     "tasks.batches": ("tasks.job_spec", "worker.audio", "worker.ledger", "worker.storage", "worker.transcript.model"),
     "tasks.background": ("tasks.client", "tasks.job_spec", "tasks.event_loop", "tasks.observability", *_LEDGER),
     "tasks.execution": (
@@ -175,7 +177,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     ),
     "aiohttp_socks": ("worker.network.failure_reasons", "worker.network.http_session"),
     "av": ("worker.audio.decoding.ffmpeg_container",),
-    "celery": ("tasks.app",),
+    "celery": ("tasks.app", "tasks.celery_worker"),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": (
@@ -190,7 +192,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "obstore": ("worker.storage.object_store",),
     "opentelemetry": ("worker.tracing",),
     "opencc": ("worker.transcript.script_characters",),
-    "onnxruntime": ("worker.audio.segmentation.speech_detector",),
+    "onnxruntime": ("worker.audio.segmentation.silero_model",),
     "orjson": ("worker.realtime.json_codec",),
     "prometheus_client": ("worker.metrics",),
     "pybase64": (
@@ -244,7 +246,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     r'= "tasks\.transcribe"': ("tasks.client.celery_message",),
     r"STT_SOURCE_MAX_CHANNELS": ("worker.pipeline.planning_thread",),
     r"class ScriptRunner\(Protocol": ("worker.ledger.connection",),
-    r"silero_vad": ("worker.audio.segmentation.speech_detector",),
+    r"silero_vad": ("worker.audio.segmentation.silero_model",),
     r"VOICE_(RATE|WINDOW): Final = ": ("worker.audio.segmentation.speech_detector",),
     r"class (Voice|Speech)Detector\(": ("worker.audio.segmentation.speech_detector",),
 }

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from worker.audio.opened_file import FileStamp
 from worker.ledger.connection import RedisConnection
+from worker.ledger.expiry import HASH_TTL
 from worker.ledger.keys import Keys
 
-TTL: Final = timedelta(days=30)
-"""Lifetime of a cache entry. `get_many` extends it; `put` can set another one."""
 FILES_PER_CALL: Final = 500
 """Files in one round trip to Redis."""
 
@@ -47,7 +46,7 @@ class HashCache:
 
             def ask(pipeline: Any, chunk: Sequence[str] = chunk) -> None:
                 for path in chunk:
-                    pipeline.getex(self._key(path), ex=TTL)
+                    pipeline.getex(self._key(path), ex=HASH_TTL)
 
             for path, text in zip(chunk, await self._connection.pipeline(ask), strict=True):
                 stamp, _, content = (text or "").partition("\n")
@@ -63,7 +62,7 @@ class HashCache:
         stamp, _, content = (text or "").partition("\n")
         return (stamp, content) if content else (None, None)
 
-    async def put(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = TTL) -> None:
+    async def put(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = HASH_TTL) -> None:
         """Store path -> (stamp, sha256) for several files."""
         texts = {self._key(path): f"{stamp}\n{content}" for path, (stamp, content) in contents.items()}
         names = list(texts)

@@ -38,6 +38,7 @@ from worker.ledger import schema
 from worker.ledger.connection import RedisConnection
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
+from worker.ledger.expiry import UNFINISHED_TTL
 from worker.ledger.hash_cache import HashCache
 from worker.ledger.keys import Keys, queue_lists
 from worker.ledger.lease import SECTIONS, Lease
@@ -58,8 +59,6 @@ from worker.settings import Settings
 from worker.transcript.model import SectionFacts
 
 _LOG: Final = logging.getLogger(__name__)
-UNFINISHED_TTL: Final = timedelta(days=30)
-"""The keys of a job that has not ended expire this long after the last write."""
 MAX_INDEX_ENTRIES: Final = 100_000
 """Maximum number of ids in `jobs` and in `batches`; the oldest are dropped."""
 JOBS_PER_CALL: Final = 500

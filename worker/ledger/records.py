@@ -75,7 +75,7 @@ class ContentRecord:
     keyed: bool = False
     """Whether the id is an idempotency key, which is independent of the content."""
     began: str = ""
-    """The content at the start of the first attempt: a `worker.pipeline.job.StartContent` as JSON."""
+    """The content at the start of the first attempt: a `worker.pipeline.start_content.StartContent` as JSON."""
     restarts: int = 0
     """How often the job has started over because its source had changed."""
     restarted: str = ""

@@ -4,13 +4,10 @@ at real time."""
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
-from typing import Final
 
 from worker.ledger.connection import RedisConnection
+from worker.ledger.expiry import SPEED_TTL
 from worker.ledger.keys import Keys
-
-TTL: Final = timedelta(hours=1)
 
 
 class SpeedCache:
@@ -28,7 +25,7 @@ class SpeedCache:
 
     async def put(self, url: str, factor: float) -> None:
         text = f"{factor:.2f}"
-        await self._connection.call(lambda redis: redis.set(self._key(url), text, ex=TTL))
+        await self._connection.call(lambda redis: redis.set(self._key(url), text, ex=SPEED_TTL))
 
     def _key(self, url: str) -> str:
         return self._keys[f"speed:{hashlib.sha256(url.encode()).hexdigest()[:16]}"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
 from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
 from worker.audio.segmentation.section_plan import StreamingPlan
 from worker.job_progress import Progress
+from worker.pipeline.start_content import StartContent
 from worker.settings import Speed
 from worker.storage.address import Address
 from worker.transcript.glossary import Term
@@ -28,30 +29,6 @@ class ResumeState:
     """The complete sections by number, from 0."""
     committed: tuple[Segment, ...] = ()
     """All segments that earlier attempts recorded in the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartContent:
-    """Identifies the content that the source had at the start of the job. Later attempts require the same content."""
-
-    stamp: str | None = None
-    """Size, times, inode and device of a local file when it was opened, as `worker.audio.opened_file.FileStamp` writes
-    them. None for a downloaded source."""
-    sha256: str | None = None
-    """SHA-256 of the content in hexadecimal, or None while it is unknown."""
-
-
-_START_CONTENT: Final = TypeAdapter(StartContent)
-
-
-def start_content_json(content: StartContent) -> str:
-    """Return `content` as JSON for the ledger. The field names must not change: ledgers of older versions have them."""
-    return _START_CONTENT.dump_json(content).decode()
-
-
-def read_start_content(text: str) -> StartContent:
-    """Parse the output of `start_content_json`."""
-    return _START_CONTENT.validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +83,7 @@ class JobLog(Protocol):
     async def record_content(self, content: str, named: str) -> None:
         """Record the content of the source before the first commit, and again when its hash is known.
 
-        `content`: the output of `start_content_json`. `named`: the content as
+        `content`: the output of `start_content.start_content_json`. `named`: the content as
         `worker.storage.sources.wildcards.content_of` identifies it, "" if it is unknown."""
 
     async def record_plans(self, plans: str) -> None:

@@ -13,7 +13,7 @@ from worker.audio.opened_file import SourceFile
 from worker.audio.recording import Recording, open_recording
 from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan
 from worker.audio.segmentation.silence import SkipOptions
-from worker.audio.segmentation.speech_detector import silero
+from worker.audio.segmentation.silero_model import silero
 from worker.audio.source import AudioInfo
 from worker.errors import JobCancelled, SourceRefused
 from worker.settings import Settings

@@ -13,7 +13,7 @@ from functools import partial
 
 from worker.audio.recording import Recording
 from worker.audio.segmentation.section_plan import plans_json
-from worker.audio.segmentation.speech_detector import silero
+from worker.audio.segmentation.silero_model import silero
 from worker.pipeline.coverage import run_facts
 from worker.pipeline.job import Job, JobLog, RunListener
 from worker.pipeline.planning_thread import open_planned

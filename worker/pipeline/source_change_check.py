@@ -18,7 +18,8 @@ from typing import Final
 from worker.audio.opened_file import FileStamp
 from worker.audio.source import sha256_of
 from worker.errors import SourceChanged, SourceError
-from worker.pipeline.job import Job, JobLog, StartContent, start_content_json
+from worker.pipeline.job import Job, JobLog
+from worker.pipeline.start_content import StartContent, start_content_json
 from worker.storage.sources.background_hash import background_sha256
 from worker.storage.sources.download import LocalSource
 

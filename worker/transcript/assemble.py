@@ -20,17 +20,13 @@ from worker.session_timeline import Timeline
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
+from worker.transcript.resume_position import WORD_END_TOLERANCE_S, resume_position
 from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
 from worker.transcript.word_time_correction import SURROUNDING_S, WordTimeCorrector, fits
 from worker.transcript.word_time_repair import Times
 
 OVERLAP_TOLERANCE_S: Final = 0.35
 """Maximum difference between the starts of the same word in two sessions."""
-RESUME_MARGIN_S: Final = 0.5
-"""A resumed session starts this long before the first uncommitted sound, so that the service gets the first word
-completely."""
-WORD_END_TOLERANCE_S: Final = 0.1
-"""Sound that continues up to this long after the end of a word still belongs to the word."""
 MIN_WORD_S: Final = 0.02
 """Minimum duration of a word in a segment."""
 MAX_KNOWN_WORDS: Final = 40
@@ -73,11 +69,9 @@ class Assembler:
     def resume_s(self, sent_s: float) -> float:
         """Return the file second at which the next session has to start if audio up to `sent_s` was sent.
 
-        It is RESUME_MARGIN_S before the first uncommitted sound, or `sent_s` if all sound is committed."""
+        See `resume_position`."""
         onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
-        if onset_s is None:
-            return max(sent_s, self._committed_until_s - RESUME_MARGIN_S, self._start_s)
-        return max(self._start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
+        return resume_position(onset_s, self._committed_until_s, sent_s, self._start_s)
 
     def begin(self, from_s: float) -> None:
         """Prepare for the commits of a new session that starts at file second `from_s`.

@@ -13,17 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 from typing import Final
 
 from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
 from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
 from worker.transcript.word_time_repair import MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
+from worker.transcript.word_time_units import in_plausible_units
 
-UNITS_S: Final = (1.0, 1e-3, 1e-6, 1e-9, 1e-7, 1e-2)
-"""Seconds per unit of the service's times, in order of likelihood."""
-MEDIAN_WORD_RANGE_S: Final = (0.01, 5.0)
-"""Plausible range of the median word duration in a commit."""
 MIN_SHIFT_S: Final = 0.02
 """Two shifts that differ by less than this count as equal."""
 SEARCH_RADIUS_S: Final = 0.45
@@ -199,11 +195,8 @@ class WordTimeCorrector:
     def _other_form(self, times: Times, sound: VoicedRuns, after_s: float, sent_s: float) -> TimeConversion | None:
         """Find a conversion with another unit or another origin, or return None if no conversion fits the sound."""
         found: list[tuple[float, TimeConversion]] = []
-        for unit in UNITS_S:
-            scaled = [(start * unit, end * unit) for start, end in times]
+        for unit, scaled in in_plausible_units(times):
             length_s = scaled[-1][1] - scaled[0][0]
-            if not MEDIAN_WORD_RANGE_S[0] <= median(end - start for start, end in scaled) <= MEDIAN_WORD_RANGE_S[1]:
-                continue
             if length_s > sent_s - after_s + MAX_OUTSIDE_S:
                 continue
             # First another unit with the start of the session as its origin, then any origin at which the first word

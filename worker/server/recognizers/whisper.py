@@ -26,7 +26,8 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.utils import available_models, download_model
 from faster_whisper.vad import get_vad_model
 
-from worker.audio.segmentation.speech_detector import Silero, VoiceDetector
+from worker.audio.segmentation.silero_model import Silero
+from worker.audio.segmentation.speech_detector import VoiceDetector
 from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable
 from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, model_files
 from worker.settings import Settings

@@ -1,0 +1,21 @@
+"""Where the session after a lost one starts. No I/O."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RESUME_MARGIN_S: Final = 0.5
+"""A resumed session starts this long before the first uncommitted sound, so that the service gets the first word
+completely."""
+WORD_END_TOLERANCE_S: Final = 0.1
+"""Sound that continues up to this long after the end of a word still belongs to the word."""
+
+
+def resume_position(onset_s: float | None, committed_until_s: float, sent_s: float, start_s: float) -> float:
+    """Return the file second at which the next session has to start if audio up to `sent_s` was sent.
+
+    It is RESUME_MARGIN_S before `onset_s`, the first sound without committed text, or `sent_s` if there is none (None).
+    `committed_until_s`: end of the last committed word. The result is never before `start_s`, where the part begins."""
+    if onset_s is None:
+        return max(sent_s, committed_until_s - RESUME_MARGIN_S, start_s)
+    return max(start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
