@@ -4,15 +4,16 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.subtitles.cjk_spacing import INVISIBLE, is_cjk
+from worker.transcript.subtitles.cue import MAX_DELAY_MS, MIN_STEP_MS, Cue
 from worker.transcript.subtitles.cue_layout import MAX_LINES
-from worker.transcript.subtitles.cue_timing import MAX_DELAY_MS, MIN_STEP_MS, Cue, clock, cues
+from worker.transcript.subtitles.cue_timing import clock, cues
 from worker.transcript.subtitles.style import PRESETS, RULES, Preset, Style
 from worker.transcript.subtitles.text_units import read_ms, units
 
@@ -249,10 +250,60 @@ def test_different_speakers_never_share_a_line(given_segments: list[Segment], st
     result = list(cues(transcript(*parts), style))
     assert [cue.start_ms for cue in result] == sorted(cue.start_ms for cue in result)
     assert all(cue.end_ms > cue.start_ms for cue in result)
-    lines = sorted(line for cue in result for line in cue.lines if cue.channel)
+    assert all(line.startswith("-") for cue in result if cue.channel is None for line in cue.lines)
+    shown_lines = [line if cue.channel else line.removeprefix("-") for cue in result for line in cue.lines]
     alone = [cue for name in "ab" for cue in cues(transcript(*(s for s in parts if s.channel == name)), style)]
-    both = sorted(line.removeprefix("-") for cue in result for line in cue.lines if not cue.channel)
-    assert sorted([*lines, *both]) == sorted(line for cue in alone for line in cue.lines)
+    before = sorted("".join(line for cue in alone for line in cue.lines).replace(" ", ""))
+    if style.rules.hyphens:  # another division into lines omits other marks
+        before = [char for char in before if not only_punctuation(char)]
+        shown_lines = ["".join(char for char in line if not only_punctuation(char)) for line in shown_lines]
+    assert sorted("".join(shown_lines).replace(" ", "")) == before
+
+
+@given(st.lists(segments(), max_size=8), st.sampled_from(("netflix-en", "netflix-zh-hant")))
+def test_no_cues_overlap_in_the_presets_of_netflix(given_segments: list[Segment], preset: Preset) -> None:
+    rules = Style(preset=preset).rules
+    parts = [s.model_copy(update={"channel": "abc"[k % 3]}) for k, s in enumerate(given_segments)]
+    result = list(cues(transcript(*parts), Style(preset=preset)))
+    assert all(0 <= cue.start_ms < cue.end_ms <= cue.start_ms + rules.max_ms for cue in result)
+    assert all(a.end_ms + rules.gap_ms <= b.start_ms for a, b in pairwise(result))
+    for cue, after in pairwise(result):
+        gap = after.start_ms - cue.end_ms
+        assert gap == rules.gap_ms or gap >= rules.chain_ms or cue.end_ms - cue.start_ms == rules.max_ms
+
+
+CALL = "我張信用卡上個月多咗一筆收費我都唔知係咩嚟想問吓可唔可以取消或者退返錢俾我呀唔該晒你"
+
+
+@given(st.data(), st.sampled_from(("netflix-en", "netflix-zh-hant")))
+@settings(max_examples=40)
+def test_a_call_with_back_channels_is_read_in_time_and_stays_on_the_screen(data: st.DataObject, preset: Preset) -> None:
+    """The client speaks 4.5 characters a second; the other says a short word every few seconds."""
+    sizes = data.draw(st.lists(st.integers(6, len(CALL)), min_size=1, max_size=4))
+    client, at = [], 0.0
+    for size in sizes:
+        client.append(of_channel("客人", CALL[:size], at, at + size / 4.5))
+        at += size / 4.5 + data.draw(st.floats(0.3, 2))
+    staff, when = [], data.draw(st.floats(0.5, 4))
+    while when < at:
+        staff.append(of_channel("職員", data.draw(st.sampled_from(["嗯", "明白", "係", "好"])), when, when + 0.4))
+        when += data.draw(st.floats(2.5, 8))
+    style = Style(preset=preset)
+    found = list(cues(transcript(*client, *staff), style))
+    assert all(a.end_ms < b.start_ms for a, b in pairwise(found))
+    lines = [line.removeprefix("-") for cue in found for line in cue.lines]
+    assert sorted("".join(lines).replace(" ", "")) == sorted("".join(s.text for s in (*client, *staff)))
+    for cue in found:
+        assert cue.end_ms - cue.start_ms >= sum(read_ms(line.removeprefix("-"), style.rules) for line in cue.lines) - 1
+    starts = [(cue, part.start_ms) for cue in found for line in cue.parts for part in line]
+    assert sum(cue.start_ms <= ms < cue.end_ms for cue, ms in starts) >= 0.8 * len(starts)
+
+
+def test_a_long_answer_and_a_short_one_take_turns_on_two_lines() -> None:
+    client = of_channel("客人", "我張卡上個月多咗一筆收費唔知係咩嚟想取消", 0, 5)
+    staff = [of_channel("職員", "嗯", 1.2, 1.5), of_channel("職員", "明白", 3.9, 4.2)]
+    found = list(cues(transcript(client, *staff), Style(preset="netflix-zh-hant")))
+    assert [cue.lines[1] for cue in found if len(cue.lines) > 1] == ["-嗯", "-明白"]
 
 
 def test_the_first_line_has_room_for_the_channel_name() -> None:

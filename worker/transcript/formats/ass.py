@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from worker.transcript.model import Transcript
-from worker.transcript.subtitles.cue_timing import Cue, cues
+from worker.transcript.subtitles.cue import Cue
+from worker.transcript.subtitles.cue_timing import cues
 from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.text_units import Part
 

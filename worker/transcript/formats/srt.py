@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.transcript.model import Transcript
-from worker.transcript.subtitles.cue_timing import Cue, clock, cues, label
+from worker.transcript.subtitles.cue import Cue
+from worker.transcript.subtitles.cue_timing import clock, cues, label
 from worker.transcript.subtitles.style import PLAIN, Style
 
 # SubRip has no way to escape characters. Players take `<b>`, `{\an8}`, `\N`, `&lt;` and times in the text as their

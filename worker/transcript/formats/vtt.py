@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.transcript.model import Transcript
-from worker.transcript.subtitles.cue_timing import Cue, clock, cues
+from worker.transcript.subtitles.cue import Cue
+from worker.transcript.subtitles.cue_timing import clock, cues
 from worker.transcript.subtitles.style import PLAIN, Style
 
 

@@ -17,6 +17,7 @@ from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
+"""Lines of a cue in all presets."""
 # Costs on the scale of `break_cost`. _CUE: each cue. _UNEVEN: lines of different length. _EMPTY: unused columns.
 # _FLASH: less time on the screen than the minimum. _SHORT: speech shorter than the minimum duration. _HURRY: too little
 # time to read. _SILENCE: each second of silence within a cue.
@@ -101,6 +102,7 @@ class CueLayout:
         """Return the cost of the best layout of the first `end` units, and the index of the first unit of its last cue.
 
         `costs`: the cost of the best layout for each smaller number of units."""
+        lines = self._rules.max_lines
         starts, spaces, width_to, cjk_to = self._starts, self._spaces, self._width_to, self._cjk_to
         width_here, cjk_here, end_ms, longest = width_to[end], cjk_to[end], self._ends[end - 1], self._rules.max_ms
         fixed = _CUE + _CUE_BREAK_FACTOR * self._break_costs[end]
@@ -109,11 +111,12 @@ class CueLayout:
         for begin in range(end - 1, -1, -1):
             width = width_here - width_to[begin] - spaces[begin]
             limit = self._rules.cjk_columns if cjk_here > cjk_to[begin] else self._rules.columns
-            if begin < end - 1 and (width > MAX_LINES * limit - self._reserved + 1 or end_ms - starts[begin] > longest):
+            widest = lines * limit - self._reserved + lines - 1
+            if begin < end - 1 and (width > widest or end_ms - starts[begin] > longest):
                 break
             if costs[begin] + fixed >= found:
                 continue
-            cost = costs[begin] + fixed + self._cost(begin, end, width / (MAX_LINES * limit))
+            cost = costs[begin] + fixed + self._cost(begin, end, width / (lines * limit))
             if cost >= found:  # skips the search for a line break, the slowest part
                 continue
             line = self._line_break(begin, end, width, limit)
@@ -153,6 +156,8 @@ class CueLayout:
         cue. `limit`: maximum columns of a line."""
         if width <= limit - self._reserved:
             return 0.0, begin
+        if self._rules.max_lines == 1:
+            return None
         width_to, spaces, costs = self._width_to, self._spaces, self._break_costs
         before, after = width_to[begin] + spaces[begin] - self._reserved, width_to[end]
         found, found_at = inf, begin

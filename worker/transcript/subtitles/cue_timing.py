@@ -5,45 +5,32 @@ clause, then in a pause, then between words that do not belong closely together.
 or a number, or between a number and its measure word. No line starts with closing punctuation or ends with opening
 punctuation. A cue is shown long enough to be read, if the next cue of its speaker does not start earlier, and at most
 as long as the preset allows. No text is lost. Cues of one channel never overlap. Speech of two channels at once is
-shown in two cues that overlap, or in one cue with hyphens. A single word that is wider than a line is not broken.
+shown in two cues that overlap, or, by preset, in one cue with hyphens or in cues one after another. A single word that
+is wider than a line is not broken.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from heapq import merge
+from itertools import groupby
 from typing import Final
 
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import is_cjk
-from worker.transcript.subtitles.cue_layout import MAX_LINES, CueLayout, CueUnits, runs
+from worker.transcript.subtitles.cue import MAX_DELAY_MS, MIN_STEP_MS, Cue, text_of
+from worker.transcript.subtitles.cue_layout import CueLayout, CueUnits, runs
 from worker.transcript.subtitles.netflix_punctuation import punctuated
+from worker.transcript.subtitles.speakers import apart, one_at_a_time, overlapping
 from worker.transcript.subtitles.style import PLAIN, CueRules, Style
-from worker.transcript.subtitles.text_units import Part, Unit, columns, read_ms, units
+from worker.transcript.subtitles.text_units import Part, Unit, columns, units
 
-MAX_DELAY_MS: Final = 2000
-"""Maximum delay of a cue after its first word, to give the previous cue time to be read."""
-MIN_STEP_MS: Final = 250
-"""Minimum time between the starts of two cues, for text without usable times."""
 # Punctuation that `CueRules.without_stops` removes. At the end of a line, also commas of lists, and marks in brackets.
 _STOPS: Final = "，。；､｡"
 _AT_END: Final = re.compile(f"[、{_STOPS}]+(?=[」』）》】]*$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One subtitle: one or two lines, shown from `start_ms` to `end_ms` (milliseconds of the file)."""
-
-    start_ms: int
-    end_ms: int
-    lines: tuple[str, ...]
-    parts: tuple[tuple[Part, ...], ...] = ()
-    """The parts of each line, with their times."""
-    channel: str | None = None
-    """Name of the channel from which the words of the cue come, or None if channels were mixed or two speak at once."""
 
 
 def clock(ms: int, point: str) -> str:
@@ -70,10 +57,11 @@ def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -
         channels.setdefault(segment.channel, []).append(segment)
     if rules.without_stops:
         channels = {name: [punctuated(segment) for segment in parts] for name, parts in channels.items()}
-    each = (_timed(_of_channel(name, parts, rules, named=named), rules) for name, parts in channels.items())
+    at_once = overlapping(channels) if rules.hyphens else frozenset()
+    each = (_timed(_of_channel(name, parts, at_once, rules, named=named), rules) for name, parts in channels.items())
     merged: Iterator[Cue] = merge(*each, key=lambda cue: cue.start_ms)
     if len(channels) > 1:
-        merged = _apart(_hyphenated(merged, rules) if rules.hyphens else merged, rules)
+        merged = one_at_a_time(merged, rules) if rules.hyphens else apart(merged, rules)
     return _within(merged, round(transcript.source.duration * 1000))
 
 
@@ -83,73 +71,39 @@ def _within(shown: Iterable[Cue], duration_ms: int) -> Iterator[Cue]:
         yield replace(cue, end_ms=duration_ms) if cue.start_ms < duration_ms < cue.end_ms else cue
 
 
-def _apart(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
-    """Yield the cues with the minimum gap between the cues of two speakers who do not speak at once."""
-    before: Cue | None = None
-    for cue in merged:
-        if before is not None:
-            short = 0 <= cue.start_ms - before.end_ms < rules.gap_ms
-            latest = cue.start_ms - rules.gap_ms
-            yield replace(before, end_ms=latest) if short and latest > before.start_ms else before
-        before = cue
-    if before is not None:
-        yield before
-
-
-def _hyphenated(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
-    """Yield the cues. Two cues of one line each, of speakers at once, become one cue with a hyphen before each line."""
-    before: Cue | None = None
-    for cue in merged:
-        both = None if before is None else _both(before, cue, rules)
-        if both is not None:
-            yield both
-            before = None
-            continue
-        if before is not None:
-            yield before
-        before = cue
-    if before is not None:
-        yield before
-
-
-def _both(first: Cue, second: Cue, rules: CueRules) -> Cue | None:
-    """Return one cue of two speakers, or None if they do not speak at once, or their lines or times do not fit."""
-    if (
-        first.channel == second.channel
-        or second.start_ms >= first.end_ms
-        or len(first.parts + second.parts) > MAX_LINES
-    ):
-        return None
-    parts = tuple((replace(line[0], text="-" + line[0].text), *line[1:]) for line in first.parts + second.parts)
-    lines = tuple(map(_text, parts))
-    limit = rules.cjk_columns if any(map(is_cjk, "".join(lines))) else rules.columns
-    end = max(first.end_ms, second.end_ms, first.start_ms + round(sum(read_ms(line, rules) for line in lines)))
-    if end - first.start_ms > rules.max_ms or max(map(columns, lines)) > limit:
-        return None
-    return Cue(first.start_ms, end, lines, parts)
-
-
 def label(channel: str | None) -> str:
     """Return the prefix of a line that names its channel; "" without a channel name."""
     return f"{channel}: " if channel else ""
 
 
 def _of_channel(
-    channel: str | None, segments: list[Segment], rules: CueRules, *, named: bool
+    channel: str | None, segments: list[Segment], at_once: Container[int], rules: CueRules, *, named: bool
 ) -> Iterator[tuple[Cue, float]]:
-    """Yield each cue of a channel and its reading time in milliseconds. A cue starts and ends with its words."""
+    """Yield each cue of a channel and its reading time in milliseconds. A cue starts and ends with its words.
+
+    `at_once`: identities of the segments during which others speak. Their cues have one line."""
     reserved = min(columns(label(channel)), rules.cjk_columns // 2) if named else 0
     shown_ms = 0
+    for shared, group in groupby(segments, key=lambda segment: id(segment) in at_once):
+        yielded = _of_segments(channel, group, rules.of_one_speaker() if shared else rules, reserved, shown_ms)
+        for cue, reading_ms in yielded:
+            shown_ms = cue.start_ms
+            yield cue, reading_ms
+
+
+def _of_segments(
+    channel: str | None, segments: Iterable[Segment], rules: CueRules, reserved: int, shown_ms: int
+) -> Iterator[tuple[Cue, float]]:
     for run in runs((units(segment, rules) for segment in segments), rules):
         for cue in CueLayout(_joined(run), rules, reserved=reserved).cues():
             parts = tuple(line for each in cue.lines if (line := _line(each, without_stops=rules.without_stops)))
-            if parts and not (rules.without_stops and _is_punctuation("".join(map(_text, parts)))):
+            if parts and not (rules.without_stops and _is_punctuation("".join(map(text_of, parts)))):
                 shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the cues, even if their times are wrong
                 yield _spoken_cue(channel, cue, parts, shown_ms), cue.read_ms
 
 
 def _spoken_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
-    return Cue(start_ms, max(start_ms, cue.end_ms), tuple(map(_text, parts)), parts, channel)
+    return Cue(start_ms, max(start_ms, cue.end_ms), tuple(map(text_of, parts)), parts, channel)
 
 
 def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
@@ -216,7 +170,3 @@ def _without_stops(parts: list[Part]) -> list[Part]:
     while kept and not (text := _AT_END.sub("", kept[-1].text).rstrip()):
         kept.pop()
     return [*kept[:-1], replace(kept[-1], text=text)] if kept else []
-
-
-def _text(parts: tuple[Part, ...]) -> str:
-    return "".join(f" {part.text}" if part.spaced and k else part.text for k, part in enumerate(parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -35,11 +35,17 @@ class CueRules:
     """Minimum time between two cues."""
     chain_ms: int = 500
     """If the pause between two cues is shorter than this, it is reduced to `gap_ms`, because it would flicker."""
+    max_lines: int = 2
+    """Maximum lines of a cue."""
     hyphens: bool = False
-    """Whether two speakers at once share a cue, with a hyphen before the line of each, if both lines fit. If not, their
-    cues overlap."""
+    """Whether two speakers at once share a cue, with a hyphen before the line of each, and no cues overlap. If not,
+    their cues overlap."""
     without_stops: bool = False
     """Whether to omit full-width commas and full stops at the end of a line, and replace them by a space elsewhere."""
+
+    def of_one_speaker(self) -> CueRules:
+        """Return the rules for the line of one of two speakers in a cue, which has a hyphen."""
+        return replace(self, columns=self.columns - 1, cjk_columns=self.cjk_columns - 1, max_lines=1)
 
 
 # The rules of Netflix: two lines, 5/6 s to 7 s, two frames between cues (at 24 frames a second), and no gaps of 3 to
