@@ -87,6 +87,13 @@ def test_a_particle_or_complement_follows_its_word(particle: str) -> None:
         assert not any(line.startswith(particle) for line in lines), lines
 
 
+@pytest.mark.parametrize(("verb", "rest"), [("放入", "去"), ("行出", "嚟"), ("企埋", "去"), ("要多", "俾千幾蚊")])
+def test_a_verb_of_two_words_stays_whole(verb: str, rest: str) -> None:
+    for size in range(2, 15):
+        found = cues(transcript(segment("佢" * size + verb + rest + "就得嘅喇喎點算好", 0, 6, words=())))
+        assert verb + rest[0] in "".join(line + "|" for cue in found for line in cue.lines)
+
+
 def test_words_of_the_service_win_over_the_lexicon() -> None:
     assert whole_parts("南京市長江大橋", words=["南京", "市長", "江大橋"]) == ["南京", "市長", "江大橋"]
 

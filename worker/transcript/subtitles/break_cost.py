@@ -93,6 +93,8 @@ _LONG_HEADS: Final = _words(
     " 部門 先生 小姐 太太 女士 醫生 老師 教授 議員 局長 主席"
     " 醫院 球場 公園 花園 機構 組織 系統 計劃 條例 服務 政府 大廈"
 )
+_DIRECTIONS: Final = frozenset("入出上落返翻番過过埋開开起")
+"""Ends of verbs that 去 or 嚟 continues: 放入|去, 行出|嚟."""
 _PRONOUNS: Final = frozenset("我你佢")
 
 
@@ -140,9 +142,11 @@ def _bound(last: str, first: str) -> float | None:
     """Return the cost between two words that belong together by a rule, or None."""
     if (last[-1] in _OF_DATES and is_numeral(first[0])) or first in _PARTICLES:
         return _INSIDE
+    if first in ("去", "嚟", "來", "来") and len(last) > 1 and last[-1] in _DIRECTIONS:
+        return _INSIDE
     if first in _COMPLEMENTS:
         return _AFTER_LINK
-    if last in _LEADERS:
+    if last in _LEADERS or (last[-1] in "多少" and last[0] in "想要會会應应"):
         return _AFTER_LEADER
     if first in _LONG_HEADS or first in _HEADS:
         return _HEAD if len(last) > 1 and is_cjk(last[-1]) and last[-1] not in "嘅咗的" else _INSIDE
