@@ -83,6 +83,39 @@ def test_a_gap_delays_the_words_after_it(tmp_path: Path, kind: str, hole_s: floa
     assert any("gaps in its timestamps" in w for w in warnings)
 
 
+@pytest.mark.parametrize("kind", ["mkv-flac", "webm-opus"])
+@pytest.mark.parametrize("has_length", [True, False])
+def test_a_recorder_that_paused_for_twenty_minutes_leaves_a_gap(tmp_path: Path, kind: str, has_length: bool) -> None:
+    """Browsers and call recorders declare no length."""
+
+    def time(at: float) -> float:
+        return at + 1200.0 * (at > WORDS[4].end + 0.15)
+
+    path = write(tmp_path / "a.bin", kind, time)
+    if not has_length:
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOX"))
+    found, length_s, _ = read(path)
+    assert_heard(found, time, kind)
+    assert abs(length_s - LENGTH_S - 1200.0) < 0.1
+
+
+@pytest.mark.parametrize("codec", ["libmp3lame", "pcm_s16le", "ac3"])
+@pytest.mark.parametrize("field", [28, 32, 36], ids=["scale", "rate", "start"])
+@pytest.mark.parametrize("value", [1, 100, 1_000_000])
+def test_a_damaged_header_of_an_avi_file_makes_no_long_silence(
+    tmp_path: Path, codec: str, field: int, value: int
+) -> None:
+    """The times in an AVI file are computed from the sizes of its chunks and from its header, which is wrong here."""
+    path = tmp_path / "a.avi"
+    write_timed(path, tones.encode(WORDS[:4], 32000, duration_s=2.0), container="avi", codec=codec, rate=32000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strh") + field
+    data[at : at + 4] = value.to_bytes(4, "little")
+    path.write_bytes(data)
+    _, length_s, _ = read(path)
+    assert length_s < 20.0
+
+
 @pytest.mark.parametrize("drift", [-0.01, 0.01])
 @pytest.mark.parametrize("kind", ["mp4", "mkv-flac", "webm-opus", "ts-mp2"])
 def test_words_follow_timestamps_that_drift_from_the_samples(tmp_path: Path, kind: str, drift: float) -> None:

@@ -155,6 +155,15 @@ def test_a_long_gap_within_the_length_of_the_container_is_accepted() -> None:
     assert len(out) == 4004 * RATE
 
 
+def test_a_long_gap_beyond_the_latest_possible_end_is_joined() -> None:
+    signal = noise(4)
+    starts = [at + (2400.0 if at >= 2 else 0.0) for at in regular(signal)]
+    warnings: list[str] = []
+    pieces = StreamTimeline(None, warnings.append, latest_end_s=9.0).place(iter(frames_of(signal, starts)))
+    assert sum(len(piece.samples) for piece in pieces) == len(signal)
+    assert any("which is implausible; the audio is joined there" in text for text in warnings)
+
+
 def test_one_wrong_timestamp_of_a_transport_stream_is_ignored() -> None:
     """A transport stream has one timestamp for a dozen frames."""
     signal = noise(6)

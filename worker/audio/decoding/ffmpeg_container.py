@@ -7,13 +7,13 @@ FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.decoding.duplicate_packets import RepeatFilter
+from worker.audio.decoding.ffmpeg_length import latest_end_s, seconds_of_tag
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
@@ -63,7 +63,6 @@ _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
 _LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
-_TAG_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 class UnknownContainer(UnsupportedSource):
@@ -334,11 +333,16 @@ class MediaContainer:
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
         if names & _LENGTH_OF_ALL:
-            if (tag := _seconds(self._stream.metadata.get("DURATION", ""))) is not None:
+            if (tag := seconds_of_tag(self._stream.metadata.get("DURATION", ""))) is not None:
                 return tag
             # If a Matroska header declares no length, FFmpeg guesses one from the bit rate.
             return self.length_s if "flv" in names and len(self._container.streams) == 1 else None
         return self._stream_end_s() or self.length_s
+
+    @property
+    def latest_end_s(self) -> float | None:
+        """A second before which the audio certainly ends, or None if unknown."""
+        return latest_end_s(self._container.format.name, self._stream, self._part.end - self._part.start, self._zero_s)
 
     def close(self) -> None:
         with suppress(av.error.FFmpegError):
@@ -370,12 +374,6 @@ def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None 
     except _faults() as exc:
         _check_shortage(exc, path)
         raise UnknownContainer(f"{path}: {reason_of_fault(exc)}", reason_of_fault(exc)) from exc
-
-
-def _seconds(tag: str) -> float | None:
-    """Parse the time in a Matroska tag, such as 00:00:20.032000000, to seconds."""
-    match = _TAG_TIME.fullmatch(tag.strip())
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
 def _rate_of(stream: Any) -> int:

@@ -82,7 +82,7 @@ class MediaSource(ReaderBase):
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
         """Yield the decoded signal at the rate of `info`, in arrays of at most about a second."""
         one_rate = RateConverter(self.info.sample_rate)
-        timeline = StreamTimeline(opened.declared_length_s, self._warn)
+        timeline = StreamTimeline(opened.declared_length_s, self._warn, latest_end_s=opened.latest_end_s)
         blocks = MediaBlocks(opened, self._channel, self._warn)
         yield from self._at_one_rate(timeline.place(iter(blocks)), one_rate, 0.0)
         yield from one_rate.flush()

@@ -7,8 +7,9 @@ between the clocks of recorder and sound card. Each case needs its own correctio
 - A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
 - Drift is corrected in pauses, by adding or removing a few milliseconds of silence. Words are not changed.
 - Audio whose timestamps overlap earlier audio may contain words, so it is also shortened in pauses only.
-- After an implausible jump (back by more than a second, ahead by more than an hour, or ahead although all gaps already
-  last longer than an hour and than the audio), the audio is joined without a gap and later timestamps are shifted.
+- After an implausible jump (back by more than a second, ahead by more than an hour, ahead beyond the end of the audio,
+  or ahead although all gaps already last longer than an hour and than the audio), the audio is joined without a gap and
+  later timestamps are shifted.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ MIN_TIMESTAMP_GAP_S: Final = 0.015
 MAX_TIMESTAMP_GAP_S: Final = 3600.0
 """Maximum length of a gap, unless the container's length confirms a longer one. Also the maximum of all gaps together
 in a recording with less audio than that: a damaged file of two seconds must not become hours of silence."""
+MAX_UNCONFIRMED_GAP_S: Final = 10.0
+"""Maximum length of all gaps together if the audio would continue later than it can end."""
 _MAX_OVERLAP_S: Final = 1.0
 """Timestamps that are further behind the samples than this are an implausible jump."""
 _MAX_PRIMING_S: Final = 0.1
@@ -78,9 +81,13 @@ class PlacedBlock:
 class StreamTimeline:
     """Turns timed blocks into one continuous signal, in which each position is a time on the container's timeline."""
 
-    def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
-        """`length_s`: declared length in seconds, or None. `warn` receives a warning for each kind of correction."""
+    def __init__(
+        self, length_s: float | None, warn: Callable[[str], None], *, latest_end_s: float | None = None
+    ) -> None:
+        """`length_s`: declared length in seconds, or None. `latest_end_s`: a second before which the audio certainly
+        ends, or None. `warn` receives a warning for each kind of correction."""
         self._length_s = length_s
+        self._latest_end_s = latest_end_s
         self._warn = warn
         self._now_s = 0.0  # end of the signal yielded so far
         self._filled_s = 0.0  # silence in the signal that fills gaps
@@ -149,7 +156,7 @@ class StreamTimeline:
             self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         late_s = self._lateness_s(window)
-        if self._is_too_long(late_s) and not self._is_within_length(late_s):
+        if self._is_beyond_end(late_s) or (self._is_too_long(late_s) and not self._is_within_length(late_s)):
             self._move(late_s, "ahead")
             late_s = 0.0
         if not self._began:
@@ -184,6 +191,11 @@ class StreamTimeline:
     def _is_too_long(self, gap_s: float) -> bool:
         audio_s = self._now_s - self._filled_s
         return gap_s > MAX_TIMESTAMP_GAP_S or self._filled_s + gap_s > max(MAX_TIMESTAMP_GAP_S, audio_s)
+
+    def _is_beyond_end(self, gap_s: float) -> bool:
+        latest_s = self._latest_end_s
+        is_long = self._filled_s + gap_s > MAX_UNCONFIRMED_GAP_S
+        return latest_s is not None and is_long and self._now_s + gap_s > latest_s
 
     def _is_within_length(self, late_s: float) -> bool:
         return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
