@@ -14,7 +14,7 @@ from tests.support.audiofiles import write_signal, write_words
 from tests.support.node_env import NodeServer, node_modules, node_server, run_node_server
 from tests.support.pipeline_run import transcribe
 from tests.support.tones import speech
-from worker.errors import AuthRefused, EndpointError, PermissionRefused
+from worker.errors import AuthRefused, EndpointError, PermissionRefused, ProtocolRefused
 from worker.settings import Settings, load
 
 __all__ = ["node_modules", "node_server"]
@@ -80,12 +80,18 @@ async def test_a_wrong_key(node_server: NodeServer, recording: Path, transport: 
     assert node_server.sessions() == []
 
 
+# Over a websocket, Engine.IO refuses with 400 instead of 403.
 @pytest.mark.parametrize(
-    ("refuse", "error"), [("allowRequest", (PermissionRefused, "HTTP 403: not now")), ("use", (AuthRefused, "API key"))]
+    ("transport", "refuse", "error"),
+    [
+        ("auto", "allowRequest", (PermissionRefused, "HTTP 403: not now")),
+        ("polling", "allowRequest", (PermissionRefused, "HTTP 403: not now")),
+        ("websocket", "allowRequest", (ProtocolRefused, "HTTP 400: not now")),
+        *((transport, "use", (AuthRefused, "API key")) for transport in ("auto", "websocket", "polling")),
+    ],
 )
-@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
 async def test_the_ways_socketio_itself_refuses(
-    node_modules: Path, recording: Path, refuse: str, error: tuple[type[EndpointError], str], transport: str
+    node_modules: Path, recording: Path, transport: str, refuse: str, error: tuple[type[EndpointError], str]
 ) -> None:
     with (
         run_node_server(node_modules, refuse=refuse, troubled=99) as server,

@@ -193,9 +193,11 @@ def _json(body: str) -> object | None:
 
 def _is_html(headers: Mapping[str, str], body: str) -> bool:
     start = body.lstrip()[:200].lower()
-    return "html" in headers.get("content-type", "").lower() or start.startswith(
-        ("<!doctype", "<html", "<head", "<body")
-    )
+    if start.startswith(("<!doctype", "<html", "<head", "<body")):
+        return True
+    # Engine.IO's own server names a refused websocket HTML although its body is plain text.
+    plain = bool(start) and "<" not in start
+    return "html" in headers.get("content-type", "").lower() and not plain
 
 
 def _title(page: str) -> str:
