@@ -4,6 +4,7 @@
     python -m tests.evaluate --skip-live        without the run at 1x, which takes as long as the longest recording
     python -m tests.evaluate --sections 8       long recordings: one section a file, eight, eight without silence
     python -m tests.evaluate --language yue,zh  error rate by language; of characters for Chinese
+    python -m tests.evaluate --language yue,yue:zh  Cantonese recordings as Cantonese, and as zh without the prompt
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
     python -m tests.evaluate breaks [FILE...]   instead: bad line breaks in Cantonese subtitles, beside BudouX
     python -m tests.evaluate glossary GLOSSARY FILE...  instead: false changes in real sentences
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--skip-live", action="store_true", help="no run at 1x")
     parser.add_argument("--sessions", type=int, default=12, help="sessions at once at 1x")
     parser.add_argument("--sections", type=int, default=0, help="instead: one section a file against so many")
-    parser.add_argument("--language", default="", help="instead: the recognizer's error rate of these, such as yue,zh")
+    parser.add_argument("--language", default="", help="instead: the error rate of these, such as yue,yue:zh")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args(given)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
@@ -79,15 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def by_language(folder: Path, languages: Sequence[str], *, as_json: bool) -> int:
-    """Report the error rate of the recognizer for each language: of characters for Chinese, of words for English."""
+    """Report the error rate of the recognizer for each language: of characters for Chinese, of words for English.
+    `yue:zh` are the recordings in `yue`, recognized as `zh`."""
     figures = []
-    for language in languages:
+    for name in languages:
+        language, _, recognized_as = name.partition(":")
         recordings = corpus.load(folder, language)
-        run = transcribers.on_segments(recordings, language)
+        if not recordings:
+            sys.stderr.write(f"{folder}: no recording in the language {language!r}\n")
+            return 2
+        run = transcribers.on_segments(recordings, recognized_as or language)
         parts = [score.errors_of(language, r.reference, run.heard[r.path.name].text) for r in recordings]
         found = score.total(parts)
         files = {r.path.name: part.errors for r, part in zip(recordings, parts, strict=True)}
-        figures.append({"language": language, "percent": found.percent, **asdict(found), "files": files})
+        figures.append({"language": name, "percent": found.percent, **asdict(found), "files": files})
     if as_json:
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     else:

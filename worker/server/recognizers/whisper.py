@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,20 +29,27 @@ from faster_whisper.vad import get_vad_model
 from worker.audio.segmentation.silero_model import Silero
 from worker.audio.segmentation.speech_detector import VoiceDetector
 from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable
-from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, model_files
+from worker.server.recognizers import (
+    SAMPLE_RATE,
+    Recognition,
+    RecognizedWord,
+    Samples,
+    cantonese_prompt,
+    model_files,
+)
+from worker.server.recognizers.repetition_loop import without_final_loop
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
 _FRAMES_PER_S: Final = 100
 _MIN_SEGMENT_S: Final = 0.1
+_MIN_LOGPROB: Final = -1.0
 _TOKENS_PER_S: Final = 50  # time steps per second in the model's word alignment
 _MAX_WINDOW_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
 """Seconds by which the model's alignment places word starts too late (negative: too early), by model. They were
 measured with manually annotated speech, and are subtracted from the times of words."""
-# Prompt that asks for written colloquial Cantonese and shows its common characters.
-_COLLOQUIAL_CANTONESE: Final = "以下係廣東話口語，用返啲字：嘅、咗、喺、唔、佢哋、咁、啲。"
 # Punctuation that is joined to the word after it (_LEADING) or before it (_TRAILING).
 _LEADING: Final = "\"'“¿([{-「『（《"
 _TRAILING: Final = "\"'.。,，!！?？:：”)]}、」』）》;；"
@@ -78,6 +85,8 @@ class Whisper:
         self._features = FeatureExtractor(feature_size=self._whisper.n_mels)
         self._offset_s = _OFFSET_S.get(model, 0.0)
         self.language, self._spoken, self._prompt = self._choose_language(language)
+        # -1 stands for the tokens that the model's own configuration suppresses.
+        self._suppressed = [-1, *(cantonese_prompt.digit_tokens(self._vocabulary.get_vocab()) if self._prompt else ())]
         self._tokenizers: dict[str, Any] = {}
 
     def voice_detector(self) -> VoiceDetector:
@@ -98,6 +107,14 @@ class Whisper:
         # If the text looks wrong, try again with a window of 30 s, for which the models were trained.
         if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
             decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
+        decoded = _without_loop(decoded, tokenizer, duration_s)
+        if self._prompt and cantonese_prompt.is_prompt_echo(decoded.text, decoded.no_speech, decoded.mean_logprob):
+            if not cantonese_prompt.may_have_speech(decoded.no_speech):
+                return Recognition("")
+            decoded = self._decode(encoded, tokenizer, duration_s, final, prompted=False)
+            decoded = _without_loop(decoded, tokenizer, duration_s)
+            if decoded.mean_logprob < _MIN_LOGPROB:
+                return Recognition("")
         if _is_silence(decoded, duration_s):
             return Recognition("")
         words = self._words(decoded, tokenizer, duration_s) if final else ()
@@ -119,11 +136,11 @@ class Whisper:
             return wanted, wanted, ""
         if wanted == "yue":
             _log.warning(
-                "this model was not trained for Cantonese: a prompt makes it write spoken Cantonese, with one wrong "
-                "character in four on the test recordings; large-v3 supports Cantonese",
+                "this model was not trained for Cantonese: a prompt makes it write spoken Cantonese, with about one "
+                "wrong character in four; for better text use a model that knows Cantonese, such as --model large-v3",
                 model=self.model,
             )
-            return "yue", "zh", _COLLOQUIAL_CANTONESE
+            return "yue", "zh", cantonese_prompt.PROMPT
         raise LanguageUnsupported(f"STT_SERVER_LANGUAGE: model {self.model} does not support the language {wanted!r}")
 
     def _tokenizer(self, encoded: Any) -> tuple[Any, str | None]:
@@ -142,10 +159,12 @@ class Whisper:
         features = self._features(padded)[:, : round(window_s * _FRAMES_PER_S)]
         return self._whisper.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(features[None])))
 
-    def _decode(self, encoded: Any, tokenizer: Any, duration_s: float, final: bool) -> _Decoded:
+    def _decode(
+        self, encoded: Any, tokenizer: Any, duration_s: float, final: bool, *, prompted: bool = True
+    ) -> _Decoded:
         # Word times come from the alignment (`_words`), so the model writes no timestamps.
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        if self._prompt:
+        if self._prompt and prompted:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + self._prompt), *prompt]
         result = self._whisper.generate(
             encoded,
@@ -156,12 +175,12 @@ class Whisper:
             max_length=min(448, len(prompt) + 12 + math.ceil(9 * duration_s)),
             return_scores=True,
             return_no_speech_prob=True,
+            suppress_tokens=self._suppressed,
         )[0]
         # The ids of all special tokens are `eot` or higher.
         tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
         text = tokenizer.decode(tokens).strip()
         length = len(result.sequences_ids[0])
-        raw = text.encode()
         return _Decoded(
             tokens=tokens,
             text=text,
@@ -169,7 +188,7 @@ class Whisper:
             # `_is_silence` are those of Whisper.
             mean_logprob=result.scores[0] * length / (length + 1),
             no_speech=result.no_speech_prob,
-            compression=len(raw) / len(zlib.compress(raw)) if raw else 0.0,
+            compression=_compression(text),
             encoded=encoded,
         )
 
@@ -207,16 +226,31 @@ def _suspect(decoded: _Decoded, duration_s: float) -> bool:
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
+def _without_loop(decoded: _Decoded, tokenizer: Any, duration_s: float) -> _Decoded:
+    """Return the decoded text without a repetition loop at its end. The text before the loop is speech."""
+    tokens = without_final_loop(decoded.tokens, duration_s)
+    if len(tokens) == len(decoded.tokens):
+        return decoded
+    text = tokenizer.decode(tokens).strip()
+    return replace(decoded, tokens=tokens, text=text, compression=_compression(text))
+
+
+def _compression(text: str) -> float:
+    """Return how many times smaller zlib makes the text. High for repetitions."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
 def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
     """Whether the segment has no speech, so that its text must be dropped as an invention of the model."""
     if not any(c.isalnum() for c in decoded.text):
         return True
     # Speakers repeat themselves too, but a repetition loop of the model has more words than can be spoken in
-    # `duration_s` seconds.
+    # `duration_s` seconds. Only loops with variations are left here: `_without_loop` removed the others.
     if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
     # Both thresholds are the defaults of Whisper.
-    return decoded.no_speech > 0.6 and decoded.mean_logprob < -1.0
+    return decoded.no_speech > 0.6 and decoded.mean_logprob < _MIN_LOGPROB
 
 
 def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
