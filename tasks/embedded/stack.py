@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from tasks.embedded.child_process import POLL_S, Child
 from tasks.embedded.disk_space_check import check_free_space
 from tasks.embedded.valkey_binary import valkey_binary
-from worker.errors import LedgerUnavailable, SettingsError, StackError
+from worker.errors import LedgerUnavailable, ModelUnavailable, SettingsError, StackError
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 from worker.settings_environment import as_environment
@@ -251,12 +251,20 @@ def _is_alive(pid: str) -> bool:
 
 
 def check_recognizer(settings: Settings) -> None:
-    """Check that the recognizer of the settings is installed. Raises SettingsError."""
+    """Check that the recognizer of the settings is installed, and that its model can exist. Raises
+    SettingsError."""
     if settings.server_recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
         raise SettingsError(
             "the embedded recognizer is not installed: pip install 'stt-batch[local]', "
             "or use a service: set STT_URL and STT_API_KEY"
         )
+    if settings.server_recognizer == "faster-whisper" and "model" in settings.model_fields_set:
+        from worker.server.recognizers.model_files import check_name  # noqa: PLC0415  loads numpy
+
+        try:
+            check_name(settings.model)
+        except ModelUnavailable as exc:
+            raise SettingsError(str(exc)) from exc
 
 
 def for_language(settings: Settings, language: str) -> Settings:

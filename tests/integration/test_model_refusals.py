@@ -41,3 +41,15 @@ def test_run_refuses_a_manifest_of_several_languages(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["run", str(manifest), "-o", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "one language per run, and the manifest asks for en (2 files), yue (1 file)" in result.output
+
+
+@pytest.mark.parametrize(
+    "model", ["large-v9", "Large-V3", "bas", "tiny.eng", "", "./none", "/none/at/all", "~/none-at-all"]
+)
+def test_a_wrong_model_name_is_refused_before_anything_starts(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "a.wav"), "-o", str(out), "--model", model])
+    assert (result.exit_code, "STT_MODEL: " in str(result.exception) + result.output) == (2, True), result.output
+    assert not out.exists()

@@ -90,3 +90,10 @@ def test_a_wrong_conversion_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "names.txt").write_text("阿傑同佢去咗\n", encoding="utf-8")
     assert main(["script", str(tmp_path / "names.txt")]) == 1
     assert "FAILS" in capsys.readouterr().out
+
+
+def test_a_language_without_recordings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"file": "a.wav", "language": "en", "reference": "one", "duration_s": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": [entry]}))
+    assert main([str(tmp_path), "--language", "yue:zh"]) == 2
+    assert "no recording in the language 'yue'" in capsys.readouterr().err

@@ -124,6 +124,8 @@ def command(
         find_recordings.print_left_out(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
+        if not quiet and base_language(code) == "yue":
+            _print_cantonese_note(settings)
     run = BatchRun(
         settings=settings,
         embedded=embedded,
@@ -177,6 +179,14 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         if "worker_sessions" not in settings.model_fields_set:
             update["worker_sessions"] = 2 * (os.cpu_count() or 1)
     return settings.model_copy(update=update), embedded
+
+
+def _print_cantonese_note(settings: Settings) -> None:
+    """Print what users must know about the Cantonese text of the model of the settings, if anything."""
+    from worker.server.recognizers.model_languages import cantonese_note  # noqa: PLC0415  not needed otherwise
+
+    if settings.server_recognizer == "faster-whisper" and (note := cantonese_note(settings)):
+        echo_error(f"note: {note}")
 
 
 def _one_language(files: Sequence[File], common: str | None) -> str | None:

