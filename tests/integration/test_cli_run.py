@@ -262,12 +262,14 @@ def test_a_run_survives_refusals_at_its_start(cli: Cli) -> None:
     cli.fork("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="right")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=60)
     url = f"http://127.0.0.1:{port}"
-    refused = cli.run_process("run", "a.wav", STT_URL=url, STT_API_KEY="right", STT_SESSION_RETRIES="0")
+    # Over websocket only: each attempt is then one connection of the server.
+    environ = {"STT_URL": url, "STT_API_KEY": "right", "STT_TRANSPORT": "websocket"}
+    refused = cli.run_process("run", "a.wav", STT_SESSION_RETRIES="0", **environ)
     assert refused.returncode == 1
     assert "HTTP 503: a configured fault" in refused.stderr
-    refused = cli.run_process("run", "a.wav", STT_URL=url, STT_API_KEY="right")
+    refused = cli.run_process("run", "a.wav", **environ)
     assert "refuses this API key a permission (HTTP 403" in refused.stderr
-    done = cli.json("run", "a.wav", "--speed", "max", STT_URL=url, STT_API_KEY="right")
+    done = cli.json("run", "a.wav", "--speed", "max", **environ)
     assert done["failed"] == 0
     assert words_of(cli.folder / "transcripts" / "a.json") == words
 
