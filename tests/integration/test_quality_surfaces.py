@@ -16,9 +16,10 @@ from rich.console import Console
 from tasks.batches.summary import JobLine, summarize
 from tasks.batches.summary_page import page
 from tasks.cli import main
-from tasks.cli.run.file_states import File, RunTracker
+from tasks.cli.run.file_states import File
 from tasks.cli.run.json_output import of_file
 from tasks.cli.run.progress_display import RunDisplay
+from tasks.cli.run.progress_totals import RunTracker
 from tasks.execution.job_reporter import JobReporter
 from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript

@@ -31,7 +31,17 @@ _READERS = (
     "worker.audio.file_formats",
     *(
         f"worker.audio.{name}"
-        for name in (*("source", "opened_file", "audio_tracks", "undecoded_ranges", "warning_log", "resample"),)
+        for name in (
+            *(
+                "source",
+                "opened_file",
+                "empty_file_check",
+                "audio_tracks",
+                "undecoded_ranges",
+                "warning_log",
+                "resample",
+            ),
+        )
     ),
 )
 _LEDGER = ("worker.ledger", "worker.webhooks", "worker.storage", "worker.storage.sources")

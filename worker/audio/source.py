@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from worker.audio.audio_tracks import Track
 from worker.audio.opened_file import SourceFile
 from worker.audio.undecoded_ranges import UndecodedRange
-from worker.errors import DamagedSource
 from worker.transient_os_errors import source_error
 
 if TYPE_CHECKING:
@@ -71,13 +70,6 @@ class Audio(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None: ...
-
-
-def check_readable(file: SourceFile) -> None:
-    """Check that a file is not empty. Raises DamagedSource for an empty file, WorkerShortage if it cannot be read
-    now."""
-    if not file.stamp().size_bytes:
-        raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
 
 def sndfile_reason(error: str) -> str:

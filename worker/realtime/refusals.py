@@ -7,10 +7,8 @@ connection. `error_table` has the kinds, `error_shapes` reads the bodies.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import unescape
 from string import Template
 from typing import Final
 
@@ -35,11 +33,9 @@ from worker.realtime.error_table import (
     kind_of_close,
     kind_of_status,
 )
+from worker.realtime.intermediaries import is_error_of_cdn, is_from_intermediary, is_html, page_title
 from worker.realtime.retry_after import retry_after_s, seconds_of
 
-_INTERMEDIARY_HEADERS: Final = ("cf-mitigated", "x-squid-error", "x-amzn-waf-action", "x-sucuri-id", "proxy-status")
-"""Headers that only an intermediary adds, and only to its own responses. `cf-ray` is also in the responses of a service
-behind Cloudflare, so it counts only for a body that is not JSON."""
 _ON_FAILURE: Final = (ErrorKind.BUSY, ErrorKind.SERVICE, ErrorKind.NOT_FOUND)
 """Kinds that the body of a response with HTTP 5xx can have."""
 _DECISIVE: Final[Mapping[ErrorKind, tuple[ErrorKind, ...]]] = {
@@ -115,14 +111,14 @@ def of_response(status: int, headers: Mapping[str, str], body: str) -> Refusal:
     lower = {name.lower(): value for name, value in headers.items()}
     payload = _json(body)
     facts = read_error(payload) if payload is not None else ErrorFacts()
-    html = payload is None and _is_html(lower, body)
+    html = payload is None and is_html(lower, body)
     if payload is None and not html:
         facts.texts.append(body)
     kind = _kind_of_response(status, facts, json_body=payload is not None, html=html, headers=lower)
     pause_s = retry_after_s({name.title(): value for name, value in lower.items()}) or seconds_of(facts.retry_after)
     detail = f"HTTP {status}"
     if html:
-        detail += f" with an HTML page{_title(body)}"
+        detail += f" with an HTML page{page_title(body)}"
     elif text := shown_text(facts.text):
         detail += f": {text}"
     if kind is ErrorKind.INTERMEDIARY and "cf-ray" in lower:
@@ -159,7 +155,7 @@ def _kind_of_response(
     status: int, facts: ErrorFacts, *, json_body: bool, html: bool, headers: Mapping[str, str]
 ) -> ErrorKind:
     # First, because the body is then that of the intermediary, and says nothing about the key or the account.
-    if any(name in headers for name in _INTERMEDIARY_HEADERS) or status == 407:
+    if is_from_intermediary(status, headers):
         return ErrorKind.INTERMEDIARY
     by_status, named = kind_of_status(status), kind_of(facts.names, facts.text)
     if status >= 500:
@@ -170,7 +166,7 @@ def _kind_of_response(
     # An HTML page is no answer of the API, so the words in it do not count against the status.
     if (instead := _DECISIVE.get(by_status)) is not None:
         return named if named in instead and not html else by_status
-    if html or (not json_body and ("cf-ray" in headers or re.match(r"\s*error code: \d{4}", facts.text))):
+    if html or (not json_body and is_error_of_cdn(headers, facts.text)):
         return ErrorKind.INTERMEDIARY
     return named if named in _OF_HANDSHAKE else by_status
 
@@ -189,28 +185,6 @@ def _json(body: str) -> object | None:
         return json.loads(body) or None
     except (ValueError, RecursionError):
         return None
-
-
-def _is_html(headers: Mapping[str, str], body: str) -> bool:
-    start = body.lstrip()[:200].lower()
-    if start.startswith(("<!doctype", "<html", "<head", "<body")):
-        return True
-    # Engine.IO's own server names a refused websocket HTML although its body is plain text.
-    plain = bool(start) and "<" not in start
-    return "html" in headers.get("content-type", "").lower() and not plain
-
-
-def _title(page: str) -> str:
-    """Return the title of an HTML page, or else its first words, in parentheses; "" for an empty page."""
-    # Only the start of the page, because a page may have any length.
-    title = re.search(r"<title[^>]{0,100}>(.{1,1000}?)</title", page[:20_000], re.IGNORECASE | re.DOTALL)
-    if title:
-        text = title[1]
-    else:
-        text = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", page[:4000], flags=re.IGNORECASE | re.DOTALL)
-        text = re.sub(r"<[^>]*>", " ", text)
-    text = shown_text(unescape(text), 120)
-    return f" ({text})" if text else ""
 
 
 __all__ = ["Refusal", "of_close", "of_drop", "of_error", "of_packet", "of_response"]

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from worker.realtime import messages
-from worker.server import protocol
+from worker.server import partial_timing, protocol
 from worker.server.recognition_engine import RecognitionEngine
 from worker.server.recognizers import SAMPLE_RATE, Recognition
 from worker.server.session_limits import (
@@ -36,9 +36,6 @@ from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 _KEEP_ALIVE_S = 1.0  # a session that is processing audio sends a message at least this often
 # With these limits on partials, a file that is sent faster than real time costs almost nothing extra, and a live
 # microphone 12 CPU seconds per minute of audio (tiny.en).
-_PARTIAL_INTERVAL_S = 1.0  # minimum time between two recognitions of speech in progress
-_MIN_NEW_AUDIO_S = 0.5  # minimum of new speech since the last partial
-_MAX_PARTIAL_S = 28.0  # one call of the recognition engine takes at most 30 s
 _TICK_S = 0.1  # interval at which `_send_partials` checks what is due
 _MAX_BATCH_S = 5.0  # audio in one call of the segmenter (plus the rest of one chunk), which blocks its thread
 _STOPPED = messages.REASON_STOPPED
@@ -253,7 +250,7 @@ class ServerSession:
             self._last_message = max(self._last_message, now - _KEEP_ALIVE_S)
         elif now - self._last_message > self._limits.idle_s and not self._stopped:
             self.stop(f"idle: no message from the client for {self._limits.idle_s:g} s")
-        if now - self._last_partial >= _PARTIAL_INTERVAL_S and await self._partial(now):
+        if partial_timing.is_due(now - self._last_partial) and await self._partial(now):
             return
         if now - self._last_sent >= _KEEP_ALIVE_S and (self._busy_since_sent or self._busy):
             await self._send(protocol.partial(self._partial_text))
@@ -271,7 +268,7 @@ class ServerSession:
             return False
         samples = self._segmenter.open_speech()
         seen = self._partial_upto if self._partial_of == start else 0
-        if len(samples) - seen < _MIN_NEW_AUDIO_S * SAMPLE_RATE or len(samples) > _MAX_PARTIAL_S * SAMPLE_RATE:
+        if not partial_timing.is_worth_it(len(samples), seen):
             return False
         future = self._engine.scheduler.partial(samples)
         if future is None:

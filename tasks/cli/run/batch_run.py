@@ -18,9 +18,10 @@ from rich.console import Console
 from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
-from tasks.cli.run.file_states import File, RunTracker
+from tasks.cli.run.file_states import File
 from tasks.cli.run.json_output import JsonEvents, document, line_of
 from tasks.cli.run.progress_display import RunDisplay
+from tasks.cli.run.progress_totals import RunTracker
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.tables import display_path

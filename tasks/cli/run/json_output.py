@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tasks.batches.summary import JobLine
-from tasks.cli.run.file_states import File, RunTotals
+from tasks.cli.run.file_states import File
+from tasks.cli.run.progress_totals import RunTotals
 from tasks.cli.sources.find_recordings import LeftOutFile, as_documents
 from worker.ledger.records import JobState
 from worker.text_escaping import printable_lines

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import without_source
-from tasks.cli.run.file_states import File, RunTotals, RunTracker
+from tasks.cli.run.file_states import File
+from tasks.cli.run.progress_totals import RunTotals, RunTracker
 from tasks.cli.tables import display_path, show_table
 from tasks.cli.terminal_output import echo_error, safe
 from worker.ledger.records import JobState

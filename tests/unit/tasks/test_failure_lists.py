@@ -12,8 +12,9 @@ from tasks.batches.estimate import BatchLimits, estimate_batch
 from tasks.batches.summary import JobLine, summarize, without_source
 from tasks.batches.summary_page import page
 from tasks.cli import plan
-from tasks.cli.run.file_states import File, RunTracker
+from tasks.cli.run.file_states import File
 from tasks.cli.run.progress_display import RunDisplay
+from tasks.cli.run.progress_totals import RunTracker
 from worker.ledger.records import JobState
 from worker.storage.address import parse
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasks.batches.number_format import format_duration, format_speed
-from tasks.cli.run.file_states import MAX_WAITING_POLLED, File, RunTracker
+from tasks.cli.run.file_states import File
+from tasks.cli.run.progress_totals import MAX_WAITING_POLLED, RunTracker
 from worker.ledger.records import FIELDS, JobRecord, JobState, read_record
 from worker.storage.address import parse
 

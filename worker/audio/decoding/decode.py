@@ -14,10 +14,11 @@ from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan, media_pl
 from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.reader_errors import SndfileRefused, no_decoder, refused_by_both, without_media
 from worker.audio.decoding.truncation import missing_end
+from worker.audio.empty_file_check import check_not_empty
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.file_formats.detect_format import FileFormat, detect_format
 from worker.audio.opened_file import SourceFile, as_source_file
-from worker.audio.source import Audio, AudioInfo, check_readable
+from worker.audio.source import Audio, AudioInfo
 from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
@@ -39,7 +40,7 @@ class SndfileSource(ReaderBase):
         Raises SndfileRefused."""
         super().__init__(path)
         self._channel = channel
-        check_readable(path)
+        check_not_empty(path)
         plan = plan or read_plan(path)
         for text in plan.warnings:
             self._warn(text)
@@ -150,7 +151,7 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
     WorkerShortage for files that cannot be read at all.
     """
     path = as_source_file(path)
-    check_readable(path)
+    check_not_empty(path)
     kind = detect_format(path)
     if kind is not None and kind.misread:
         return _open_with_ffmpeg(path, channel, track, kind, SndfileRefused(path, "libsndfile would read it wrongly"))

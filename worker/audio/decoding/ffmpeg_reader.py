@@ -21,8 +21,8 @@ from worker.audio.decoding.libsndfile_faults import ReadPlan
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.stream_timeline import StreamTimeline
+from worker.audio.empty_file_check import check_not_empty
 from worker.audio.opened_file import SourceFile
-from worker.audio.source import check_readable
 
 _PADDING: Final = (0.15, 4096)
 """Encoder padding (seconds, samples) that container lengths may include. A file that is shorter than declared by less
@@ -42,7 +42,7 @@ class MediaSource(ReaderBase):
         super().__init__(path, plan.warnings if plan is not None else ())
         self._channel = channel
         self._part = plan.parts[0] if plan is not None and plan.parts else None
-        check_readable(path)
+        check_not_empty(path)
         self._track = track
         self._open: MediaContainer | None = MediaContainer(path, self._part, track=track)
         self.info = self._open.info

@@ -34,6 +34,18 @@ _WAV_CODINGS: Final = {
     0x706D: ("AAC", False), 0x77A1: ("TTA", False), 0x7A21: ("AMR", False), 0x7A22: ("AMR", False),
     0xA100: ("G.723.1", False), 0xA106: ("AAC", False), 0xA109: ("Speex", False), 0xF1AC: ("FLAC", False),
 }  # fmt: skip
+MP4_CODINGS: Final = {
+    b"mp4a": "AAC", b"alac": "ALAC", b"ac-3": "AC-3", b"ec-3": "E-AC-3", b"ac-4": "AC-4", b"Opus": "Opus",
+    b"fLaC": "FLAC", b"samr": "AMR", b"sawb": "AMR-WB", b".mp3": "MP3", b"twos": "PCM", b"sowt": "PCM", b"in24": "PCM",
+    b"in32": "PCM", b"fl32": "PCM", b"fl64": "PCM", b"lpcm": "PCM", b"raw ": "PCM", b"NONE": "PCM", b"ipcm": "PCM",
+    b"ulaw": "mu-law", b"alaw": "A-law", b"ima4": "IMA ADPCM", b"QDM2": "QDesign Music 2", b"QDMC": "QDesign Music",
+    b"agsm": "GSM 06.10", b"sqcp": "QCELP", b"sevc": "EVRC", b"dtsc": "DTS", b"dtsh": "DTS", b"dtsl": "DTS",
+    b"enca": "encrypted audio", b"drms": "encrypted AAC", b"mlpa": "TrueHD", b"spex": "Speex", b"Qclp": "QCELP",
+    b"mha1": "MPEG-H", b"mhm1": "MPEG-H",
+}  # fmt: skip
+"""Sample entry code of an MP4 track -> name."""
+MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xA9: "DTS", 0xDD: "Vorbis"}
+"""Object type in the descriptor of an `mp4a` track -> name."""
 _EAC3_GUID: Final = bytes.fromhex("af87fba7022dfb42a4d405cd93843bdd")
 _STREAMS_AS_PCM: Final = (
     # The first bytes of the frames of coded audio that is stored as if it were 16-bit PCM, as on DTS discs.

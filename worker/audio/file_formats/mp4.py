@@ -8,18 +8,9 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Final
 
+from worker.audio.file_formats.coding_names import MP4_CODINGS, MP4A_OBJECTS
 from worker.audio.file_formats.file_bytes import read_at
 
-_CODINGS: Final = {
-    b"mp4a": "AAC", b"alac": "ALAC", b"ac-3": "AC-3", b"ec-3": "E-AC-3", b"ac-4": "AC-4", b"Opus": "Opus",
-    b"fLaC": "FLAC", b"samr": "AMR", b"sawb": "AMR-WB", b".mp3": "MP3", b"twos": "PCM", b"sowt": "PCM", b"in24": "PCM",
-    b"in32": "PCM", b"fl32": "PCM", b"fl64": "PCM", b"lpcm": "PCM", b"raw ": "PCM", b"NONE": "PCM", b"ipcm": "PCM",
-    b"ulaw": "mu-law", b"alaw": "A-law", b"ima4": "IMA ADPCM", b"QDM2": "QDesign Music 2", b"QDMC": "QDesign Music",
-    b"agsm": "GSM 06.10", b"sqcp": "QCELP", b"sevc": "EVRC", b"dtsc": "DTS", b"dtsh": "DTS", b"dtsl": "DTS",
-    b"enca": "encrypted audio", b"drms": "encrypted AAC", b"mlpa": "TrueHD", b"spex": "Speex", b"Qclp": "QCELP",
-    b"mha1": "MPEG-H", b"mhm1": "MPEG-H",
-}  # fmt: skip
-_MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xA9: "DTS", 0xDD: "Vorbis"}
 _MAX_BOXES: Final = 1000
 _FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _NORMAL_SPEEDS: Final = (0x10000, 0)
@@ -91,7 +82,7 @@ def _coding(file: BinaryIO, start: int, end: int) -> str:
         return ""
     table = read_at(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
     code = table[12:16]
-    coding = _CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
+    coding = MP4_CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
     if code == b"mp4a" and (at := table.find(b"esds")) >= 0:
         config = table[at + 4 :]
         # The decoder config descriptor consists of the tag 4, a length of up to 4 bytes, and the object type. The loop
@@ -99,7 +90,7 @@ def _coding(file: BinaryIO, start: int, end: int) -> str:
         tag = config.find(b"\x04", 4)
         while tag >= 0 and config[tag + 1 : tag + 2] == b"\x80":
             config = config[: tag + 1] + config[tag + 2 :]
-        coding = _MP4A_OBJECTS.get(config[tag + 2] if 0 <= tag < len(config) - 2 else 0, coding)
+        coding = MP4A_OBJECTS.get(config[tag + 2] if 0 <= tag < len(config) - 2 else 0, coding)
     return coding
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from worker.transcript.subtitles.cjk_spacing import is_cjk
-from worker.transcript.subtitles.number_phrases import is_numeral
+from worker.transcript.subtitles.measure_words import is_numeral
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 

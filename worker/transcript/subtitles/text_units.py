@@ -14,7 +14,7 @@ from typing import Final
 from wcwidth import wcswidth, wcwidth
 
 from worker.transcript.model import Segment
-from worker.transcript.subtitles import number_phrases
+from worker.transcript.subtitles import measure_words
 from worker.transcript.subtitles.chinese_words import word_begins
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.line_breaks import breaks
@@ -171,10 +171,10 @@ def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
     """Whether a part belongs to the same unit as the parts before it: to a word, a number phrase or a name."""
     before = group[-1]
     text = "".join(each.text for each in group)
-    number = number_phrases.is_number_phrase(text, part.text, spaced=part.spaced)
+    number = measure_words.is_number_phrase(text, part.text, spaced=part.spaced)
     if part.begins_word and not number:
         return False
-    if number_phrases.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
+    if measure_words.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
         return False
     # A unit must fit in one line, and must not last longer than a cue.
     width = sum(columns(each.text) + each.spaced for each in (*group, part))
