@@ -35,8 +35,8 @@ def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = N
 
 
 def _sync_folder(path: str, folder: int | None) -> None:
-    """Make the rename in the folder `path` durable. Some network file systems refuse this; the file exists
-    nevertheless."""
+    """Make the rename in the folder `path` durable. Some network file systems refuse this operation; then the renamed
+    file may be lost in a crash of the machine."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
         try:

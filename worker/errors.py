@@ -55,7 +55,7 @@ from typing import ClassVar, Self
 
 
 class SttError(Exception):
-    """Base class of the errors above. The message names the failure, the file or address, and the remedy."""
+    """Base class of all errors of this module. The message names the failure, the file or address, and the remedy."""
 
     retryable: ClassVar[bool] = False
     code: ClassVar[str] = "error"

@@ -6,7 +6,8 @@ from __future__ import annotations
 def check_header_value(key: str) -> None:
     """Raise ValueError if a header cannot contain the key: otherwise each job would fail with an obscure error.
 
-    The message names the position and not the character, which is a part of the secret."""
+    The message names the position of the invalid character. It does not show the character, which is a part of the
+    secret."""
     for position, character in enumerate(key, 1):
         if " " <= character <= "~" or "\xa0" <= character <= "\xff":
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A snapshot of a running job. All seconds are file time."""
+    """A snapshot of a running job. All times are positions in the file, in seconds."""
 
     duration_s: float
     """Duration of the source; 0 while unknown."""
@@ -16,7 +16,7 @@ class Progress:
     committed_s: float
     """End of the last committed word."""
     partial: str
-    """Text in progress that the service has not committed yet."""
+    """Partial text, which the service has not committed yet."""
     speed: float = 1.0
     """Current speed as a factor of real time; inf without a limit."""
     trouble: str = ""

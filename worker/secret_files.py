@@ -16,7 +16,8 @@ MAX_SECRET_BYTES: Final = 65_536
 
 
 def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Read the settings in `names` (such as `api_key`) whose variable is empty and whose `STT_…_FILE` is set.
+    """Read the settings in `names` (such as `api_key`) whose own variable is empty and whose variable `STT_…_FILE` is
+    set.
 
     Returns the secrets by name, without white space around them. Raises SettingsError if a file cannot be read or is
     empty.
@@ -33,7 +34,8 @@ def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, st
 def aws_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Read the option `secret_access_key` of an S3 client from the file that AWS_SECRET_ACCESS_KEY_FILE names.
 
-    Returns no option if that variable is empty, or if AWS_SECRET_ACCESS_KEY is set. Raises SettingsError."""
+    Returns no option if AWS_SECRET_ACCESS_KEY_FILE is empty, or if AWS_SECRET_ACCESS_KEY is set. Raises SettingsError
+    if the file cannot be read."""
     file = environ.get("AWS_SECRET_ACCESS_KEY_FILE")
     if not file or environ.get("AWS_SECRET_ACCESS_KEY"):
         return {}

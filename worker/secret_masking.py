@@ -56,8 +56,8 @@ class Masker:
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def speech(self, text: str) -> str:
-        """Mask the secrets in transcribed text, except short ones and those of letters only: they may have been
-        spoken."""
+        """Mask the secrets in transcribed text. Short secrets and secrets of letters only are not masked, because they
+        may be spoken words."""
         return self._speech.sub(MASK, text) if self._speech else text
 
 
@@ -108,7 +108,8 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _content_of(file: str) -> str:
-    """Return the secret in a file that a library reads; "" if the file cannot be read (the library reports that)."""
+    """Return the secret in a file that a library reads. Returns "" if the file cannot be read; the library reports that
+    error."""
     try:
         return read(file, "")
     except SettingsError:
@@ -138,7 +139,7 @@ def _in_url(text: str) -> Iterator[str]:
 
 
 def _token_in_url(text: str) -> Iterator[str]:
-    """Yield the user in an address without a password, which is usually a token."""
+    """Yield the user name in an address that has no password. Such a user name is usually a token."""
     found = _TOKEN_IN_URL.search(text if "://" in text else f"http://{text}")
     if found is not None:
         user = unquote(found[1])

@@ -23,7 +23,7 @@ MARGIN_S: Final = 0.5
 
 
 class ServiceProfile(BaseModel):
-    """What was measured. None: not measured, or not found within the limits of the measurement."""
+    """The measured values. A value of None was not measured, or not found within the limits of the measurement."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,13 +53,15 @@ class ServiceProfile(BaseModel):
 
 
 def profile_id(settings: Settings) -> str:
-    """Return the name under which the profile for the service and key of `settings` is stored. It reveals neither."""
+    """Return the name under which the profile for the service and key of `settings` is stored. The name reveals neither
+    the service nor the key."""
     key = settings.api_key.get_secret_value()
     return hashlib.sha256(f"{settings.url}\n{key}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def read_profile(text: str | bytes | None, now: float) -> ServiceProfile | None:
-    """Parse a stored profile. None if there is none, if it has expired, or if another version wrote it."""
+    """Parse a stored profile. Returns None if `text` is empty, if the profile has expired, or if another version wrote
+    it."""
     try:
         profile = ServiceProfile.model_validate_json(text or "")
     except ValidationError:
@@ -68,7 +70,8 @@ def read_profile(text: str | bytes | None, now: float) -> ServiceProfile | None:
 
 
 def apply_profile(settings: Settings, profile: ServiceProfile | None) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings with the values of `profile` in place of defaults, and these values by name of the field."""
+    """Return the settings, in which the values of `profile` replace defaults. Also returns the values that were
+    replaced, by field name."""
     if profile is None:
         return settings, {}
     wanted: dict[str, Any] = {}

@@ -45,8 +45,9 @@ def check_service_url(text: str) -> str:
 
 
 def parse_service_url(text: str, api_path: str) -> ServiceUrl:
-    """Parse a value that `check_service_url` accepts. `api_path`: path of the Socket.IO endpoint below the path of the
-    address, which may also contain it already. Raises ValueError for other texts."""
+    """Parse a value that `check_service_url` accepts. `api_path`: path of the Socket.IO endpoint, which is added to the
+    path of the address unless the address already ends with it. Raises ValueError for texts that `check_service_url`
+    refuses."""
     parts = urlsplit(text)
     host = _ascii_host(parts)
     netloc = f"[{host}]" if ":" in host else host
@@ -72,7 +73,8 @@ def _authorization(parts: SplitResult) -> str:
 
 
 def _ascii_host(parts: SplitResult) -> str:
-    """Return the host in ASCII: an international name in the form of IDNA. Raises ValueError if it has none."""
+    """Return the host in ASCII. An international name is encoded by the rules of IDNA. Raises ValueError if the name
+    cannot be encoded."""
     host = parts.hostname or ""
     if host.isascii():
         return host

@@ -1,7 +1,7 @@
 """Options that a job adds to `start-session`: their form and limits. No I/O.
 
-The API page documents only `sampleRate`, so nobody knows which options a service accepts; the results are in
-`worker.pipeline.session_option_results`.
+The API page documents only `sampleRate`, so it is not known in advance which options a service accepts.
+`worker.pipeline.session_option_results` records which options were accepted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 def checked_options(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return `options` if they can be sent. Raises ValueError with the reason."""
+    """Check that `options` can be sent, and return them unchanged. Raises ValueError with the reason if they cannot."""
     if len(options) > MAX_OPTIONS:
         raise ValueError(f"must have at most {MAX_OPTIONS} options, not {len(options)}")
     for name, value in options.items():
@@ -39,7 +39,7 @@ def checked_options(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
         size = len(json.dumps(options, ensure_ascii=False, allow_nan=False).encode())
     except ValueError:  # NaN, infinity, or half of a surrogate pair
-        raise ValueError("must contain only text and finite numbers that JSON can express") from None
+        raise ValueError("must be valid JSON: no NaN or infinite numbers, and only valid Unicode text") from None
     if size > MAX_BYTES:
         raise ValueError(f"must have at most {MAX_BYTES} bytes as JSON, not {size}")
     return options
@@ -63,7 +63,8 @@ def parse_options(text: str) -> dict[str, JsonValue]:
 
 
 def merged(defaults: Mapping[str, JsonValue], own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return the options of a job: `own` before `defaults`; a null in `own` removes a default."""
+    """Return the options of a job. A value in `own` has priority over the same option in `defaults`; null in `own`
+    removes the option."""
     return {name: value for name, value in {**defaults, **own}.items() if value is not None}
 
 

@@ -83,13 +83,15 @@ class Timeline:
         return 0.0
 
     def to_file_s(self, session_s: float) -> float:
-        """Return the file second of a session second; see `to_file` for padding and positions after the end."""
+        """Convert seconds since the start of the session to a position in the file, in seconds. See `to_file` for
+        padding and positions after the end."""
         return self.to_file(session_s * self.rate) / self.rate
 
     def to_session_s(self, file_s: float) -> float:
-        """Return the session second at which a file second was last sent.
+        """Convert a position in the file, in seconds, to seconds since the start of the session. Returns the last time
+        at which that audio was sent.
 
-        For a file second that was not sent, this is the end of the sent audio before it, or 0 if there is none."""
+        If the position was not sent, returns the end of the sent audio before it, or 0 if there is no such audio."""
         position = file_s * self.rate
         for span in reversed(self._spans):
             if span.file_start is not None and span.file_start <= position:
@@ -97,8 +99,9 @@ class Timeline:
         return 0.0
 
     def pieces_s(self, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
-        """Return the file audio that was sent between two session seconds, without padding, as (session start, file
-        start, length) in seconds."""
+        """Return the parts of the file that were sent in a part of the session, without padding. `from_s`, `to_s`:
+        seconds since the start of the session. Returns (start in the session, start in the file, length) for each part,
+        in seconds."""
         first, last = from_s * self.rate, to_s * self.rate
         pieces = []
         for span in self._spans[max(0, bisect_right(self._starts, first) - 1) : bisect_left(self._starts, last)]:

@@ -1,7 +1,7 @@
 """All settings: read once from the environment (`STT_*`), validated and immutable.
 
-With an invalid value, a process does not start; one message names the variable, the reason and the allowed values. The
-environment is not read at import: call `load()` at the start of a process and pass the result on.
+If a value is invalid, the process does not start. Its error message names the variable, the reason and the allowed
+values. The environment is not read at import: call `load()` at the start of a process and pass the result on.
 """
 
 from __future__ import annotations

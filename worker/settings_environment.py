@@ -12,8 +12,8 @@ from worker.speed_option import show_speed
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """Return an environment from which a child process loads the same settings. It contains secrets: never print
-    it."""
+    """Return an environment from which a child process loads the same settings. The environment contains secrets, so it
+    must not be printed."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
     for name in type(settings).model_fields:
         value = getattr(settings, name)

@@ -56,7 +56,7 @@ def openat2(path: str, flags: int, resolve: int, dir_fd: int) -> int | None:
     """Open `path` relative to the directory `dir_fd`, restricted by `resolve`. Returns the descriptor, or None if the
     system has no openat2.
 
-    Raises OSError; EXDEV and ELOOP for paths that `resolve` forbids.
+    Raises OSError. Its `errno` is EXDEV or ELOOP for a path that `resolve` forbids.
     """
     libc = _libc()
     if libc is None or not _has_openat2():

@@ -1,5 +1,5 @@
-"""OpenTelemetry traces: a span for each attempt at a job contains one for each section, and that one for each session.
-The only module that imports `opentelemetry`.
+"""OpenTelemetry traces. The span of an attempt at a job contains a span for each section. The span of a section
+contains a span for each session. The only module that imports `opentelemetry`.
 
 Tracing is off, and the library is not imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set. The
 standard variables apply: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/

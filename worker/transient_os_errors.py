@@ -104,7 +104,8 @@ def shortage_of(exc: BaseException) -> WorkerShortage | None:
 
 
 def source_error(exc: OSError, shown: str) -> SttError:
-    """Return the error to raise for a source that could not be opened or read; `shown` is its name in the message."""
+    """Return the error to raise for a source that could not be opened or read. `shown`: name of the source in the
+    message."""
     if isinstance(exc, (FileNotFoundError, NotADirectoryError)):
         return SourceNotFound(f"{shown}: no such file")
     reason = _reason(exc, files=True)
@@ -114,8 +115,8 @@ def source_error(exc: OSError, shown: str) -> SttError:
 
 
 def raise_shortage(exc: BaseException, shown: str) -> None:
-    """Raise WorkerShortage if a shortage caused `exc`, which occurred while the source `shown` was read; otherwise do
-    nothing."""
+    """Raise WorkerShortage if a shortage caused `exc`, otherwise do nothing. `shown`: name of the source that was read
+    when `exc` occurred."""
     reason = next((text for cause in _chain(exc) if (text := _reason(cause, files=True)) is not None), None)
     if reason is not None:
         raise WorkerShortage(f"{shown}: cannot be read now: {reason}") from exc
@@ -147,7 +148,7 @@ def _of_errno(number: int, *, files: bool) -> str | None:
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
     """Yield the exception, its causes and contexts (also those hidden by `from None`), and the members of exception
-    groups; at most _MAX_CHAIN."""
+    groups. Yields at most _MAX_CHAIN exceptions."""
     waiting, seen = [exc], set[int]()
     while waiting and len(seen) < _MAX_CHAIN:
         here = waiting.pop(0)

@@ -13,7 +13,8 @@ _TEST_VARIABLES: Final = frozenset({"STT_TEST_AUDIO"})
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """One warning for each `STT_…` variable that is not a setting, with the most similar setting."""
+    """Return one warning for each `STT_…` variable that is not a setting. The warning suggests the most similar
+    setting."""
     known = {f"STT_{name.upper()}" for name in Settings.model_fields}
     known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
     found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _TEST_VARIABLES)
@@ -30,7 +31,8 @@ _RENAMED: Final = {
 
 
 def _suggestion(name: str, known: set[str]) -> str:
-    """Suggests the setting that has all words of the name, otherwise the one with the most similar spelling."""
+    """Return the text that suggests a setting: one that contains all words of the variable's name, otherwise the one
+    with the most similar spelling."""
     if name in _RENAMED:
         return f"; did you mean {_RENAMED[name]}?"
     words = set(name.split("_"))

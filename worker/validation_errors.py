@@ -16,8 +16,8 @@ def dotted(location: Location, whole: str) -> str:
 
 
 def describe_errors(error: ValidationError, name: Callable[[Location], str]) -> str:
-    """Return all invalid values with their reasons. `name` returns the name of a value in the message; if it is empty,
-    only the reason is shown."""
+    """Return all invalid values with their reasons, as one line. `name`: returns the name of a value for the message.
+    If that name is empty, only the reason is shown."""
     return "; ".join(
         f"{f'{shown}: ' if (shown := name(one['loc'])) else ''}{one['msg'].removeprefix('Value error, ')}"
         for one in error.errors(include_url=False, include_input=False)

@@ -28,8 +28,9 @@ from worker.service_profile import ServiceProfile
 @click.option(
     "--probe",
     is_flag=True,
-    help="Also measure how the service behaves: pause before a commit, stop, drift of word times, speed, sessions and"
-    " their length. The profile is stored for 30 days.",
+    help="Also measure the service: the pause after which it commits, whether stop-session commits the last words, the"
+    " drift of word times, the highest speed, and the number and length of sessions. The results are stored for 30"
+    " days.",
 )
 @click.option(
     "--probe-minutes",

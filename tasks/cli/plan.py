@@ -173,7 +173,8 @@ def _probe(item: FoundSource, settings: Settings, speech: bool, wanted: ChannelS
 
 
 def _wanted(item: FoundSource, wanted: ChannelSelection) -> ChannelSelection:
-    """Return the channels and the track of a source that its manifest requests, or else the command (`wanted`)."""
+    """Return the channels and the track to use for a source. The fields of its manifest entry have priority over the
+    options of the command line (`wanted`)."""
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
     return ChannelSelection(spec.channels, spec.channel_names, spec.track)

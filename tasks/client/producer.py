@@ -203,7 +203,7 @@ class Producer:
         new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
         await self.events.publish_many(("queued", job.job_id, {"batch": batch}) for job in new)
 
-    # -- following -------------------------------------------------------------------------------------------------
+    # -- status and results ----------------------------------------------------------------------------------------
 
     async def status(self, identity: str) -> JobStatus:
         """Return the current state of a job. Raises KeyError if it does not exist or has expired."""

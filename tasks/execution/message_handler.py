@@ -52,7 +52,8 @@ MAX_REQUEUE_PAUSE_S: Final = 60.0
 MAX_REQUEUES: Final = 10
 """Maximum number of times in a row that the message of a job is requeued while Redis is unreachable. Then it is
 dropped, and the reaper sends a new one."""
-# Limits the memory of the counters. Above it all are deleted, and jobs get some more requeues.
+# Limits the memory of the requeue counters. When there are more counters, all of them are deleted, so some jobs can be
+# requeued more often than the limit.
 MAX_REQUEUED_JOBS: Final = 10_000
 KEY_PAUSE_S: Final = 1.0
 """Seconds until a job whose key is paused joins the queue again, where it waits for the key."""

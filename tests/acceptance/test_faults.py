@@ -60,7 +60,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_words(path, SPOKEN, 44100, audiofiles.FLAC, channels=2)
 
 
-# -- 1: pairing ----------------------------------------------------------------------------------------------------
+# -- 1: commits with and without times -----------------------------------------------------------------------------
 
 PAIRING = [
     ["timed-first"],

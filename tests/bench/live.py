@@ -1,8 +1,10 @@
 """Many real-time sessions in one process: `python -m tests.bench.live WAY FILE URL FIRST MOST SECONDS`.
 
 Starts FIRST sessions at random times, lets them run for SECONDS, and reads the arrival times of chunks from the sink.
-Then it adds sessions, until there are MOST, or until two numbers of sessions in a row were too many, each measured
-twice. The lateness of a chunk is relative to the earliest chunk of its session since sessions were last added. WAY is
+Then it adds sessions step by step, and measures each step for SECONDS. A step that was late is measured a second time.
+The program stops at MOST sessions, or when two steps in a row were late in both measurements.
+
+The lateness of a chunk is measured against the earliest chunk of the same session since the current step began. WAY is
 `ours` or a way of `tests.bench.naive`.
 """
 

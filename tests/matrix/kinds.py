@@ -37,7 +37,7 @@ class Coding:
     frame_s: float = 0.0
     """Maximum seconds that a padded last frame adds to the file."""
     words: bool = True
-    """Whether the coding preserves tones. Voice models do not."""
+    """Whether the encoder preserves the tones that stand for words. Encoders that model a human voice do not."""
 
 
 def _lossy(encoder: str, rate: int = 48000, channels: int = 1, second: int = 44100) -> Coding:

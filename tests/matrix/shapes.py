@@ -57,7 +57,8 @@ def cases() -> Iterator[Case]:
 
 def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     yield "plain"
-    # Without words, the other shapes cannot be compared.
+    # A voice codec changes the tones that stand for words. So the words of its files cannot be recognized, and only the
+    # duration of a plain file can be compared.
     if not coding.words:
         return
     yield "misnamed"

@@ -34,7 +34,7 @@ LOCKS = {
 
 
 def locked(name: str) -> dict[str, tuple[str, list[str]]]:
-    """Package -> (version, hashes) of a list that `.ci/lock` writes."""
+    """Read the list `name`, which the script `.ci/lock` writes. Returns package -> (version, hashes)."""
     found = {}
     text = (ROOT / ".ci" / f"requirements-{name}.txt").read_text().replace("\\\n", " ")
     for line in text.splitlines():

@@ -124,9 +124,10 @@ class RedisConnection:
     def _translated(self) -> Iterator[None]:
         """Translate errors of a command, and raise CancelledError if the task was cancelled during the command.
 
-        redis-py 8.1 loses a cancellation that arrives while redis-py connects, or after the answer has arrived but
-        before redis-py reads it: the command then returns as usual. A task whose cancellation count has risen was
-        cancelled all the same.
+        redis-py 8.1 can lose a cancellation, and the command then returns as usual. This happens if the cancellation
+        arrives while redis-py connects, or after the answer has arrived but before redis-py reads the answer. So this
+        context also compares the task's cancellation count before and after the command: if it has risen, the task was
+        cancelled.
         """
         task = asyncio.current_task()
         before = task.cancelling() if task is not None else 0
@@ -176,7 +177,7 @@ class RedisConnection:
     ) -> list[Any]:
         """Run a script once for each (keys, args) in one round trip, and return the answers in order.
 
-        Pass at most some hundred calls, because Redis may serve other clients only after all of them."""
+        Pass at most some hundred calls, because Redis may serve other clients only after the last call."""
         text = script_text(name)
         # Redis names scripts by their SHA-1; it protects nothing here.
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
@@ -199,7 +200,8 @@ class RedisConnection:
         """Call `queue` with a pipeline, and run the commands that it adds to the pipeline in one round trip.
 
         Returns the answers in the order of the commands. The commands are not a transaction. A refused command raises
-        its error; with `each`, the exception of a permanently refused command is returned in place of its answer."""
+        its error. With `each`, the error of a permanently refused command is not raised but returned, at the position
+        of the answer."""
         with self._translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)

@@ -77,11 +77,11 @@ class EventStream:
             self._put([_Entry(_fields(event, job_id, facts))])
 
     async def publish(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """Publish one event, and return when this event and all earlier ones are written (or dropped)."""
+        """Publish one event. Returns when this event and all earlier events are written or dropped."""
         await self.publish_many([(event, job_id, facts)])
 
     async def publish_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
-        """Publish several events (name, job id, further fields), and return when all are written (or dropped)."""
+        """Publish several events (name, job id, further fields). Returns when all of them are written or dropped."""
         entries = [_Entry(_fields(*event)) for event in events]
         if entries:
             entries[-1].written = asyncio.get_running_loop().create_future()
@@ -89,7 +89,7 @@ class EventStream:
             await entries[-1].written
 
     async def close(self) -> None:
-        """Wait until the remaining events are written, for at most a second. For the end of the process."""
+        """Wait at most one second until the remaining events are written. Call this at the end of the process."""
         if self._writing is not None and not self._writing.done():
             await asyncio.wait((self._writing,), timeout=1.0)
 

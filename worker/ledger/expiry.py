@@ -1,4 +1,4 @@
-"""How long keys stay in Redis. Every key expires; those of ended jobs after STT_RESULT_TTL."""
+"""Computes when keys in Redis expire. Every key expires; the keys of an ended job expire after STT_RESULT_TTL."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def stamps_of(paths: Sequence[str]) -> dict[str, str]:
 class HashCache:
     """Maps the absolute path of a file to its stamp and to the sha256 of its content, in hexadecimal.
 
-    The stamp is a text that changes when the file is modified or replaced. While the stamp of a file is the cached one,
-    its cached sha256 is valid. Raises LedgerUnavailable when Redis does not answer.
+    The stamp is a text that changes when the file is modified or replaced. The cached sha256 of a file is valid while
+    the file's stamp equals the cached stamp. Raises LedgerUnavailable when Redis does not answer.
     """
 
     def __init__(self, connection: RedisConnection, keys: Keys) -> None:

@@ -3,7 +3,7 @@
 When the service refuses the key, a permission or the account, the breaker opens: no worker takes jobs or opens sessions
 with the key. At growing intervals one worker gets the right to a probe, an ordinary job with one session. The first
 success of a probe closes the breaker; a refusal lengthens the interval. At most MAX_HANDSHAKES_PER_HOUR handshakes are
-counted per hour, refused ones of the moment of the pause included.
+made per hour. This number includes the handshakes that the service refused when the breaker opened.
 
 | key                       | type | contains                                                    |
 |---------------------------|------|-------------------------------------------------------------|
@@ -77,7 +77,8 @@ class KeyBreaker:
         return await self._step("check", token, int(PROBE_S * 1000), MAX_HANDSHAKES_PER_HOUR)
 
     async def refused(self, error: AccessRefused, token: str = "", *, jitter: float) -> KeyState:
-        """Report a refusal, which pauses the key. `token`: of the probe, if it was one; `jitter`: from 0 to 1."""
+        """Report a refusal, which pauses the key. `token`: the token of the probe, if a probe was refused. `jitter`: a
+        random number from 0 to 1."""
         pauses = int(FIRST_PAUSE_S * 1000), int(MAX_PAUSE_S * 1000)
         return await self._step(
             "refused", token, token_hex(20), error.code, str(error)[:MAX_REASON], *pauses, jitter, self._webhook

@@ -11,7 +11,7 @@ _PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Builds the names of keys: those that all jobs share (`keys["jobs"]`), and those of one job or batch."""
+    """Builds the names of the keys that all jobs share (`keys["jobs"]`), and of the keys of one job or batch."""
 
     prefix: str
 

@@ -33,8 +33,9 @@ MAX_REASON_CHARACTERS: Final = 2000
 class Lease:
     """One worker's lease of a job. Implements `worker.pipeline.job.JobLog`, the durable record of a pipeline run.
 
-    `Ledger.acquire` creates it. Every method that writes to Redis raises LeaseLost if another worker owns the job by
-    now, or the job has been cancelled or paused, and LedgerUnavailable when Redis does not answer.
+    `Ledger.acquire` creates it. Every method that writes to Redis raises LeaseLost if this worker does not own the job
+    any more: another worker owns it, or the job was cancelled or paused. It raises LedgerUnavailable when Redis does
+    not answer.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Lease:
     async def commit(self, segment: Segment) -> None:
         """Append one segment to the job's stream of commits, and return when Redis has stored it.
 
-        The segment has a number, so a command that is sent twice stores it only once."""
+        Each segment has a number. If the same command is sent twice, Redis therefore stores the segment only once."""
         async with self._committing:
             # Increased only after Redis has answered: a repeated command has the same number and is stored once.
             number = self.commits + 1
@@ -181,9 +182,9 @@ class Lease:
     ) -> None:
         """Requeue the job after `delay_s` seconds; then `Ledger.reap` moves it to the queue.
 
-        `code` and `reason`: stored as the error of the attempt. `counted`: whether the attempt counts in `attempts` and
-        `tries`; `unread` or `shortages`: count it only in the field of that name. `restart`: delete the committed text,
-        so that the next attempt starts over."""
+        `code` and `reason`: stored as the error of the attempt. `counted`: which counters of the record are raised by
+        one. True raises `attempts` and `tries`; the name `unread` or `shortages` raises only the counter with that
+        name. `restart`: delete the committed text, so that the next attempt starts over."""
         # A service may answer with megabytes of text, and every listing of jobs reads the reason.
         reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(restart)])
@@ -198,8 +199,8 @@ class Lease:
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         """Store the transcript and end the job, in one atomic step.
 
-        The job ends as done, or as incomplete if parts of the audio are not covered by the transcript. `outputs`: paths
-        and addresses of the written files."""
+        The state of the job becomes `done`, or `incomplete` if the transcript does not cover all of the audio.
+        `outputs`: paths and addresses of the written files."""
         missing = transcript.coverage.missing
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
@@ -228,8 +229,8 @@ class Lease:
     ) -> None:
         """End the job in one atomic step. `document`: the transcript as JSON, or empty for a job without one.
 
-        `found`: alternating names and values of fields of the record. They override the progress passed to `note`,
-        because they are written after it."""
+        `found`: fields of the record, as alternating names and values. These fields are written after the progress that
+        was passed to `note`, so they override the same fields of that progress."""
         names = json.dumps(list(outputs))
         # One script writes transcript, state and end, so no reader sees a job that is done without a transcript.
         fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]

@@ -97,9 +97,9 @@ class Ledger:
     ) -> StateChange:
         """Queue a job, or find the existing one with this id.
 
-        A job that failed, was cancelled or is incomplete is queued again; with `force` also a job that is done. A job
-        that is running or done is otherwise not changed; a queued one only gets the new `spec`. `content`: the content
-        from which the id was computed (see `content_of`), or empty for an id that the producer chose.
+        A job that failed, was cancelled or is incomplete is queued again. With `force`, a job that is done is queued
+        again too. A queued job only gets the new `spec`. All other jobs are not changed. `content`: the content from
+        which the id was computed (see `content_of`), or empty for an id that the producer chose.
         """
         contents = {job_id: content}
         (created,) = await self.create_many([(job_id, spec)], batch=batch, force=force, contents=contents)
@@ -117,9 +117,10 @@ class Ledger:
     ) -> list[StateChange]:
         """Queue several jobs, each as `create` does. `jobs`: pairs of id and spec. The results have the same order.
 
-        `contents`: id -> content, see `create`. `max_waiting`: maximum number of jobs in the queue, 0 for no limit; if
-        it is reached, the remaining new jobs are not recorded and QueueFull is raised. `producer`: name of the
-        producer, empty for one that may change all jobs. Raises BadJob for a job that another producer queued."""
+        `contents`: id -> content, see `create`. `max_waiting`: maximum number of jobs in the queue, or 0 for no limit.
+        If the queue reaches this number, the remaining new jobs are not recorded and QueueFull is raised. `producer`:
+        name of the producer, or empty for a producer that may change all jobs. Raises BadJob for a job that another
+        producer queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
         rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, max_waiting, *schema.WRITTEN)
@@ -149,7 +150,8 @@ class Ledger:
         return await self._acquire(job_id, owner, "")
 
     async def acquire_next(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take the lease of the first job of the queue, or of `job_id` if the queue is empty. Otherwise as `acquire`.
+        """Take the lease of the first job of the queue, or of `job_id` if the queue is empty. Returns and raises the
+        same as `acquire`.
 
         `owner` must be unique for each request. A request that is repeated with the same `owner`, because its answer
         was lost, gets the same job."""
@@ -203,8 +205,9 @@ class Ledger:
     async def retry(self, job_id: str, *, keep_commits: bool = True) -> StateChange | None:
         """Queue a job that failed, is incomplete or was cancelled. Returns None if there is no such job.
 
-        With `keep_commits` the job continues after the last committed segment, or with the stored transcript if only
-        the output files are missing. Without it, or if the source has changed, the job starts over."""
+        With `keep_commits`, the job continues after the last committed segment. If only the output files are missing,
+        it writes them from the stored transcript. Without `keep_commits`, or if the source has changed, the job starts
+        over."""
         args = (int(keep_commits), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.script_keys(job_id), (job_id, *args))])
         return state_changes([job_id], answers)[0]
@@ -212,7 +215,7 @@ class Ledger:
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
         """Pause queued and running jobs, or resume them with `on=False`. Returns the ids of the jobs that changed.
 
-        With `batch`, jobs that are added to that batch later are paused too (or, with `on=False`, not paused)."""
+        `batch`: jobs that are added to this batch later are also paused or, with `on=False`, not paused any more."""
         if batch is not None:
             key, ttl_ms = self._keys.batch_paused(batch), _ms(self._unfinished_ttl)
             await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
@@ -225,7 +228,7 @@ class Ledger:
         return bool(await self._connection.call(lambda redis: redis.exists(self._keys.batch_paused(batch_id))))
 
     async def requeue(self, job_id: str) -> None:
-        """Requeue a running job of any worker. Only for a caller that knows that no worker runs any more."""
+        """Requeue a running job of any worker. Call this only if no worker runs any more."""
         args = (job_id, "", _ms(self._unfinished_ttl))
         await self._connection.script("release", self._keys.script_keys(job_id), args)
 
@@ -333,7 +336,8 @@ class Ledger:
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int | None = 20) -> list[str]:
-        """Return the ids of the newest `limit` jobs, newest first; with None of all jobs in the index."""
+        """Return the ids of the newest `limit` jobs, or of all jobs in the index if `limit` is None. The newest job is
+        first."""
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
@@ -341,7 +345,7 @@ class Ledger:
         return await self._newest("batches", limit)
 
     async def running(self, limit: int = 10_000) -> list[str]:
-        """Return the ids of running jobs, including jobs whose worker has died but which are not requeued yet."""
+        """Return the ids of running jobs. A job whose worker has died is included until it is requeued."""
         return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:
@@ -383,7 +387,8 @@ def _readable(job_id: str, answer: Any) -> JobRecord | None:
 
 
 def _passable(job_id: str, answer: Any) -> JobRecord | None:
-    """Return the result of `_readable`, but log a record that only a newer version can read, and return None for it."""
+    """Return the result of `_readable`. For a record that only a newer version can read, log a warning and return None
+    instead of raising LedgerNewer."""
     try:
         return _readable(job_id, answer)
     except LedgerNewer as exc:

@@ -1,6 +1,6 @@
 """Counts jobs, messages and webhooks in Redis, and finds the age of the oldest queued job, for metrics.
 
-A reading takes two round trips, however many jobs wait."""
+One reading takes two round trips to Redis. This number does not depend on the number of waiting jobs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class JobState(StrEnum):
     """The state of a job.
 
     queued -> running -> done | incomplete | failed | cancelled. A requeued job goes from running to queued. A queued
-    job can be cancelled, too. `Ledger.create` and `Ledger.retry` can queue a job again that has ended."""
+    job can also be cancelled. `Ledger.create` and `Ledger.retry` can queue an ended job again."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -20,8 +20,9 @@ _PATCHED: Final = {
 def unpatched(info: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return (server and version, patched releases to use) if the server has known vulnerabilities, else None.
 
-    `info`: the reply to the Redis command INFO. Versions of a series that is no longer maintained count as vulnerable.
-    Versions of a series newer than those in _PATCHED, and versions that cannot be read, do not.
+    `info`: the reply to the Redis command INFO. A version is treated as vulnerable if its series is no longer
+    maintained. It is treated as safe if its series is newer than all series in _PATCHED, or if the version cannot be
+    read.
     """
     name = "Valkey" if info.get("valkey_version") else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "")

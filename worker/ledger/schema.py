@@ -54,7 +54,8 @@ async def read(connection: RedisConnection, keys: Keys) -> Schema | None:
 
 
 async def register(connection: RedisConnection, keys: Keys, ttl_ms: int) -> None:
-    """Record in Redis that a program of VERSION writes there; the record expires after `ttl_ms` without a writer.
+    """Record in Redis that a program of version VERSION writes there. The record expires if no program repeats this
+    call within `ttl_ms`.
 
     Raises LedgerNewer if Redis contains records that this program cannot read, and LedgerUnavailable."""
     oldest = await connection.script("schema", keys.pending, (*WRITTEN, ttl_ms))

@@ -10,7 +10,8 @@ not set, there is no limit until the service is busy for the first time; the lim
 twice the number of sessions that were open when the service was busy.
 
 When the service demands a pause (`Retry-After`), no slot is granted until the pause is over. Redis also records whether
-a session with this key has ever succeeded: then a refusal may come from an intermediary, and is retried.
+a session with this key has ever succeeded. If one has, a later refusal of the key may come from an intermediary, so the
+refused session is retried.
 
 A process makes one call of `lua/session_limiter.lua` for all its sessions: when something changes, and at intervals
 with jitter. The cost of a call does not depend on the number of waiting sessions. No connection is blocked while they
@@ -184,7 +185,8 @@ class SessionLimiter:
     async def close(self) -> None:
         """Stop the background task, at the end of the process.
 
-        Before that, wait for at most a second until Redis knows the released slots. Others expire by themselves."""
+        First wait, for at most a second, until Redis knows all released slots. Slots that are not reported in this time
+        expire by themselves."""
         runner = self._runner
         if runner is None or runner.done():
             return
@@ -194,8 +196,8 @@ class SessionLimiter:
         await asyncio.wait((runner,), timeout=1.0)
 
     async def _run(self) -> None:
-        """Call the script repeatedly while sessions wait or are open, or a released slot or a busy report must still be
-        sent."""
+        """Call the script repeatedly while a session waits or is open, or while the release of a slot or a busy report
+        must still be sent."""
         while self._waiting or self._open or self._unreported():
             # Cleared before the call: a change during the call starts another one.
             self._changed.clear()
@@ -275,8 +277,9 @@ class SessionLimiter:
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
 
     def _due(self, now: float) -> list[_SlotSession]:
-        """Return the waiting sessions to request now: the first ones of the queue, new ones, and those whose place in
-        the queue would expire soon. So a request is small, however many sessions wait."""
+        """Return the waiting sessions for which the next call requests slots: the first sessions of the queue, new
+        sessions, and sessions whose place in the queue expires soon. So the size of a request does not depend on the
+        number of waiting sessions."""
         queue = sorted(self._waiting.values(), key=lambda session: int(session.place or -1))
         new = sum(not session.place for session in queue)
         return [

@@ -1,5 +1,5 @@
-"""Caches the sending speed that a service accepted with the setting `auto`, so that the next job does not have to start
-at real time."""
+"""Caches the highest sending speed that a service accepted from a job with the speed `auto`. The next job starts at
+that speed and not at real time."""
 
 from __future__ import annotations
 

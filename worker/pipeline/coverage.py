@@ -1,5 +1,5 @@
-"""Collects the facts about a finished run for its transcript. They account for each sample of the source: it was sent,
-was skipped, or is missing with a reason."""
+"""Collects the facts about a finished run for its transcript. The facts account for each sample of the source: the
+sample was sent, was skipped, or is missing for a named reason."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ def run_facts(
 ) -> RunFacts:
     """Return the facts that the transcript document contains in addition to the segments.
 
-    `sections`: the sections of this attempt. `started`: start of the run on the event loop's clock. `speech_share`:
-    share of the time under doubtful text in which there is speech (0 to 1), or None; see
-    `worker.pipeline.speech_check`."""
+    `sections`: the sections of this attempt. `started`: start of the run on the event loop's clock. `speech_share`: the
+    share (0 to 1) of speech in the audio whose text is doubtful, or None; see `worker.pipeline.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.resume.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}

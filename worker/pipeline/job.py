@@ -77,20 +77,20 @@ class Job:
 class JobLog(Protocol):
     """The durable log of a job; in a worker, the job's `Lease` implements it.
 
-    Each method returns when its entry is durable. An exception from it ends the run. The content and the plans are
-    passed as JSON text, because only the pipeline reads them."""
+    Each method returns when its entry is durable. An exception from any method ends the run. The content and the plans
+    are passed as JSON text, because only the pipeline reads them."""
 
     async def record_content(self, content: str, named: str) -> None:
         """Record the content of the source before the first commit, and again when its hash is known.
 
-        `content`: the output of `start_content.start_content_json`. `named`: the content as
-        `worker.storage.sources.wildcards.content_of` identifies it, "" if it is unknown."""
+        `content`: the output of `start_content.start_content_json`. `named`: the identity of the content that
+        `worker.storage.sources.wildcards.content_of` returns, or "" if the content is unknown."""
 
     async def record_plans(self, plans: str) -> None:
         """Record the plans (as `plans_json` writes them) before the first commit."""
 
     async def commit(self, segment: Segment) -> None:
-        """Record a segment. The section of the segment continues only when this has returned."""
+        """Record a segment. The section of the segment continues only after this call has returned."""
 
     async def record_section(self, section: int, facts: SectionFacts) -> None:
         """Record that a section is complete."""

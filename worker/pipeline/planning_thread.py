@@ -44,8 +44,8 @@ async def open_planned(
 ) -> Recording:
     """Open the source and divide it into sections for up to `sessions` simultaneous sessions.
 
-    `made`: plans of an earlier attempt, which are used instead of new ones, or None. Raises SourceError (SourceRefused
-    if the source exceeds a limit of the settings) and BadJob.
+    `made`: the plans of an earlier attempt, or None. Plans in `made` are used, and no new plans are made. Raises
+    SourceError (SourceRefused if the source exceeds a limit of the settings) and BadJob.
     """
     stopped = threading.Event()
 

@@ -32,8 +32,8 @@ class TrackedSection(Protocol):
 class RunProgress:
     """Reports at once when a run starts and after each commit, otherwise at most every PROGRESS_EVERY_S seconds.
 
-    Every report also checks that the sent audio is not longer than STT_SOURCE_MAX_HOURS, because a header may state
-    less audio than the file has: all methods can raise SourceRefused."""
+    Every report also checks that the sent audio is not longer than STT_SOURCE_MAX_HOURS, because the header of a file
+    may state a shorter length than the file has. So all methods can raise SourceRefused."""
 
     def __init__(self, listener: RunListener, settings: Settings, speed: RateControl, shown: str) -> None:
         """`shown`: the name of the source in error messages."""
@@ -63,7 +63,7 @@ class RunProgress:
     def update(self, partial: str) -> None:
         """Report the current progress, unless the last report was less than PROGRESS_EVERY_S ago.
 
-        `partial`: the text in progress of one section."""
+        `partial`: text of one section that the service has not committed yet."""
         if self._loop.time() >= self._next:
             self._report(partial)
 
@@ -80,9 +80,9 @@ def progress_of(
 ) -> Progress:
     """Return the progress of a run over `duration_s` seconds of audio.
 
-    `sections`: the sections that this attempt streams. All other audio counts as done: earlier attempts finished it, or
-    it is skipped. `rate`: samples per second, multiplied by the number of separately streamed channels, so that the
-    progress is the mean of the channels."""
+    `sections`: the sections that this attempt streams. All other audio is treated as done: either an earlier attempt
+    finished it, or it is skipped. `rate`: samples per second, multiplied by the number of separately streamed channels,
+    so that the progress is the mean of the channels."""
     accounts = [section.account() for section in sections]
     open_samples = sum(a.end - a.start for a in accounts)
     done_s = max(0.0, duration_s - open_samples / rate)

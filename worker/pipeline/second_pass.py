@@ -34,7 +34,8 @@ SAME_RANGE_TOLERANCE_S: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Sound without text, in file seconds. `unanswered_range`: the longer range without text that contains it."""
+    """A sound without text, as positions in the file, in seconds. `unanswered_range`: the longer range without text
+    that contains the sound."""
 
     start: float
     end: float
@@ -43,15 +44,15 @@ class _Candidate:
 
     @property
     def worth_streaming(self) -> bool:
-        """Whether the sound may be speech. Detectors miss some voices, so any sound with pauses like those of speech is
-        streamed again."""
+        """Whether the sound may be speech, and so is streamed again. Any sound with pauses like those of speech is,
+        because speech detectors miss some voices."""
         return self.found.kind != "noise" or self.found.pauses
 
 
 @dataclass(frozen=True, slots=True)
 class _FailedTry:
-    """A range, in file seconds, that was streamed again without any new text. `error`: why its sessions failed, or
-    None."""
+    """A range that was streamed again without any new text, as positions in the file, in seconds. `error`: the error
+    that ended its sessions, or None."""
 
     start: float
     end: float
@@ -79,8 +80,8 @@ class SecondPass:
         report: Callable[[str], None],
     ) -> None:
         """`open_feed`: opens the audio of the section again. `voiced`: voice activity of the first pass. `segments`:
-        all segments of the section; `commit` must append each segment that it receives. `report`: receives the text in
-        progress."""
+        all segments of the section; `commit` must append each segment that it receives. `report`: receives text that
+        the service has not committed yet."""
         self._service = service
         self._record = record
         self._open_feed = open_feed
@@ -97,13 +98,14 @@ class SecondPass:
         self._known: list[tuple[float, float]] = []  # ranges for which the service repeated text that already existed
 
     async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
-        """Stream the sound without text between two file seconds again.
+        """Stream the sounds without text again that are between `start_s` and `end_s`, two positions in the file, in
+        seconds.
 
-        `pending`: the last text in progress of the first pass, if the service never committed it. Returns the text that
-        is still uncommitted at the end, or None.
+        `pending`: the last partial text of the first pass, if the service never committed that text, otherwise None.
+        Returns the text that is still not committed at the end of the second pass, or None.
 
-        The search is repeated, because some sound may still have no text after a try with new text: with a service that
-        stops transcribing after some seconds of each session, each session transcribes a further part."""
+        The search for sounds without text is repeated after each try that gave new text. A service may stop
+        transcribing after some seconds of each session; then each try transcribes a further part of the sound."""
         for _ in range(self._service.settings.session_retries + 1):
             # Each round searches again, since new text may have explained other sound as well.
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
@@ -120,8 +122,8 @@ class SecondPass:
         return pending
 
     def _may_stream(self, candidate: _Candidate) -> bool:
-        """Whether to stream a sound again: not after a try without new text, and not if it is only a short rest of a
-        sound that was streamed again."""
+        """Whether to stream a sound again. Returns False if an earlier try gave no new text, or if the sound is only a
+        short rest of a sound that was streamed again."""
         if any(one.covers(candidate) for one in self._tries):
             return False
         return not self._times_streamed(candidate) or candidate.found.seconds >= MIN_MISSING_S
@@ -130,7 +132,8 @@ class SecondPass:
         return sum(start < candidate.end and candidate.start < end for start, end in self._streamed)
 
     async def unanswered(self, start_s: float, end_s: float) -> list[UnansweredSound]:
-        """Return the sound between two file seconds that still has no text."""
+        """Return the sounds between `start_s` and `end_s` (positions in the file, in seconds) that still have no
+        text."""
         return [self._unanswered(candidate) for candidate in await self._find(start_s, end_s, None)]
 
     async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Candidate]:
@@ -169,8 +172,8 @@ class SecondPass:
         return self._sounds[place]
 
     async def _stream(self, candidate: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
-        """Stream one sound again. Returns the text in progress at the end, whether the service committed any text for
-        it, and the error that ended the sessions."""
+        """Stream one sound again. Returns the partial text that the service had not committed at the end, whether the
+        service committed any text for the sound, and the error that ended the sessions."""
         first_s, last_s = candidate.unanswered_range.start, candidate.unanswered_range.end
         # With some context, because recognizers lose words that begin with the first sample.
         start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)

@@ -72,12 +72,12 @@ class Section:
 
     @property
     def committed_s(self) -> float:
-        """File second at which the last committed word ends."""
+        """Position in the file, in seconds, at which the last committed word ends."""
         return max(self._first.committed_s, self._latest_s)
 
     @property
     def sent_s(self) -> float:
-        """File second up to which audio was sent."""
+        """Position in the file, in seconds, up to which audio was sent."""
         return self._first.sent_s
 
     @property
@@ -92,8 +92,9 @@ class Section:
     async def run(self, feed: FrameFeed, end_s: float) -> None:
         """Run the first pass: stream all of `feed` until its text is committed or the retries are used up.
 
-        If the retries are used up, `error` is set to the reason, and the rest of the section up to file second `end_s`
-        is added to `missing`. Raises EndpointError if the service refuses permanently."""
+        `end_s`: position in the file, in seconds, at which the section ends. If the retries are used up, `error` is set
+        to the reason, and the rest of the section is added to `missing`. Raises EndpointError if the service refuses
+        permanently."""
         structlog.contextvars.bind_contextvars(section=self.number)
         span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
         with tracing.span("section", job_id=self._record.job_id, section=self.number, **span_s) as span:
@@ -114,7 +115,7 @@ class Section:
         """Run the second pass: stream sound without text again, and list the sound that still has no text.
 
         Speech in this list is also added to `missing`, unless it is too short. `open_feed` opens the audio of the
-        section again, if needed. `end_s`: file second at which the section ends."""
+        section again, if needed. `end_s`: position in the file, in seconds, at which the section ends."""
         second = SecondPass(
             self._service,
             self._record,
@@ -138,8 +139,8 @@ class Section:
         self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
-        """Mark the rest of the section as missing without streaming it, because the service failed another section with
-        `error`, which would end this section too."""
+        """Mark the rest of the section as missing without streaming it. `error`: the error with which the service
+        failed another section; the same error would end this section."""
         self.error = error
         self.missing.append(self._gap(self.committed_s, end_s, str(error)))
 
@@ -169,7 +170,7 @@ class Section:
         self._counted.update(self.committed_s)
 
     async def _record_segment(self, segment: Segment) -> None:
-        """Make a segment durable, then report it. Used for committed segments, and for a last text in progress that the
+        """Make a segment durable, then report it. Called for committed segments, and for a last partial text that the
         service never committed."""
         if self.number or self.channel is not None:
             segment = segment.model_copy(update={"section": self.number, "channel": self.channel})

@@ -1,8 +1,8 @@
 """Records what became of the options that a job adds to `start-session`. No I/O.
 
-What the service's configuration (`session_started.config`) confirms is recorded in the transcript. The upstream of the
-service opens a session with a wrong option and closes it at once with 1008 `invalid_request`: such a session is opened
-again without the option.
+The transcript records the options that the service's configuration (`session_started.config`) confirms. If an option is
+wrong, the upstream of the service opens the session and closes it at once with 1008 `invalid_request`. The client then
+opens a new session without that option.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class SessionOptionResults:
                     break
 
     def refuse(self, sent: Mapping[str, JsonValue], end: SessionEnd, *, transcribed: bool) -> Sequence[str]:
-        """Note the end of a session that was started with the options `sent`. Returns the options because of which the
-        service may have refused it: the next session is opened without them.
+        """Note the end of a session that was started with the options `sent`. Returns the options that may be the
+        reason why the service refused the session: the options that the service names in its reason, or all if it names
+        none. The next session is opened without the returned options.
 
-        `transcribed`: the session returned text, so its options cannot be the reason. The options that the service's
-        reason names are left out; all of them if it names none."""
+        `transcribed`: the session returned text, so its options cannot be the reason."""
         by_error = end.reason is EndReason.ERROR and end.name in REFUSALS
         by_close = end.reason is EndReason.CLOSED and end.close_code == POLICY_VIOLATION
         if not sent or transcribed or not (by_error or by_close):
@@ -110,7 +110,8 @@ def warnings(facts: Sequence[SessionOption]) -> tuple[str, ...]:
 
 
 def _equal(wanted: JsonValue, applied: object) -> bool:
-    """Whether a service confirmed a value. It may write a number or a boolean as text, or a text in other capitals."""
+    """Whether a service confirmed a value. The service may write a number or a boolean as text, or change the case of
+    letters."""
     if wanted == applied:
         return True
     if isinstance(wanted, list) and isinstance(applied, list):

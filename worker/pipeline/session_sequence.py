@@ -88,8 +88,8 @@ class _CountedVoice(VoiceActivityMap):
 class SessionSequence:
     """The sessions over one part of the source, one after the other.
 
-    `commit` makes a segment durable, `report` receives the text in progress. An exception from either ends the
-    sequence."""
+    `commit` makes a segment durable. `report` receives text that the service has not committed yet. An exception from
+    `commit` or `report` ends the sequence."""
 
     def __init__(
         self,
@@ -102,8 +102,8 @@ class SessionSequence:
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
-        """`start_s`: file second at which the part begins. `voiced`: receives the voice activity of the sent audio.
-        `committed`: segments of this part from earlier attempts, in order of time."""
+        """`start_s`: position in the file, in seconds, at which the part begins. `voiced`: receives the voice activity
+        of the sent audio. `committed`: segments of this part from earlier attempts, in order of time."""
         self._service = service
         self._record = record
         self._rate = service.settings.sample_rate
@@ -115,18 +115,18 @@ class SessionSequence:
         self._report = report
         self._pending = ("", Timeline(self._rate))  # uncommitted text and timeline of the last session
         self.heard_s = start_s
-        """File second up to which audio was sent when the service last sent any message."""
+        """Position in the file, in seconds, up to which audio was sent when the service last sent any message."""
         self.sent_s = start_s
-        """File second up to which audio was sent."""
+        """Position in the file, in seconds, up to which audio was sent."""
 
     @property
     def committed_s(self) -> float:
-        """File second at which the last committed word ends."""
+        """Position in the file, in seconds, at which the last committed word ends."""
         return self._assembler.until_s
 
     @property
     def uncommitted(self) -> Segment | None:
-        """The last text in progress, if the service never committed it."""
+        """The last partial text, if the service never committed it."""
         text, timeline = self._pending
         return self._assembler.uncommitted(text, timeline) if text else None
 
@@ -145,7 +145,8 @@ class SessionSequence:
                 if (shortage := shortage_of(exc)) is not None:
                     raise shortage from exc
                 decision = after_refusal(exc, key_accepted=self._service.slots.key_accepted)
-                # A busy service refuses the handshake too, so there may be no session that reports it.
+                # A busy service may refuse the handshake. Then there is no session that could report that the service
+                # is busy.
                 if isinstance(exc, EndpointBusy):
                     await self._slow_down(MAX_AUTO_SPEED, str(exc))
                 if exc.retry_after_s:
@@ -278,6 +279,6 @@ class SessionSequence:
         pause_s = 0.0 if decision.action is RetryAction.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, retry_in_s=round(pause_s, 1))
-        # The text in progress belonged to the ended session.
+        # The partial text belonged to the ended session.
         self._report("")
         await asyncio.sleep(pause_s)

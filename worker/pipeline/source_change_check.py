@@ -1,9 +1,10 @@
-"""Checks that the content of a source does not change: neither since its submission nor since the start of the job.
+"""Checks that the content of a source has not changed since the job was submitted, and does not change while the job
+runs.
 
 The content of a file is identified by its SHA-256. Until the hash is known, the file's stamp (`FileStamp`: size, times,
-inode, device) is compared instead; programs cannot forge the change time in it, because only the kernel sets it. If the
-stamp has changed at the end of streaming, the file is read and hashed again. So a rename or a `touch` only costs a
-second reading, and a file that was rewritten during streaming never yields a transcript.
+inode, device) is compared instead. Programs cannot forge the change time in the stamp, because only the kernel sets
+that time. If the stamp has changed at the end of streaming, the file is read and hashed again. So a rename or a `touch`
+only costs a second reading, but a file that was rewritten during streaming never yields a transcript.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class ContentGuard:
             self._hash_task = asyncio.create_task(self._record_hash(stamp))
 
     def check_size(self) -> None:
-        """Check that the file's size has not changed. It is cheap enough for every commit, so a file that shrinks or
-        grows is not streamed to its end."""
+        """Check that the file's size has not changed. This check is cheap enough to run at every commit, so a file that
+        shrinks or grows is not streamed to its end."""
         if self._local.file.stamp().size_bytes != self._start.st_size:
             raise self._changed("while it was streamed")
 
@@ -128,7 +129,8 @@ class ContentGuard:
 async def guarded(job: Job, local: LocalSource, log: JobLog) -> AsyncIterator[ContentGuard]:
     """Context with a guard that has compared the source with the content that the job expects.
 
-    Raises SourceChanged, also in place of a decoder error in the body that a change of the file caused."""
+    Raises SourceChanged if the contents differ. If a change of the file causes a decoder error in the body,
+    SourceChanged replaces that error."""
     start = await asyncio.to_thread(local.file.stat)
     async with background_sha256(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
@@ -155,7 +157,8 @@ def _known(job: Job, local: LocalSource, stamp: str) -> str | None:
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether two texts of `remote_content_id` identify different contents, by lengths and validators of both."""
+    """Whether two results of `remote_content_id` identify different contents. Compares only the lengths and validators
+    that both results contain."""
     pairs = list(zip(one.split("\n")[1:3], other.split("\n")[1:3], strict=False))
     if len(pairs) < 2:
         return False  # the content was not known at submission
@@ -167,7 +170,8 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _location_attributes(facts: os.stat_result) -> tuple[int, ...]:
-    """Return the attributes that change with a rename, a new link or other permissions, but not with the content."""
+    """Return the attributes of a file that change with a rename, a new link or new permissions, but not with the
+    content."""
     return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 
 

@@ -1,4 +1,4 @@
-"""Checks whether the audio under doubtful text of a finished transcript contains speech at all.
+"""Checks, for text that the recognizer may have invented, whether its audio contains speech at all.
 
 A speech detector costs 6 CPU seconds for an hour of audio, so only jobs with doubtful text are checked, and only a
 sample of each.
@@ -27,7 +27,7 @@ MIN_PROBABILITY: Final = 0.5
 async def speech_share(
     source: Recording, segments: Sequence[Segment], detector: Callable[[], SpeechDetector | None]
 ) -> float | None:
-    """Return the share of the time under doubtful text in which the detector finds speech (0 to 1).
+    """Return the share (0 to 1) of speech, as the detector finds it, in the audio whose text is doubtful.
 
     Returns None if the text gives no reason for doubt, no detector is installed, or the audio can no longer be read.
     `segments`: all segments of the job, with their sections.

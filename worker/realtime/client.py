@@ -1,16 +1,16 @@
 """Socket.IO client of the real-time service. The only module that uses the client of python-socketio.
 
-A `Client` is one connection and is used once. Automatic reconnection is off, because the service does not continue a
-session on a new connection.
-This module adds three features to the library: a connect with a timeout and the reason of a refusal, an emit that waits
-until the transport has accepted the message, and a close with a timeout even if the peer reads nothing.
+A `Client` is one connection and is used once. Automatic reconnection is switched off, because the service does not
+continue a session on a new connection. This module adds three features to the library: a connect with a timeout and the
+reason of a refusal, an emit that waits until the transport has accepted the message, and a close with a timeout even if
+the peer reads nothing.
 
 Observed with python-socketio 5.13-5.18 and python-engineio 4.11-4.15: `emit` only queues, `eio.queue.join()` waits for
 the write loop; `disconnect` discards the queue and can hang. The exception of a refused handshake has the HTTP status
 in its message (polling) or in `__cause__.__context__` (websocket). A message through the queue costs one or two task
 switches and two packet objects, more than all other work for a frame of audio, so `emit` bypasses the queue if it can:
-`eio.ws` is the aiohttp websocket (public, not documented). It writes a whole frame before `send_frame` waits for the
-transport, so frames of several tasks cannot mix.
+`eio.ws` is the aiohttp websocket (public, not documented). The websocket writes a whole frame before `send_frame` waits
+for the transport, so frames of several tasks cannot mix.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ closes the connection, so a ping that is a few seconds late would end a streamin
 
 
 class _RefusedInBand(Exception):
-    """The service refused the connection after a handshake with HTTP 200. `payload`: of its packet CONNECT_ERROR."""
+    """The service refused the connection after a handshake with HTTP 200. `payload`: the payload of the packet
+    CONNECT_ERROR."""
 
     def __init__(self, payload: object) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class _RefusedInBand(Exception):
 
 async def check(url: str, api_key: SecretStr, settings: Settings) -> str:
     """Connect and close again, to test the address and the key before other work. Returns the transport that was used.
-    Raises the errors of `Client.open`."""
+    Raises the same errors as `Client.open`."""
     client = Client(url, api_key, settings, lambda *_: None, lambda _: None)
     await client.open()
     await client.close()
@@ -105,8 +106,8 @@ class Client:
         self._queue_again_at = math.inf  # clock time from which a message goes through the queue; see QUEUE_INTERVAL_S
 
     async def open(self) -> None:
-        """Connect. Raises the EndpointError of the refusal (see `refusals`), EndpointMoved or EndpointUnavailable, with
-        the connection closed."""
+        """Connect. If this fails, closes the connection and raises the EndpointError of the refusal (see `refusals`),
+        EndpointMoved or EndpointUnavailable."""
         try:
             refused = await self._connect()
         except BaseException:
@@ -117,8 +118,8 @@ class Client:
             raise self._translated(refused) from refused
 
     async def _connect(self) -> Exception | None:
-        """Connect over the transports that the settings allow. Returns the error of the last one, or None if
-        connected."""
+        """Try the transports that the settings allow, until one connects. Returns None if one connected, otherwise the
+        error of the last transport."""
         try:
             self._address = at = parse_service_url(self._url, messages.PATH)
             self._route = choose_route(at.scheme, at.host, at.port, self._settings)
@@ -155,8 +156,8 @@ class Client:
         return forwards and not is_refused_login(exc)
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport has accepted it. False if the connection is lost; `on_drop` then
-        receives the reason."""
+        """Send an event and wait until the transport has accepted it. Returns False if the connection is lost; then
+        `on_drop` receives the reason."""
         sio = self._sio
         if sio is None or self._dropped:
             return False
@@ -176,8 +177,8 @@ class Client:
         return bool(sio.connected) and not self._dropped
 
     async def close(self) -> None:
-        """Close within `close_timeout_s`, even if the peer does not answer. The library's tasks have then ended, even
-        if this call is cancelled."""
+        """Close the connection within `close_timeout_s`, even if the peer does not answer. When the call returns or is
+        cancelled, all tasks of the library have ended."""
         sio, self._sio = self._sio, None
         http, self._http = self._http, None
         try:
@@ -254,8 +255,8 @@ class Client:
         return None
 
     def _end(self, reason: str) -> None:
-        """Report the connection as lost, because the service refused a POST. The library would continue to poll and
-        count the message as sent."""
+        """Report the connection as lost, because the service refused a POST. Without this, the library would treat the
+        message as sent, and continue to poll."""
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
@@ -281,7 +282,8 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _lost_text(self, reason: str) -> str:
-        """Return the reason for a lost connection: of a redirect or a refusal, if any, else `reason`."""
+        """Return the reason for a lost connection: that of a redirect or a refusal if there was one, otherwise
+        `reason`."""
         if self._requests.redirect is not None:
             return _redirect_text(self._requests.redirect)
         refused = self._requests.failure
@@ -298,7 +300,8 @@ class Client:
         return error.with_text(masker_of(self._settings).text(str(error)))
 
     def _named_cause(self, exc: Exception) -> str | None:
-        """Return the cause if it is a proxy, a certificate or the like on the way to the service, or an old server."""
+        """Return the cause of a failure if it has a name: a proxy, a certificate or a similar problem on the way to the
+        service, or a server with an old protocol."""
         if isinstance(exc, SettingsError | OldProtocol):
             return str(exc)
         if isinstance(exc, _RefusedInBand) and exc.payload == old_protocol.REFUSAL:
@@ -311,7 +314,8 @@ class Client:
         return named_cause(exc, self._route, self._address.host)
 
     def _may_be_of_the_proxy(self, exc: Exception) -> bool:
-        """Whether a refusal may be one of the proxy, which sees requests over polling without TLS."""
+        """Whether the proxy, and not the service, may have sent a refusal. A proxy can answer requests of the transport
+        polling without TLS."""
         proxy = self._route.proxy
         refused = next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)
         if proxy is None or proxy.is_socks or self._address.scheme in ("https", "wss") or refused is None:
@@ -369,8 +373,8 @@ def _status(exc: BaseException) -> int | None:
 
 
 def _reason(exc: BaseException) -> str:
-    """Return the text of the most specific error in the chain of causes: the library's own text is only "Connection
-    error"."""
+    """Return the text of the most specific error in the chain of causes. The text of the library's own exception is
+    only "Connection error"."""
     texts = [str(e) for e in chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
     text = texts[0] if texts else str(exc) or type(exc).__name__
     return "the server at this address does not speak HTTP" if "Bad status line" in text else text

@@ -1,9 +1,9 @@
 """Pairs the committed messages that contain the same speech. No I/O.
 
 With word times on, the service commits each segment of speech in two messages: a plain message, and a timed message
-with word times. They arrive in either order, up to ten seconds apart, and are paired by order, time and text. The
-service may send the plain message alone, and sometimes it repeats a message. Speakers repeat themselves too, so a
-message is never dropped only because its text equals an earlier one.
+with word times. The two messages arrive in either order, up to ten seconds apart. They are paired by order, time and
+text. The service may send only the plain message, and sometimes it repeats a message. Speakers also repeat themselves,
+so a message is never dropped only because its text equals an earlier text.
 
 Whether the service or the speaker repeated a text can only be decided with the audio: with `drop_repeats=False` the
 pairer returns such messages, and `worker.transcript.assemble` decides. With `drop_repeats=True` the pairer drops plain
@@ -49,7 +49,8 @@ SAME_TIME_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One segment of committed speech. Word times are session seconds as the service sent them."""
+    """One segment of committed speech. Word times are seconds since the start of the session, as the service sent
+    them."""
 
     text: str
     words: tuple[WireWord, ...]
@@ -57,7 +58,8 @@ class Commit:
     sent: int
     """Samples of the session that were sent before its first message arrived."""
     before_s: float | None = None
-    """Start of the next commit's first word in session seconds, if it was known when this commit was released."""
+    """Start of the next commit's first word, in seconds since the start of the session, if the start was known when
+    this commit was released."""
 
 
 @dataclass(slots=True)
@@ -128,7 +130,8 @@ class CommitPairer:
         return self.release(now)
 
     def release(self, now: float, *, everything: bool = False) -> list[Commit]:
-        """Return the commits that have word times or have waited long enough; with `everything`, all waiting ones."""
+        """Return the commits that have word times or have waited long enough. With `everything`, return all waiting
+        commits."""
         commits = []
         while self._waiting and (everything or now >= self._due(self._waiting[0])):
             entry = self._waiting.popleft()
@@ -148,7 +151,7 @@ class CommitPairer:
         return commits
 
     def _due(self, entry: _PendingCommit) -> float:
-        """Return the clock time at which `entry`, the first waiting one, is released."""
+        """Return the clock time at which `entry`, the first of the waiting commits, is released."""
         if entry.has_timed:
             return entry.arrived
         due = entry.arrived + self.hold_s
@@ -170,9 +173,10 @@ class CommitPairer:
         return self._released[-1] if self._released else None
 
     def _twin(self, text: str, now: float, lacks: Callable[[_PendingCommit], bool]) -> _PendingCommit | None:
-        """Return the commit that a new message with `text` completes: the oldest one with the best matching text.
+        """Return the commit that a new message with `text` completes. This is the commit whose text matches best; of
+        several equally good ones, the oldest.
 
-        `lacks`: whether a commit has not yet got a message of the new one's kind (plain or timed)."""
+        `lacks`: returns whether a commit still lacks a message of the same kind (plain or timed) as the new message."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
         # Entries older than the longest wait are tried last: their second message is hardly expected any more.
         late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
@@ -231,8 +235,8 @@ class CommitPairer:
         )
 
     def _repeats_last(self, entry: _PendingCommit) -> bool:
-        """Whether a plain message, from a service that normally sends word times, repeats text of the previous
-        commit."""
+        """Whether a plain message repeats text of the previous commit, although the service normally sends word
+        times."""
         plain = letters(entry.text)
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 

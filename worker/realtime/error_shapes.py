@@ -1,7 +1,7 @@
-"""Reads the names and the text of an error from any shape in which a service sends it. No I/O.
+"""Reads the names and the text of an error from the JSON of a service, whatever its structure. No I/O.
 
-Known shapes: `{error: {code, message}}`, `{message}`, `{detail: {status, message}}`, `{message_type: "error", error:
-"quota_exceeded"}`, `{errors: [...]}`, `{message, data: {...}}` (Socket.IO), and plain strings.
+Known structures: `{error: {code, message}}`, `{message}`, `{detail: {status, message}}`, `{message_type: "error",
+error: "quota_exceeded"}`, `{errors: [...]}`, `{message, data: {...}}` (Socket.IO), and plain strings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CONTROLS: Final = re.compile(
 
 @dataclass(slots=True)
 class ErrorFacts:
-    """The contents of an error. `names`: values of fields that name it; `texts`: sentences for people."""
+    """The contents of an error. `names`: values of the fields that name the error; `texts`: sentences for people."""
 
     names: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class ErrorFacts:
 
     @property
     def text(self) -> str:
-        """The sentences, preceded by the names that they do not contain. Neither bounded nor free of control
+        """The sentences, preceded by the names that they do not contain. The text may be long and may contain control
         characters."""
         texts = list(dict.fromkeys(text.strip() for text in self.texts if text.strip()))
         all_text = " ".join(texts).lower()
@@ -54,7 +54,7 @@ class ErrorFacts:
 
     @property
     def name(self) -> str | None:
-        """The most specific name of the table: of a field, or among the words of the texts."""
+        """The most specific error name that is in `error_table`, from a field or from the words of the texts."""
         fields = [name for word in self.names if (name := known_name(word))]
         words = [name for text in self.texts if (name := name_in(text))]
         specific = [name for name in (*fields, *words) if name in KIND_OF_NAME]
@@ -72,8 +72,8 @@ def read_error(payload: object) -> ErrorFacts:
 
 
 def shown_text(text: str, limit: int = MAX_TEXT) -> str:
-    """Return a text of the service as one line of at most `limit` characters, without control characters. Mask its
-    secrets before, because a cut secret cannot be recognized."""
+    """Return a text of the service as one line of at most `limit` characters, without control characters. The caller
+    must mask the secrets in the text before this call, because a secret that was cut off cannot be recognized."""
     line = " ".join(_CONTROLS.sub(" ", text).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 

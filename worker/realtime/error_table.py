@@ -1,4 +1,5 @@
-"""The table of the service's errors: names, words and numbers -> the kind of an error -> the action. No I/O.
+"""The table of the service's errors. It maps the names, words and numbers of an error to its kind, and each kind to an
+action. No I/O.
 
 Sources: the schema of the service's upstream (names with and without the suffix `_error`), the error bodies of similar
 services, the IANA registry of websocket close codes, and the convention 4000 + HTTP status for private close codes.
@@ -192,8 +193,8 @@ STATUSES: Final[Mapping[int, ErrorKind]] = {
 
 
 def known_name(word: str) -> str | None:
-    """Return the name of the table that `word` spells: `rate-limited`, `RateLimited`, `rate_limited_error`; else
-    None."""
+    """Return the name in the table that `word` spells, or None if there is no such name. Other spellings are
+    recognized: `rate-limited`, `RateLimited` and `rate_limited_error` all spell `rate_limited`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.strip())
     plain = re.sub(r"[^a-z0-9]+", "_", snake.lower()).strip("_")
     for name in (plain, plain.removesuffix("_error"), f"{plain}_error", plain.removesuffix("_exception")):
@@ -221,7 +222,7 @@ def kind_of_words(text: str) -> ErrorKind:
 
 
 def kind_of(names: Iterable[str], text: str = "") -> ErrorKind:
-    """Return the kind of an error: by its specific names, then by its words, then by its general names."""
+    """Return the kind of an error. Specific names decide first, then the words of `text`, then general names."""
     known = [name for word in names if (name := known_name(word))]
     if (inside := name_in(text)) is not None:
         known.append(inside)
@@ -235,8 +236,8 @@ def kind_of(names: Iterable[str], text: str = "") -> ErrorKind:
 
 
 def kind_of_close(code: int | None, reason: str) -> ErrorKind:
-    """Return the kind of a close: by its reason, then by its code. A close that names no error ends only the session,
-    also with code 1000."""
+    """Return the kind of a close. Its reason decides first, then its code. A close that names no error ends only the
+    session, even with code 1000."""
     if reason and (kind := kind_of((), reason)) is not ErrorKind.UNKNOWN:
         return kind
     if code is None:
@@ -247,7 +248,7 @@ def kind_of_close(code: int | None, reason: str) -> ErrorKind:
 
 
 def kind_of_status(status: int) -> ErrorKind:
-    """Return the kind of an HTTP status without a body that names an error."""
+    """Return the kind of an HTTP status. Used if the body of the response names no error."""
     default = ErrorKind.SERVICE if status >= 500 else ErrorKind.NOT_FOUND if status < 400 else ErrorKind.PROTOCOL
     return STATUSES.get(status, default)
 

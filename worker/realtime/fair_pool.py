@@ -16,7 +16,7 @@ from worker.realtime.slots import Slots
 
 
 class FairPool:
-    """Limits the open sessions of this process to `max_sessions`; each also needs one of the `shared` slots.
+    """Limits the open sessions of this process to `max_sessions`. Each session also needs one of the `shared` slots.
 
     Implements `Slots`. For use on one event loop."""
 

@@ -1,7 +1,7 @@
 """Limits how far audio is sent ahead of the service, and detects a stalled transport. No I/O.
 
 At speeds above real time, at most `STT_SEND_AHEAD_MAX_S` seconds of audio with voice activity are sent after the last
-message of the service. Silence does not count, because a service sends no message about it.
+message of the service. Silence is not included, because a service sends no message about it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ after 15 s."""
 
 
 class FlowControl:
-    """Counts sent audio and received messages. Positions are samples, times are seconds of a monotonic clock."""
+    """Compares the sent audio with the received messages. Positions are samples, times are seconds of a monotonic
+    clock."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._rate = settings.sample_rate
@@ -33,7 +34,8 @@ class FlowControl:
         self.voiced_since_text = 0  # voiced samples sent since the last new text
 
     def message_received(self, now: float) -> None:
-        """Note any message: it shows that the connection works. Call `new_text` as well if the message has new text."""
+        """Note a received message, which shows that the connection works. If the message has new text, call `new_text`
+        as well."""
         self.last_message = max(self.last_message, now)
         self.voiced_since_message = 0
         self.answered_samples = self.sent_samples

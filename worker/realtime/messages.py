@@ -50,7 +50,8 @@ REASON_STOPPED: Final = "stopped by the client"
 
 @dataclass(frozen=True, slots=True)
 class WireWord:
-    """One word as the service sent it. Times are session seconds (None if missing), `confidence` is from 0 to 1."""
+    """One word as the service sent it. Times are seconds since the start of the session (None if missing). `confidence`
+    is from 0 to 1."""
 
     text: str
     start: float | None
@@ -65,7 +66,8 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStarted:
-    """`transcript-message` of type session_started, with the values of its configuration that the client uses."""
+    """The message `transcript-message` of type session_started, with the values of its configuration that the client
+    uses."""
 
     session_id: str | None
     model: str | None = None
@@ -81,7 +83,7 @@ class UpstreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Text in progress, not final; replaces the text of the previous `Partial`."""
+    """Text that is not final yet. It replaces the text of the previous `Partial`."""
 
     text: str
 
@@ -98,7 +100,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """`session-error`, or a transcript-message whose type is an error name. `name`: the recognized error name."""
+    """The message `session-error`, or a transcript-message whose type is an error name. `name`: the recognized error
+    name."""
 
     name: str
     text: str
@@ -106,7 +109,8 @@ class ServiceError:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """`session-closed`: the upstream connection has ended. Code 1000 does not mean that all audio was committed."""
+    """The message `session-closed`: the upstream connection has ended. Code 1000 does not mean that all audio was
+    committed."""
 
     code: int | None
     reason: str
@@ -132,7 +136,7 @@ ERROR_NAMES: Final = frozenset(
 
 
 def start_session(sample_rate: int, options: Mapping[str, object] = MappingProxyType({})) -> dict[str, Any]:
-    """Build the payload of `start-session`; `sample_rate` in Hz. `options`: further fields."""
+    """Build the payload of `start-session`. `sample_rate`: in Hz. `options`: further fields of the payload."""
     return {**options, "sampleRate": sample_rate}
 
 

@@ -1,7 +1,7 @@
 """Recognizes servers of Socket.IO 2 (Engine.IO 3) and older, which this client cannot use.
 
-Such a server ignores the requested version. It does not send the pings on which a connection of Engine.IO 4 depends,
-and ends the connection after about 30 s, so it must be recognized at once.
+A server of an old version ignores the requested version. It does not send the pings on which a connection of Engine.IO
+4 depends, and ends the connection after about 30 s. So an old server must be recognized when the connection starts.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def is_old_handshake(body: bytes) -> bool:
 class ClientPacket(BoundedPacket):
     """A packet that a client receives or sends.
 
-    A server of Socket.IO 3 or later confirms a connection with a `sid`, an older one does not. The packet of an older
-    one is turned into a refusal, because python-socketio would accept the connection."""
+    A server of Socket.IO 3 or later confirms a connection with a `sid`; an older server does not. python-socketio would
+    accept the packet of an older server, so this class turns that packet into a refusal."""
 
     def decode(self, encoded_packet: Any) -> int:
         attachments = super().decode(encoded_packet)

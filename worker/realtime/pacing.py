@@ -1,7 +1,7 @@
 """Computes the send time of each frame as an absolute deadline. No I/O: callers pass the time.
 
-A sleep of one frame's length between frames would accumulate delays; a deadline relative to the session's start does
-not. Times are seconds of the event loop's monotonic clock; tests use a virtual clock.
+A sleep of one frame's length between frames would accumulate delays. Deadlines relative to the session's start do not
+accumulate delays. Times are seconds of the event loop's monotonic clock; tests use a virtual clock.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ because services end sessions that receive audio faster than real time for long.
 
 
 class Pacer:
-    """Computes the deadlines of one session's frames. `speed`: a factor of real time; with inf every frame is due at
-    once. `start`: clock time of the first frame."""
+    """Computes the deadlines of one session's frames. `speed`: a factor of real time; if it is infinite, every frame
+    may be sent at once. `start`: clock time of the first frame."""
 
     def __init__(self, speed: float, start: float) -> None:
         self._anchor_time = start
@@ -30,7 +30,8 @@ class Pacer:
         return self._speed
 
     def due(self, position_s: float) -> float:
-        """Return the clock time at which the frame that starts at session second `position_s` may be sent."""
+        """Return the clock time at which a frame may be sent. `position_s`: start of the frame, in seconds since the
+        start of the session."""
         if math.isinf(self._speed):
             return self._anchor_time
         return self._anchor_time + (position_s - self._anchor_position_s) / self._speed
@@ -44,7 +45,7 @@ class Pacer:
             self._anchor_time += late_s - MAX_CATCH_UP_S
 
     def change(self, speed: float, position_s: float, now: float) -> None:
-        """Set another speed from `position_s` on. The deadline of the frame at `position_s` does not change, except
-        after an unlimited speed: it is then `now`."""
+        """Set another speed from `position_s` on. The deadline of the frame at `position_s` does not change, except if
+        the speed was unlimited: then the deadline is `now`."""
         self._anchor_time = now if math.isinf(self._speed) else self.due(position_s)
         self._anchor_position_s, self._speed = position_s, speed

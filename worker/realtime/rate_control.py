@@ -1,8 +1,8 @@
 """Adapts the sending speed: halves it when the service is overloaded, then raises it slowly. No I/O.
 
 This is additive increase, multiplicative decrease (AIMD), as in TCP congestion control: the capacity of a service is
-not published, so it is found by probing. `auto` starts at real time and rises while answers arrive in time. A fixed
-speed is a maximum that is only reduced when the service reports overload.
+not published, so it is found by probing. The speed `auto` starts at real time and rises while answers arrive in time. A
+fixed speed is a maximum: the speed is only reduced below it when the service reports overload.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class RateControl:
         self._decrease(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:
-        """Note that `unanswered_s` seconds of speech were sent since the last new text. Above MAX_AUTO_LAG_S, the speed
-        `auto` slows down; fixed speeds do not."""
+        """Note that `unanswered_s` seconds of speech were sent since the last new text. If this is more than
+        MAX_AUTO_LAG_S, the speed `auto` is reduced; a fixed speed is not."""
         if self.asked == "auto" and unanswered_s > MAX_AUTO_LAG_S and now >= self._hold_until:
             self._decrease(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 

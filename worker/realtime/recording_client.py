@@ -1,7 +1,7 @@
 """A client that writes the messages of its connection to a file in `STT_RECORD_DIR`, for bug reports and replays.
 
-A recording must never disturb a session: if the disk is full, it ends with a warning. Its size and the number of files
-in the folder are limited, so that a forgotten setting cannot fill a disk.
+A recording must never disturb a session: if the disk is full, the recording ends with a warning. Its size and the
+number of files in the folder are limited, so that a forgotten setting cannot fill a disk.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ class _Recording:
 
 
 def _remove_oldest(folder: Path) -> None:
-    """Remove the oldest recordings, so that there is room for one more. Their names begin with their time."""
+    """Remove the oldest recordings, so that one more recording fits within the limit of files. The name of a recording
+    begins with its time."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(SUFFIX))
     for name in names[: max(0, len(names) - MAX_FILES + 1)]:
         with suppress(FileNotFoundError):  # another process removes it at the same time

@@ -83,8 +83,8 @@ _IN_SESSION: Final[tuple[type[EndpointError], str]] = (SessionLost, "$url report
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal. `detail`: its origin and the service's own text, for the message; `status`: of an HTTP response;
-    `in_band`: whether it is a packet CONNECT_ERROR."""
+    """A refusal. `detail`: its origin and the service's own text, for the error message. `status`: the status of the
+    HTTP response, if the refusal is one. `in_band`: whether the refusal is a packet CONNECT_ERROR."""
 
     kind: ErrorKind
     detail: str
@@ -106,8 +106,10 @@ class Refusal:
 
 
 def of_response(status: int, headers: Mapping[str, str], body: str) -> Refusal:
-    """Read a response to a handshake or an upgrade. `body`: its text, with its secrets masked; `headers` with names in
-    any case."""
+    """Read a response to a handshake or an upgrade.
+
+    `body`: the text of the response, in which secrets are masked. `headers`: their names may have upper or lower case
+    letters."""
     lower = {name.lower(): value for name, value in headers.items()}
     payload = _json(body)
     facts = read_error(payload) if payload is not None else ErrorFacts()
@@ -135,7 +137,7 @@ def of_packet(payload: object, mask: Callable[[str], str] = str) -> Refusal:
 
 
 def of_error(name: str, text: str) -> Refusal:
-    """Read an error message of a session. `name`: its name in the table, or another one."""
+    """Read an error message of a session. `name`: the name of the error, which may be missing in the table."""
     return Refusal(kind_of((name,), text), shown_text(text) or name)
 
 
@@ -145,7 +147,8 @@ def of_close(code: int | None, reason: str, detail: str) -> Refusal:
 
 
 def of_drop(reason: str) -> Refusal:
-    """Read a lost connection. Its reason decides only if it names the key, the account or a busy service."""
+    """Read a lost connection. The kind is taken from the reason only if the reason names the key, the account or a busy
+    service."""
     kind = kind_of((), reason)
     decisive = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
     return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(reason))

@@ -14,7 +14,7 @@ BODY_TIMEOUT_S: Final = 2.0
 
 
 class RefusedResponse(aiohttp.ClientConnectionError):
-    """The response to a request was HTTP 4xx or 5xx. `body`: its text, at most MAX_BODY_BYTES."""
+    """The response to a request was HTTP 4xx or 5xx. `body`: the text of the response, at most MAX_BODY_BYTES."""
 
     def __init__(self, status: int, headers: dict[str, str], body: str) -> None:
         super().__init__(f"HTTP {status}")
@@ -24,7 +24,8 @@ class RefusedResponse(aiohttp.ClientConnectionError):
 
 
 async def read_refusal(response: aiohttp.ClientResponse) -> RefusedResponse:
-    """Read the refusal and close its connection. A body that cannot be read completely is cut off."""
+    """Read the refusal and close its connection. If only a part of the body can be read, the refusal contains that
+    part."""
     body = bytearray()
     try:
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):

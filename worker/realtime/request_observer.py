@@ -1,5 +1,5 @@
-"""Observes the HTTP requests of one connection: refuses redirects, and stores the causes that python-socketio drops,
-such as the headers and the body of a refusal."""
+"""Observes the HTTP requests of one connection. It refuses redirects, and stores details of failures that
+python-socketio discards, such as the headers and the body of a refusal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Redirected(aiohttp.ClientConnectionError):
 
 
 class RequestObserver:
-    """Sees every request and response before the library does. `on_refused_post(reason)`: a message of the client was
-    refused; the reason is empty for a redirect."""
+    """Receives every request and response before the library. `on_refused_post(reason)` is called when a message of the
+    client was refused; the reason is empty for a redirect."""
 
     def __init__(self, on_refused_post: Callable[[str], None]) -> None:
         self._on_refused_post = on_refused_post

@@ -16,8 +16,8 @@ _MAX_CHARACTERS: Final = 64
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the seconds that the service demands until the next request, or None without a valid header.
 
-    A date is compared with the header `Date` of the same response, so that a wrong clock of this machine has no effect;
-    without that header with `now` (default: the clock of this machine)."""
+    A date is compared with the header `Date` of the same response, so that a wrong clock of this machine has no effect.
+    If the response has no header `Date`, the date is compared with `now` (default: the clock of this machine)."""
     value = (headers.get("Retry-After") or "").strip()[:_MAX_CHARACTERS]
     if (seconds := seconds_of(value)) is not None:
         return seconds

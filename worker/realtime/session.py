@@ -44,8 +44,8 @@ MAX_TEXTS: Final = 64
 ones are forgotten, because a speaker may say the same words much later."""
 
 SILENT_SERVICE_S: Final = 4.0
-"""Seconds without a message, while text is in progress, after which a service has stalled: a working one repeats that
-text about every second."""
+"""If text is not committed yet and no message arrives for this many seconds, the service has stalled: a working service
+repeats that text about every second."""
 
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
 """Errors that are ignored after all audio was sent and a commit has arrived."""
@@ -63,9 +63,9 @@ class Session:
         self.session_id: str | None = None
         self.model: str | None = None
         self.config: Mapping[str, object] | None = None  # as the service sent it
-        self.partial = ""  # text in progress as the service last sent it
+        self.partial = ""  # partial text as the service last sent it
         self.rotated = False  # ended at a pause so that another session can start
-        self.committed_end_s = 0.0  # end of the last committed word that has times, in session seconds
+        self.committed_end_s = 0.0  # seconds from the session's start to the end of the last committed word with times
         self._since = now  # start of the current phase
         self._opened = self._streaming_since = now
         self._ended_in = self.phase  # the phase before the end
@@ -78,7 +78,7 @@ class Session:
         self.unpaired: tuple[str, ...] = ()  # texts of commits that still lacked word times when the session broke
         # The service repeats the committed text once as a partial right after the commit.
         self._echoes: deque[str] = deque(maxlen=4)  # texts that a partial may repeat without new speech
-        self._texts: deque[str] = deque(maxlen=MAX_TEXTS)  # the latest distinct texts, committed or in progress
+        self._texts: deque[str] = deque(maxlen=MAX_TEXTS)  # the latest distinct texts, committed or partial
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +113,8 @@ class Session:
                 pass
 
     def sending(self, now: float) -> None:
-        """Note that a frame was passed to the transport; `sent` follows when the transport has accepted it."""
+        """Note that a frame was passed to the transport. The caller must call `sent` when the transport has accepted
+        the frame."""
         self._flow.sending(now)
 
     def sent(self, samples: int, now: float, *, runs: Sequence[tuple[int, int]] = (), padding: bool = False) -> None:
@@ -139,8 +140,8 @@ class Session:
         return 0 < max_s <= age_s and not self.pending_text
 
     def input_ended(self, now: float, *, rotate: bool = False) -> None:
-        """Note that the last frame of the file was sent; with `rotate`, the last frame that this session sends, because
-        another session will continue."""
+        """Note that the last frame was sent. With `rotate`, it was not the last frame of the file: another session will
+        continue after it."""
         if self.phase is Phase.STREAMING:
             self.rotated = rotate
             self._tail.begin(now)
@@ -173,7 +174,7 @@ class Session:
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
             self._finish(SessionEnd(EndReason.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
         elif self.phase is Phase.FLUSHING and self._flushed(now):
-            # A stop would discard the text in progress, so a silent service counts as stalled.
+            # A stop would discard the partial text, so a service that sends nothing is treated as stalled.
             if self.pending_text and now - self._flow.last_message >= SILENT_SERVICE_S:
                 self._finish(
                     SessionEnd(EndReason.STALLED, detail="text was in progress, but no further message arrived")
@@ -228,7 +229,7 @@ class Session:
 
     @property
     def pending_text(self) -> str:
-        """Text in progress that is in no commit yet."""
+        """Partial text that is in no commit yet."""
         return "" if self.partial.strip() in self._echoes else self.partial.strip()
 
     @property
@@ -238,7 +239,8 @@ class Session:
 
     @property
     def all_committed(self) -> bool:
-        """Whether the session ended after all audio was sent and all of its text was committed, however it ended."""
+        """Whether all audio was sent and all of its text was committed before the session ended. The reason for the end
+        does not matter."""
         flushed = self._ended_in in (Phase.FLUSHING, Phase.STOPPING)
         reached = self._tail_committed() and not self._flow.voiced_since_message
         return flushed and not self.uncommitted_text and (self._tail.settled or reached)
@@ -288,8 +290,8 @@ class Session:
     def _take_committed(self, message: Committed, now: float) -> None:
         self._take_text(message.text)
         self._tail.committed()
-        # The commit contains the text in progress before it. If a later partial repeats one of the two texts, it is an
-        # echo and no new speech.
+        # The commit contains the last partial text. If a later partial repeats one of the two texts, it is an echo and
+        # no new speech.
         for text in (self.partial.strip(), message.text.strip()):
             if text and text not in self._echoes:
                 self._echoes.append(text)

@@ -1,8 +1,8 @@
 """The file format of recorded sessions: JSON lines with the messages of one connection.
 
 The first line is a header. Each further line is one message or event, with the seconds since the start of the
-recording. Audio is replaced by its number of samples and a hash, so a recording shows whether two runs sent the same
-audio, but not what was said; the text that the service returned is there.
+recording. Audio is replaced by its number of samples and a hash. So two recordings show whether two runs sent the same
+audio, but the audio cannot be restored from them. A recording contains the text that the service returned.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Decides whether a failed session is retried. No I/O.
 
-`refusals` reads the error; unknown errors are retried.
+The module `refusals` finds the kind of an error. A session with an unknown error is retried.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from worker.realtime.session_states import EndReason, SessionEnd
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """How to continue after a session. `error`: the error that the job gets if the action is FAIL or the retries are
-    used up, or None if no error occurred."""
+    """How to continue after a session. `error`: the error with which the job ends if the action is FAIL or the retries
+    are used up. It is None if no error occurred."""
 
     action: RetryAction
     error: EndpointError | None = None
@@ -59,7 +59,7 @@ def decide(end: SessionEnd, url: str) -> RetryDecision:
 
 def after_refusal(error: EndpointError, *, key_accepted: bool) -> RetryDecision:
     """Decide how to continue after a session that could not be opened. `key_accepted`: whether the service has accepted
-    this key before; then an intermediary may have sent the refusal."""
+    this key before. If so, an intermediary may have sent the refusal."""
     if key_accepted and isinstance(error, ProtocolRefused):
         # The form of the request was right before. Other attempts at the job follow if the retries are used up.
         error = EndpointUnavailable(f"{error}; the service has accepted this key before")

@@ -29,8 +29,8 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """How a session ended. `name`: the service's error name, or ""; `detail`: text for the user; `close_code` and
-    `close_reason`: of session-closed, if it has them."""
+    """How a session ended. `name`: the service's error name, or "". `detail`: text for the user. `close_code` and
+    `close_reason`: the values in the message session-closed, if it has them."""
 
     reason: EndReason
     name: str = ""

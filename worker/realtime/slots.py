@@ -1,5 +1,6 @@
-"""Slots: a session may only be open while it holds one. `worker.ledger.session_limiter` limits their number for each
-API key, `worker.realtime.fair_pool` for each process."""
+"""Slots limit the number of open sessions: a session may only be open while it has a slot.
+`worker.ledger.session_limiter` limits the slots of each API key, and `worker.realtime.fair_pool` those of each
+process."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Slots(Protocol):
         """Report that the service demands a pause (`Retry-After`): no slot is granted for that time."""
 
     async def succeeded(self, job_id: str) -> None:
-        """Report that a session of the job has succeeded, or has a commit: the service accepts the API key."""
+        """Report that a session of the job has succeeded or has received a commit. This shows that the service accepts
+        the API key."""
 
     @property
     def key_accepted(self) -> bool:

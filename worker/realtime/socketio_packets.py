@@ -10,9 +10,10 @@ from socketio.packet import Packet
 class BoundedPacket(Packet):  # type: ignore[misc]
     """A packet with at most one binary attachment.
 
-    python-socketio buffers the attachments of a packet until all have arrived, and a packet may announce 9,999,999,999
-    of them: one peer could exhaust the memory of the other. The API has no event with binary data. A single attachment
-    is still accepted here: it needs no buffering, so the server can answer the event with an error.
+    python-socketio buffers the attachments of a packet until all of them have arrived. A packet may announce
+    9,999,999,999 attachments, so one peer could exhaust the memory of the other. The API has no event with binary data.
+    A single attachment is accepted nevertheless: it needs no buffer, and the server can then answer the event with an
+    error.
     """
 
     def decode(self, encoded_packet: Any) -> int:

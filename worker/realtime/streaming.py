@@ -61,8 +61,8 @@ class ServiceConnection(Protocol):
 class SessionStream:
     """Runs one session: opens it, streams `frames`, streams silence until the last words are committed, and closes it.
 
-    It stops before the end of `frames` at the first pause after `STT_SESSION_MAX_S`, or at a pause where `make_room`
-    returns True (another session waits for the slot). `options` are added to `start-session`.
+    It can stop before the end of `frames`: at the first pause after `STT_SESSION_MAX_S`, or at a pause at which
+    `make_room` returns True because another session waits for the slot. `options` are added to `start-session`.
     `timeline` and `voice` record the sent audio. `on_commit` is awaited for each commit in order, `on_session` after
     each change and at least every second.
     """
@@ -103,7 +103,8 @@ class SessionStream:
         self._padding_samples = int(settings.frame_s * settings.sample_rate)
 
     async def run(self) -> Session:
-        """Run the session and return it when it has ended. The connection is closed in every case.
+        """Run the session. Returns its state when it has ended. The connection is always closed, also after an
+        exception.
 
         Raises the EndpointError of `Client.open` if no session could be opened, and the errors of `frames`, `on_commit`
         and `on_session`.
@@ -166,7 +167,8 @@ class SessionStream:
         await self._on_session(self._session)
 
     def _measure(self, commit: Commit) -> None:
-        """Measure the latency of a commit: the audio sent after its last word, divided by the sending speed."""
+        """Measure the latency of a commit: the length of the audio that was sent after the commit's last word, divided
+        by the sending speed."""
         ends = [word.end for word in commit.words if word.end is not None]
         if ends:
             sent_s = (self._session.sent_samples + self._session.padding_samples) / self._rate
@@ -218,7 +220,8 @@ class SessionStream:
         return session.may_rotate(self._loop.time()) or (not session.pending_text and self._make_room())
 
     async def _may_send(self, pacer: Pacer, samples: int) -> bool:
-        """Wait until the frame is due and flow control allows it. False if the session accepts no more audio."""
+        """Wait until the frame is due and flow control allows sending it. Returns False if the session accepts no more
+        audio."""
         session = self._session
         position_s = session.sent_samples / self._rate
         while session.phase is Phase.STREAMING:

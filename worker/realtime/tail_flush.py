@@ -3,8 +3,8 @@
 After stop-session a service discards uncommitted text, and no message says that all text is committed. So silence is
 streamed for at least the pause after which the service commits, and then until one of these conditions: a commit
 reaches the last voiced sample; the service answered for some time without new text; no voiced audio was sent after its
-last answer; or `STT_TAIL_SILENCE_MAX_S` is reached. While text is in progress, only a commit or that limit ends the
-flush.
+last answer; or `STT_TAIL_SILENCE_MAX_S` is reached. While a partial text is not committed, only a commit or that limit
+ends the flush.
 """
 
 from __future__ import annotations
@@ -64,15 +64,16 @@ class TailFlush:
     def padding_at(self, now: float, *, speed: float) -> float:
         """Return the clock time from which the next frame of silence may be sent.
 
-        At unlimited speed, the minimum of silence is sent at once. The rest is sent at most MAX_PADDING_SPEED times as
-        fast as real time, so that little useless silence has been sent when the last answer arrives."""
+        At unlimited speed, the silence that the service needs to commit is sent at once (see `_min_samples`). Any
+        further silence is sent at most MAX_PADDING_SPEED times as fast as real time, so that little useless silence has
+        been sent when the last answer arrives."""
         if self.padding_samples < self._min_samples and math.isinf(speed):
             return now
         return max(now, self._since + self.padding_samples / self._rate / min(speed, MAX_PADDING_SPEED))
 
     def is_over(self, now: float, *, pending: bool, covered: bool, unanswered: bool) -> bool:
-        """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last
-        voiced sample; `unanswered`: voiced audio was sent after the last message."""
+        """Whether the session can be stopped. `pending`: a partial text is not committed yet. `covered`: a commit
+        reaches the last voiced sample. `unanswered`: voiced audio was sent after the last message of the service."""
         waited_s = now - self._since
         # At unlimited speed the silence is sent in much less time than it lasts, but the service needs time to answer.
         if self.padding_samples >= self._max_s * self._rate and waited_s >= min(SETTLE_S, self._max_s):

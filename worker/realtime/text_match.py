@@ -1,8 +1,8 @@
 """Compares texts of committed messages by their letters. No I/O.
 
 The service may send one committed text in two messages (plain, and with word times). They may differ in case, spacing
-and punctuation, and one may contain the text several times. Only letters and digits are compared, not words, so
-languages without spaces work the same way.
+and punctuation, and one may contain the text several times. Only letters and digits are compared, not words, because
+some languages have no spaces between words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def same_letters(one: str, other: str) -> bool:
 
 
 def period(text: str) -> int:
-    """Return the length of the shortest string that gives `text` when repeated: 3 for "abcabc", 4 for "abca"."""
+    """Return the length of the shortest string whose repetition gives exactly `text`: 3 for "abcabc", 4 for "abca"."""
     # "abcabc" twice contains "abcabc" at 3 as well, where its second repetition begins.
     return (text + text).find(text, 1) if text else 0
 
@@ -51,7 +51,8 @@ def copies(text: str) -> int:
 
 
 def same_once(one: str, other: str) -> bool:
-    """Whether two texts are equal if the repetitions inside each are removed: "So." and "So. So, so!" are."""
+    """Whether two texts are equal after repetitions inside each text are removed. For example, "So." equals "So. So,
+    so!"."""
     a, b = letters(one), letters(other)
     return bool(a) and bool(b) and a[: period(a)] == b[: period(b)]
 

@@ -1,4 +1,5 @@
-"""Remembers the services that only polling reaches, so that not every session tries a websocket first. No I/O."""
+"""Remembers the services that can only be reached by polling, so that later sessions do not try a websocket first. No
+I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ MAX_ENDPOINTS: Final = 256
 
 
 class TransportMemory:
-    """Maps an endpoint (the service with the way to it) to the time until which only polling is tried.
+    """Maps an endpoint (the service, and the proxy on the way to it) to the time until which only polling is tried.
 
     Times are seconds on any monotonic clock."""
 
@@ -23,7 +24,8 @@ class TransportMemory:
         return self._until.get(endpoint, now) > now
 
     def remember_polling(self, endpoint: str, now: float) -> None:
-        """Store that polling worked where a websocket did not. The oldest of too many endpoints is forgotten."""
+        """Store that polling worked where a websocket did not. If too many endpoints are stored, the oldest one is
+        removed."""
         self._until[endpoint] = now + RETRY_WEBSOCKET_S
         self._until.move_to_end(endpoint)
         while len(self._until) > MAX_ENDPOINTS:

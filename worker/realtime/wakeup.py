@@ -10,8 +10,8 @@ import asyncio
 
 
 class Wakeup:
-    """A wake-up signal. `set` ends the current wait; if nothing waits, the next wait ends at once. Several calls before
-    a wait end only that one."""
+    """A wake-up signal. `set` ends the current wait. If nothing waits, the next wait ends at once. Several calls of
+    `set` before a wait end only that one wait."""
 
     __slots__ = ("_is_set", "_loop", "_waiter")
 

@@ -126,7 +126,8 @@ WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "
 """Formats of word times, in this order: in milliseconds; seconds since the start of the segment; milliseconds since the
 start of the segment; 1,000 s too early; all 0; 1,000 s too late; start and end swapped; numbers as text; a different
 format in each commit."""
-# These count connections, because a session gets its number only after the handshake.
+# For these faults the number in an option is the number of a connection, not of a session, because a session gets its
+# number only after the handshake.
 HANDSHAKE_FAULTS: Final = frozenset(
     {FaultKind.HTTP, FaultKind.REFUSE, FaultKind.HANG, FaultKind.SLOW, FaultKind.POLLING_ONLY}
 )

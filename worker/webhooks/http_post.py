@@ -177,7 +177,10 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
     if 200 <= status < 300:
         return SendResult(True)
     if 300 <= status < 400:
-        return SendResult(False, f"HTTP {status}: redirects, which webhooks do not follow; use the new address")
+        return SendResult(
+            False,
+            f"HTTP {status}: the address redirects, and webhooks do not follow redirects; use the new address",
+        )
     # Standard Webhooks defines 410 as the request to send no more.
     if status == HTTPStatus.GONE:
         return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)

@@ -215,7 +215,7 @@ class BatchRun:
                 await producer.ledger.requeue(identity)
                 created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
-                # Run a job that is done again if its files are missing or may have been replaced by another job.
+                # Run a finished job again if its files are missing or may have been replaced by another job.
                 whole = ours and all_there(spec)
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)

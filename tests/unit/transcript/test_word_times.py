@@ -195,7 +195,8 @@ def test_impossible_times_are_replaced_by_estimates(form: Callable[[Times], Time
     plan = [words for words in sentences(seed=11, count=12) if len(words) > 2]
     segments = place(plan, [form(t) for t in plan])
     assert [s.timing for s in segments] == ["estimated"] * len(plan)
-    # The estimate covers the sound after the end of the previous commit.
+    # The estimated times of a segment extend over the sound that follows the previous segment, which is exactly the
+    # sound of its own words.
     for words, segment in zip(plan, segments, strict=True):
         assert (segment.start, segment.end) == pytest.approx((words[0][0], words[-1][1]), abs=0.002)
 

@@ -117,8 +117,8 @@ class StreamTimeline:
             yield from self._next(window)
 
     def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
-        """Split a block into short ones while timestamps and samples differ, because a long block is rarely quiet
-        throughout."""
+        """Yield the block unchanged if its timestamps agree with the number of samples so far. Otherwise split it into
+        short blocks: the difference is corrected only in quiet blocks, and a long block is rarely quiet throughout."""
         size = round(_SHORT_S * block.rate)
         if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
             yield block

@@ -7,7 +7,7 @@ from typing import Final
 
 _SEARCH_BYTES: Final = 64 << 10
 _NEEDED: Final = 4
-"""Number of consecutive frames that is required. In a shorter file, at least two frames up to its end."""
+"""Number of frames that must directly follow each other. In a file that ends earlier, two frames are enough."""
 
 # By the version bits of the header: MPEG-2.5, reserved, MPEG-2, MPEG-1.
 _RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))
@@ -26,11 +26,11 @@ _GSM_BYTES: Final = 33
 _SYNC: Final = (0xFF, 0x0B, 0x56)
 
 CodedFrame = tuple[str, int]
-"""Name of the coding, and size of the frame in bytes."""
+"""Name of the codec, and size of the frame in bytes."""
 
 
 def raw_stream(data: bytes) -> str | None:
-    """Return the coding of a file that starts with `data`, or None if it has no consecutive frames."""
+    """Return the codec of a file that starts with `data`, or None if no frames directly follow each other."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame, _loas_frame):
         if found := _chain(data[: 2 * _SEARCH_BYTES], find):
             return found
@@ -53,7 +53,8 @@ def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
 
 
 def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str) -> bool:
-    """Whether the last frame of `coding` in `tail` ends after the end of `tail`."""
+    """Whether the last frame in `tail` is cut off, because it ends after the end of `tail`. Only frames of the codec
+    `coding` are examined."""
     at = next((k for k in range(len(tail)) if tail[k] in _SYNC and _follow(tail, k, find)), None)
     while at is not None and at + 8 <= len(tail):
         frame = find(tail[at : at + 8])
@@ -66,7 +67,8 @@ def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str
 
 
 def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | None:
-    """Return the coding of the first consecutive frames in `data`, or None."""
+    """Find the first position in `data` from which several frames directly follow each other. Returns their codec, or
+    None if there is no such position."""
     for at in range(min(len(data), _SEARCH_BYTES)):
         if data[at] in _SYNC and (first := find(data[at : at + 8])) and _follow(data, at, find):
             return first[0]
@@ -74,7 +76,8 @@ def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | Non
 
 
 def _follow(data: bytes, at: int, find: Callable[[bytes], CodedFrame | None]) -> bool:
-    """Whether `_NEEDED` frames of one coding follow each other from `at` on, or two up to the end of `data`."""
+    """Whether frames of one codec directly follow each other from position `at`: at least `_NEEDED` frames, or at least
+    two if `data` ends after them."""
     coding = ""
     for count in range(_NEEDED):
         if at + 8 > len(data):
@@ -87,7 +90,7 @@ def _follow(data: bytes, at: int, find: Callable[[bytes], CodedFrame | None]) ->
 
 
 def mpeg_frame(data: bytes) -> CodedFrame | None:
-    """Parse a frame header of MPEG audio, layers I to III; the coding is MP1, MP2 or MP3."""
+    """Parse a frame header of MPEG audio, layers I to III. The name of the codec is MP1, MP2 or MP3."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, 4 - (data[1] >> 1 & 3)

@@ -11,9 +11,9 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN, *, times: bool = False) -> Iterator[str]:
-    """Yield one line per segment that has text. The line begins with the name of the channel, if there is one.
+    """Yield one line per segment that has text. The name of the channel, if there is one, is put before the text.
 
-    `times`: begin each line with the start of the segment in the file, as `[HH:MM:SS.mmm] `."""
+    `times`: also put the start of the segment in the file, as `[HH:MM:SS.mmm] `, at the beginning of the line."""
     del style  # the options of subtitles do not apply to plain text
     for segment in transcript.segments:
         text = tidy(segment.text)
