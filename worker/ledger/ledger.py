@@ -118,9 +118,8 @@ class Ledger:
         """Queue several jobs, each as `create` does. `jobs`: pairs of id and spec. The results have the same order.
 
         `contents`: id -> content, see `create`. `max_waiting`: maximum number of jobs in the queue, or 0 for no limit.
-        If the queue reaches this number, the remaining new jobs are not recorded and QueueFull is raised. `producer`:
-        name of the producer, or empty for a producer that may change all jobs. Raises BadJob for a job that another
-        producer queued."""
+        If the queue reaches it, the remaining new jobs are not recorded and QueueFull is raised. `producer`: name of
+        the producer, or empty if it may change all jobs. Raises BadJob for a job of another producer."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
         rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, max_waiting, *schema.WRITTEN)
@@ -205,9 +204,8 @@ class Ledger:
     async def retry(self, job_id: str, *, keep_commits: bool = True) -> StateChange | None:
         """Queue a job that failed, is incomplete or was cancelled. Returns None if there is no such job.
 
-        With `keep_commits`, the job continues after the last committed segment. If only the output files are missing,
-        it writes them from the stored transcript. Without `keep_commits`, or if the source has changed, the job starts
-        over."""
+        With `keep_commits`, the job continues after the last committed segment, or only writes missing output files
+        from the stored transcript. Without it, or if the source has changed, the job starts over."""
         args = (int(keep_commits), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.script_keys(job_id), (job_id, *args))])
         return state_changes([job_id], answers)[0]
@@ -336,8 +334,7 @@ class Ledger:
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int | None = 20) -> list[str]:
-        """Return the ids of the newest `limit` jobs, or of all jobs in the index if `limit` is None. The newest job is
-        first."""
+        """Return the ids of the newest `limit` jobs (None: of all jobs in the index), newest first."""
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
@@ -345,7 +342,7 @@ class Ledger:
         return await self._newest("batches", limit)
 
     async def running(self, limit: int = 10_000) -> list[str]:
-        """Return the ids of running jobs. A job whose worker has died is included until it is requeued."""
+        """Return the ids of running jobs, including jobs of dead workers that are not requeued yet."""
         return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:

@@ -35,7 +35,8 @@ def is_html(headers: Mapping[str, str], body: str) -> bool:
 
 
 def page_title(page: str) -> str:
-    """Return the title of an HTML page, or else its first words, in parentheses; "" for an empty page."""
+    """Return the title of an HTML page in parentheses. A page without a title gives its first words, an empty page
+    gives ""."""
     # Only the start of the page, because a page may have any length.
     title = re.search(r"<title[^>]{0,100}>(.{1,1000}?)</title", page[:20_000], re.IGNORECASE | re.DOTALL)
     if title:
