@@ -1,9 +1,9 @@
 """Converts the commits of sessions to segments with times in the file. No I/O.
 
-A commit is one final text of the service. An `Assembler` serves all sessions of one part of the file. It converts the
-times of each commit to file seconds with the session's timeline, puts them in rising order and limits them to the sent
-audio. It estimates the times of a commit without usable word times, and drops words that a resumed session, or the
-service itself, repeats.
+A commit is one final text of the service. An `Assembler` serves all sessions of one part of the file. With the
+session's timeline, it converts the times of each commit to positions in the file. It puts the times in rising order and
+limits them to the sent audio. It estimates the times of a commit without usable word times, and drops words that a
+resumed session, or the service itself, repeats.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Assembler:
     def __init__(
         self, voice: VoiceActivityMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
     ) -> None:
-        """`start_s`: file second at which the part begins. `paced`: audio is sent in real time, so a commit can only
-        cover audio that was sent before the commit arrived, and little of that belongs to later commits. `committed`:
-        segments of an earlier attempt at the job, in order."""
+        """`start_s`: position in the file, in seconds, at which the part begins. `paced`: audio is sent in real time.
+        Then a commit can only contain speech that was sent before the commit arrived, and little of that speech belongs
+        to later commits. `committed`: segments of an earlier attempt at the job, in order."""
         self._voice = voice
         self._paced = paced
         self._word_times = WordTimeCorrector()
@@ -57,26 +57,28 @@ class Assembler:
         self._untimed = False  # whether any segment so far has no word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
         self._start_s = start_s
-        self._committed_until_s = start_s  # the text of all audio before this file second is certainly committed
+        self._committed_until_s = start_s  # the text of all audio before this position (s) is certainly committed
         self._floor_s = start_s  # earliest start of the next measured word; estimated ends do not move it
         self.until_s = start_s
-        """File second at which the last committed word ends."""
+        """Position in the file, in seconds, at which the last committed word ends."""
         self.dropped = 0
         """Number of repeated texts that were dropped because no sound was left in which they could have been spoken."""
         for segment in committed:
             self._remember(segment)
 
     def resume_s(self, sent_s: float) -> float:
-        """Return the file second at which the next session has to start if audio up to `sent_s` was sent.
+        """Return the position in the file, in seconds, at which the next session has to start. `sent_s`: position up to
+        which audio was sent.
 
         See `resume_position`."""
         onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
         return resume_position(onset_s, self._committed_until_s, sent_s, self._start_s)
 
     def begin(self, from_s: float) -> None:
-        """Prepare for the commits of a new session that starts at file second `from_s`.
+        """Prepare for the commits of a new session. `from_s`: position in the file, in seconds, at which the session
+        starts.
 
-        If `from_s` is before `until_s`, the session repeats the audio up to `until_s`, so the words in it are
+        If `from_s` is before `until_s`, the session repeats the audio up to `until_s`. The words in that audio are then
         repetitions."""
         self._resumed = from_s < self.until_s
         self._word_times, self._duplicates = WordTimeCorrector(), DuplicateTextFilter()
@@ -84,7 +86,7 @@ class Assembler:
         self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Convert a commit to a segment in file seconds (rounded to milliseconds).
+        """Convert a commit to a segment, whose times are positions in the file, in seconds (rounded to milliseconds).
 
         Returns None if the commit contains no new text."""
         # Late commits are not known to the filter of duplicate texts, so their repetitions are dropped here.
@@ -110,11 +112,12 @@ class Assembler:
         return segment
 
     def _placed_late(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Convert a late commit, one that arrives after a commit that follows it in the file. Returns None if not late.
+        """Convert a late commit: one that arrives after a commit whose speech is later in the file. Returns None if the
+        commit is not late.
 
-        The times of a late commit are before the last committed word, within sound that has no words yet. Whether sound
-        has words is unknown before the oldest word in memory, and everywhere once a segment has no word times. Then no
-        commit counts as late."""
+        The times of a late commit are before the last committed word, within sound that has no words yet. In two cases
+        it is unknown whether sound has words: before the oldest word in memory, and everywhere after a segment without
+        word times. In both cases the commit is treated as not late."""
         times = [(w.start, w.end) for w in commit.words if w.start is not None and w.end is not None]
         known = self._last_words
         if self._resumed or self._untimed or not times or len(times) < len(commit.words) or not known:
@@ -142,8 +145,8 @@ class Assembler:
         return [(timeline.to_file_s(start), timeline.to_file_s(end)) for start, end in times]
 
     def _commit_audio(self, commit: Commit, timeline: Timeline) -> CommitAudio:
-        """Return the audio that a commit can cover: from the end of the committed text to the end of the sent audio, or
-        to the start of the next commit if that is known."""
+        """Return the audio in which a commit can have been spoken. It begins at the end of the committed text. It ends
+        at the start of the next commit if that is known, otherwise at the end of the sent audio."""
         # A resumed session sends some audio of committed text again, so all audio of the session may be covered.
         after_s = 0.0 if self._resumed else timeline.to_session_s(self._committed_until_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
@@ -155,7 +158,7 @@ class Assembler:
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
         """Return a segment for the last partial (not final) text, if the service never committed it.
 
-        It extends from the first sound after the committed text to the end of the sent audio."""
+        The segment extends from the first sound after the committed text to the end of the sent audio."""
         end_s = (timeline.file_end or 0) / timeline.rate
         start_s = min(self._voice.onset_s(self.until_s) or self.until_s, end_s)
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
@@ -199,8 +202,8 @@ class Assembler:
     def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
         """Return a segment without word times, or None if an earlier session committed its text.
 
-        The segment extends over the sound from the end of the previous commit to file second `sent_s`, the end of the
-        audio that it can cover."""
+        The segment begins with the first sound after the previous commit. `sent_s`: position in the file, in seconds,
+        after which the text cannot have been spoken."""
         text = self._overlap_filter.new_text(text)
         if not text:
             return None
@@ -222,7 +225,8 @@ class Assembler:
         return fresh
 
     def _is_committed(self, word: Word) -> bool:
-        """Whether an earlier session committed the word, judged by its time, or by its text near the same time."""
+        """Whether an earlier session committed the word. Compares its time with the committed audio, and its text with
+        committed words near the same time."""
         if (word.start + word.end) / 2 < self._committed_until_s:
             return True
         # The times of two sessions differ, so the same word may be placed after the committed text this time.

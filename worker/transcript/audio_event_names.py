@@ -48,12 +48,12 @@ _WITH_LATIN: Final = frozenset(
 
 
 def is_certain_event(name: str) -> bool:
-    """Whether a text in parentheses is the name of an event, whatever the words around it."""
+    """Whether a text in parentheses always names an audio event. The words around it do not matter."""
     return _HAN.fullmatch(name.replace(" ", "")) is not None or _consists_of(name, _LATIN)
 
 
 def is_possible_event(name: str) -> bool:
-    """Whether a text in parentheses is the name of an event if nobody says it."""
+    """Whether a text in parentheses names an audio event unless a speaker says this text."""
     return is_certain_event(name) or _consists_of(name, _LATIN, _MORE_LATIN)
 
 

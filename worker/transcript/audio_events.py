@@ -1,7 +1,8 @@
 """Finds audio events in recognized text: applause, laughter and music that a service writes beside the speech. No I/O.
 
-Services write them as `(掌聲)`, `（笑聲）`, `[Applause]`, `*music*` or `♪`. A parenthesis of the speech looks the same.
-It is an event if it names a known event, or if the service gave words for the rest of the text but none for it.
+Services write audio events as `(掌聲)`, `（笑聲）`, `[Applause]`, `*music*` or `♪`. Spoken text in parentheses looks
+similar. A text in parentheses is an event if it names a known event. It is also an event if the service gave word times
+for the rest of the text, but none for the text in parentheses.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class _Change:
 
 
 def audio_events(text: str, words: Sequence[Word] = ()) -> list[AudioEvent]:
-    """Return the audio events of a text in order. `words`: its words, if the service gave any."""
+    """Return the audio events of a text in order. `words`: the words of the text, if the service gave any."""
     candidates = list(_candidates(text))
     if not candidates:
         return []
@@ -80,20 +81,21 @@ def audio_events(text: str, words: Sequence[Word] = ()) -> list[AudioEvent]:
 
 
 def with_bracketed_events(segment: Segment) -> Segment:
-    """Return the segment with its audio events in square brackets, such as `[掌聲]`, and without words for them."""
+    """Return the segment with its audio events in square brackets, such as `[掌聲]`. Words that belong to events are
+    removed."""
     events = audio_events(segment.text, segment.words)
     return _changed(segment, events, [_Change(event.begin, event.end, f"[{event.name}]") for event in events])
 
 
 def without_events(segment: Segment) -> Segment:
-    """Return the segment without audio events. Its text is empty if it had nothing else."""
+    """Return the segment without audio events. If the segment contained only events, the new text is empty."""
     events = audio_events(segment.text, segment.words)
     found = _changed(segment, events, _removals(segment.text, events))
     return found if not events or any(map(str.isalnum, found.text)) else found.model_copy(update={"text": ""})
 
 
 def speech_of(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments without audio events, and without the segments that had nothing else."""
+    """Return the segments without audio events. Segments that contained only events are removed."""
     plain = ((segment, without_events(segment)) for segment in segments)
     return [after for before, after in plain if after.text or not before.text]
 
@@ -118,7 +120,8 @@ def _candidates(text: str) -> Iterator[AudioEvent]:
 
 
 def _name(match: re.Match[str]) -> str:
-    """Return the name of a possible event, or "" for a text that cannot be one: with digits, too long, or no letter."""
+    """Return the name of a possible event. Returns "" for a text that cannot name an event, because it contains digits,
+    is too long or has no letter."""
     opening, closing = "".join(match["open"].split()), "".join(match["close"].split())
     if "".join(_PAIRS[mark] for mark in reversed(opening)) != closing:
         return ""

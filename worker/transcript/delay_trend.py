@@ -43,7 +43,7 @@ class DelayTrend:
         return self._bias_s is not None
 
     def add(self, number: int, delay_s: float) -> None:
-        """Add the delay measured at the commit with this number. Call it in rising order."""
+        """Add the delay that was measured at commit `number`. The numbers of successive calls must rise."""
         self._delays.append((number, delay_s))
         if self.detected or len(self._delays) < MIN_COMMITS:
             return
@@ -54,16 +54,18 @@ class DelayTrend:
             self._bias_s = begin_s if abs(begin_s) <= MAX_BIAS_S else 0.0
 
     def delay_s(self, number: int) -> float:
-        """Return the delay of the commit with this number by the line; 0 if no drift was detected."""
+        """Return the delay of commit `number` according to the line through the measured delays. Returns 0 if no drift
+        was detected."""
         if self._bias_s is None:
             return 0.0
         slope, middle_s = self._line()
         return middle_s + slope * number - self._bias_s
 
     def search_s(self, number: int) -> float:
-        """Return the delay near which that of the commit with this number is measured, including the bias.
+        """Return the delay around which the delay of commit `number` is searched, including the bias.
 
-        A possible drift is followed before it is detected, so that it stays within the search radius."""
+        The result follows a possible drift before the drift is certain, so that the delay stays within the search
+        radius."""
         if len(self._delays) < MIN_COMMITS_TO_FOLLOW:
             return self._delays[-1][1] if self._delays else 0.0
         slope, middle_s = self._line()

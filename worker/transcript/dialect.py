@@ -2,9 +2,8 @@
 
 People in Hong Kong speak Cantonese (`佢哋唔喺度`) and write standard Chinese (`他們不在這裡`). A recognizer that was
 not trained for Cantonese translates it into written Chinese or into English. Only function words are evidence, because
-both kinds of Chinese share their nouns and verbs. Many function words of written Chinese are parts of words that
-Cantonese has as well (`的士`, `於是`, `不過`, `其他`), so these words do not count. A text without enough evidence is
-neutral.
+both kinds of Chinese share their nouns and verbs. Some words of Cantonese (`的士`, `於是`, `不過`, `其他`) contain
+function words of written Chinese, so such a word is no evidence. A text without enough evidence is neutral.
 """
 
 from __future__ import annotations

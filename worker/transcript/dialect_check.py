@@ -1,8 +1,8 @@
 """Finds written Chinese, English and mixed scripts in a transcript for which Cantonese was requested. No I/O.
 
 Segments are short, so consecutive segments of a channel are collected to a passage until the passage has enough
-evidence for a language. A transcript is only flagged if such passages are a large part of it: people quote written
-Chinese, and speak some English.
+evidence for a language. A transcript is only flagged if passages in another language or script are a large part of the
+transcript, because Cantonese speakers quote written Chinese and speak some English.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _runs(passages: Sequence[_Passage], dialect: Dialect) -> Iterator[tuple[floa
 
 
 def _passages(segments: Sequence[Segment]) -> Iterator[_Passage]:
-    """Yield the passages of the first channel, then those of the next one."""
+    """Yield the passages of the first channel, then those of each further channel."""
     channels: dict[str | None, list[Segment]] = {}
     for segment in segments:
         channels.setdefault(segment.channel, []).append(segment)

@@ -158,9 +158,9 @@ def _coverage(spoken: list[Segment], facts: RunFacts, duration: float) -> Covera
 
 
 def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
-    """Return one warning for all sound without text, or no warning if there is none.
+    """Return a list with one warning about all sounds without text, or an empty list if there are no such sounds.
 
-    Sound that counts as missing speech is left out: it is reported in `coverage.missing`."""
+    The warning does not include sounds that `coverage.missing` already reports as missing speech."""
     sounds = [one for one in unanswered if not one.missing]
     if not sounds:
         return []
@@ -178,7 +178,7 @@ def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
 def unaccounted_ranges(facts: RunFacts) -> tuple[Gap, ...]:
     """Return the parts of the source that were neither sent nor skipped nor reported as missing, for each channel.
 
-    The result should be empty. It is checked in case another module has a bug that loses audio."""
+    The result should be empty. A range in the result means that another module has a bug that loses audio."""
     channels = [channel.name for channel in facts.channels] or [None]
     return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted_of_channel(facts, channel))
 

@@ -65,14 +65,15 @@ class DeduplicatedCommit:
     text: str
     words: Words
     times: Times | None
-    """Session seconds of `words`, or None if the times are unusable."""
+    """Times of `words` in seconds since the start of the session, or None if the times are unusable."""
 
 
 class DuplicateTextFilter:
     """Removes repeated text from the commits of one session."""
 
     def __init__(self) -> None:
-        # For each of the latest commits: its text, reduced to letters and digits, and the session second of its start.
+        # For each of the latest commits: its text, reduced to letters and digits, and its start in seconds since the
+        # start of the session.
         self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_RECENT_COMMITS)
         self._had_sound = False  # whether there was sound under the previous commit
         self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
@@ -87,7 +88,8 @@ class DuplicateTextFilter:
     ) -> DeduplicatedCommit | None:
         """Return the spoken part of a commit, or None if the commit repeats earlier text without voice (a phantom).
 
-        Call this method once per commit, in order of arrival. `corrector` converts the word times of the session."""
+        Call this method once for each commit, in order of arrival. `corrector` converts the word times of the
+        session."""
         text, words = _without_echoes(text, words, audio)
         begins_s = self._repeated_s(text)
         number = copies(text)
@@ -111,7 +113,8 @@ class DuplicateTextFilter:
         audio: CommitAudio,
         begins_s: float | None,
     ) -> list[Times | None]:
-        """Return the session seconds of the words of each group, or None for a group with unusable times.
+        """Return the times of the words of each group, in seconds since the start of the session. Returns None for a
+        group with unusable times.
 
         A group contains the words of one copy of the text. `begins_s`: see `_repeated_s`."""
         read = [repaired_times(group, audio) for group in groups] if words else [None]
@@ -133,7 +136,8 @@ class DuplicateTextFilter:
     ) -> DeduplicatedCommit:
         """Return the commit with only the copies of its text that were spoken.
 
-        `number`: copies in the text. `groups`: the words of each copy, or one group if they cannot be separated."""
+        `number`: number of copies in the text. `groups`: the words of each copy, or one group with all words if the
+        copies cannot be separated."""
         if len(groups) == number > 1 and all(times):
             return self._timed_copies(whole, groups, [t for t in times if t], audio)
         known = times[0] if len(groups) == 1 else None
@@ -155,8 +159,8 @@ class DuplicateTextFilter:
     def _timed_copies(
         self, whole: DeduplicatedCommit, groups: list[Words], times: list[Times], audio: CommitAudio
     ) -> DeduplicatedCommit:
-        """Return the copies that were spoken, if each copy has word times. If no sound was found to compare the times
-        with, copies that all have the same times are false repetitions."""
+        """Return the copies that were spoken. Each copy must have word times. If there is no sound with which the times
+        can be compared, and all copies have the same times, only the first copy was spoken."""
         number, sound = len(groups), audio.sound
         if not sound:
             same = all(same_times(groups[0], group) for group in groups)
@@ -178,7 +182,7 @@ class DuplicateTextFilter:
     def _possible(self, text: str, number: int, room_s: float) -> int:
         """Return the number of copies that can have been spoken in `room_s` seconds of sound.
 
-        It is `number` or one of its divisors."""
+        The result is `number` or a divisor of `number`."""
         once = effort(text) / number
         fastest = MAX_LETTERS_PER_S
         if len(self._rates) >= MIN_RATED_COMMITS:
@@ -189,9 +193,9 @@ class DuplicateTextFilter:
         return max((n for n in range(1, number) if number % n == 0 and once * n <= usual), default=1)
 
     def _repeated_s(self, text: str) -> float | None:
-        """Return the session second at which the recent commits that contain `text` begin.
+        """Return the start of the recent commits that contain `text`, in seconds since the start of the session.
 
-        The text may extend over several consecutive commits. Returns None if it is not in them."""
+        The text may extend over several consecutive commits. Returns None if no recent commits contain the text."""
         plain = letters(text)
         once, joined = plain[: period(plain)], ""
         for recent, begin_s in reversed(self._recent):
@@ -201,7 +205,7 @@ class DuplicateTextFilter:
         return None
 
     def _remember(self, said: DeduplicatedCommit, audio: CommitAudio, number: int) -> None:
-        """Update what is known of the session: recent texts, unexplained sound and the speaking rate."""
+        """Update the recent texts of the session, its sound without text, and its speaking rate."""
         sound = audio.sound
         waiting = self._untimed_effort(audio)
         if said.times is None:
@@ -222,7 +226,8 @@ class DuplicateTextFilter:
     def _is_said(self, text: str, times: Sequence[Times | None], audio: CommitAudio) -> bool:
         """Whether there is sound in which a repeated text can have been spoken again.
 
-        `text` repeats recent commits. `times`: session seconds of its words, by group, or None without usable times."""
+        `text` repeats recent commits. `times`: for each group, the times of its words in seconds since the start of the
+        session, or None if they are unusable."""
         if known := [one for one in times if one]:
             own = any(_share(one, audio.sound) >= MIN_OWN_SOUND_SHARE for one in known)
             return own or _has_room([word for one in known for word in one], audio)
@@ -234,7 +239,7 @@ class DuplicateTextFilter:
         return room_s >= max(MIN_SOUND_S, effort(text) / MAX_LETTERS_PER_S / 2)
 
     def _untimed_effort(self, audio: CommitAudio) -> int:
-        """Return the total effort of the earlier commits without times whose sound is also somewhere in `audio`."""
+        """Return the total effort of the earlier commits without word times that were spoken somewhere in `audio`."""
         after_s, before = self._untimed
         return before if after_s == audio.after_s else 0
 
@@ -242,8 +247,8 @@ class DuplicateTextFilter:
 def count_dropped_copies(text: str, said: DeduplicatedCommit | None) -> int:
     """Return the number of copies that were dropped from a commit.
 
-    `text`: the text of the commit. `said`: its spoken part, or None if the whole commit was dropped, which counts as
-    one copy."""
+    `text`: the text of the commit. `said`: the spoken part of the commit, or None if the whole commit was dropped. A
+    commit that was dropped as a whole is one copy."""
     if said is None:
         return 1
     if letters(said.text) == letters(text):
@@ -252,7 +257,7 @@ def count_dropped_copies(text: str, said: DeduplicatedCommit | None) -> int:
 
 
 def _rising_part(words: Words) -> Words:
-    """Return the first words, as long as each begins later than the word before it."""
+    """Return the first words of a list, up to the last word before their starts stop rising."""
     for index in range(1, len(words)):
         before, start = words[index - 1].start, words[index].start
         if before is not None and start is not None and start <= before:
@@ -263,7 +268,8 @@ def _rising_part(words: Words) -> Words:
 def _unplaced(copies_placed: Sequence[Times], audio: CommitAudio) -> int:
     """Estimate how many further copies were spoken in the sound directly after the copies with known times.
 
-    `copies_placed`: the session seconds of the words of each copy with known times."""
+    `copies_placed`: for each copy with known times, the times of its words in seconds since the start of the
+    session."""
     sound, last_s = audio.sound, max(times[-1][1] for times in copies_placed)
     said_s = sum(sound.voiced_s(times[0][0], times[-1][1]) for times in copies_placed) / len(copies_placed)
     rest_s = sound.voiced_s(last_s, min(audio.sent_s, sound.pause_s(last_s, MIN_PAUSE_S)))
@@ -273,8 +279,8 @@ def _unplaced(copies_placed: Sequence[Times], audio: CommitAudio) -> int:
 def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, Words]:
     """Remove words that repeat earlier words of the same commit at the same times.
 
-    Returns the text and words unchanged if the whole text is repeated (`_once` handles that), if the words do not spell
-    the text, or if sound after the other words can be that of the repeated words."""
+    The text and words are returned unchanged in three cases: the whole text is repeated (`_once` handles this case),
+    the words do not spell the text, or the repeated words may have been spoken in the sound after the other words."""
     again = {
         index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
     }
@@ -295,7 +301,8 @@ def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, W
 
 
 def _has_room(times: Times, audio: CommitAudio) -> bool:
-    """Whether words whose times are in silence have enough sound near them. Then only their times are inexact."""
+    """Whether words whose times are in silence have enough sound near them. If so, the words were spoken, and only
+    their times are inexact."""
     length_s = sum(end - start for start, end in times)
     if not audio.sound or audio.sound.starts[0] > times[0][0] + MAX_FIRST_LATE_SOUND_S:
         return False  # the sound begins too late, so it belongs to later words
@@ -323,8 +330,8 @@ def _groups(words: Words, text: str, number: int) -> list[Words] | None:
 def _copies_with_sound(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
     """Return the indices of the copies that have sound which no earlier copy uses.
 
-    `times`: the session seconds of the words of each copy. Inexact times are all moved by about the same shift, the
-    smallest one with which most copies have sound."""
+    `times`: for each copy, the times of its words in seconds since the start of the session. Inexact times are all
+    moved by about the same shift. This is the smallest shift with which most copies have sound."""
     distinct: list[int] = []
     for index, one in enumerate(times):
         free = [t for t in one if not any(_overlap(t, known) for i in distinct for known in times[i])]
@@ -347,7 +354,7 @@ def _has_own_sound(times: Times, shift_s: float, sound: VoicedRuns) -> bool:
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether two time ranges are the same except for small errors: they share most of their common duration."""
+    """Whether two time ranges are the same except for small errors: their intersection is most of their union."""
     shared_s = min(one[1], other[1]) - max(one[0], other[0])
     return shared_s > MIN_SAME_SHARE * (max(one[1], other[1]) - min(one[0], other[0])) or one == other
 
@@ -355,7 +362,7 @@ def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def _share(times: Times, sound: VoicedRuns) -> float:
     """Return the share (0 to 1) of the duration of the words that is sound.
 
-    For words without duration it is 1 if there is sound within MIN_SOUND_S of them."""
+    For words without duration, the share is 1 if there is sound within MIN_SOUND_S of them."""
     total_s = sum(end - start for start, end in times)
     if total_s <= 0:
         return 1.0 if sound.voiced_s(times[0][0] - MIN_SOUND_S, times[-1][1] + MIN_SOUND_S) > 0 else 0.0

@@ -1,7 +1,8 @@
 """Corrects names and terms in recognized text with a glossary: pairs of heard and wanted terms. No I/O.
 
-The longest term at a position applies, and a wanted term that the text already contains stays as it is. Terms match
-whole words only: see `_is_boundary`. Case and the width of white space do not matter in heard terms.
+If several terms match at a position, the longest one applies. A wanted term that the text already contains does not
+change. Terms match whole words only: see `_is_boundary`. The case of letters and the amount of white space in heard
+terms do not matter.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ WordBegins = Callable[[str], Iterable[int]]
 
 
 def checked_terms(terms: Iterable[Sequence[str]]) -> tuple[Term, ...]:
-    """Return the pairs of heard and wanted terms without white space around them and without duplicates. Raises
+    """Return the pairs of heard and wanted terms, without duplicates and without white space around the terms. Raises
     ValueError for a term that is empty or too long, for contradictory pairs and for too many terms."""
     found: dict[str, Term] = {}
     for number, (raw_heard, raw_wanted) in enumerate(terms, 1):
@@ -101,8 +102,8 @@ class Glossary:
             self._by_first.setdefault(_first(text), []).append(re.compile(pattern, re.IGNORECASE))
 
     def correct(self, segment: Segment) -> Segment:
-        """Return the segment with corrected text and words, and with its original text and the list of corrections.
-        A segment without a heard term is returned unchanged."""
+        """Return the segment with corrected text and corrected words. The new segment also contains the original text
+        and the list of corrections. A segment without a heard term is returned unchanged."""
         matches = list(self._matches(segment.text))
         if not matches:
             return segment
@@ -153,7 +154,8 @@ def _pattern(term: str) -> str:
 
 
 def _first(text: str) -> str:
-    """Return the first character of a text, equal for all characters that `re.IGNORECASE` matches with each other."""
+    """Return the first character of a text, normalized: the result is the same for all characters that `re.IGNORECASE`
+    treats as equal."""
     return text[0].casefold()[0].replace("ı", "i")  # casefold does not change the Turkish letter
 
 
@@ -164,8 +166,9 @@ def _is_whole(text: str, begin: int, end: int, begins: set[int] | None) -> bool:
 def _is_boundary(text: str, at: int, begins: set[int] | None) -> bool:
     """Whether a word may begin or end at an index.
 
-    Between two Chinese characters, a word must begin there. Between letters or digits of other scripts there is no
-    boundary, nor inside a number (3.5, 12:30), nor before a combining mark. All other indices are boundaries."""
+    An index between two Chinese characters is a boundary if a word begins there. An index is no boundary between
+    letters or digits of other scripts, inside a number (3.5, 12:30), or before a combining mark. All other indices are
+    boundaries."""
     if at in (0, len(text)):
         return True
     before, after = text[at - 1], text[at]
@@ -227,8 +230,8 @@ def _word_spans(segment: Segment) -> list[tuple[int, int] | None]:
 def _groups(
     spans: Sequence[tuple[int, int] | None], matches: Sequence[_Match]
 ) -> Iterator[list[tuple[int, int, _Match]]]:
-    """Yield (first word, end of the words, match) of the matches, in groups that share words. Leaves out a match whose
-    words are not in the text: their times are unknown."""
+    """Yield (index of the first word, end of the words, match) for each match, in groups of matches that share words. A
+    match whose words are not found in the text is omitted, because the times of these words are unknown."""
     group: list[tuple[int, int, _Match]] = []
     for match in matches:
         covered = [n for n, span in enumerate(spans) if span and span[0] < match.end and span[1] > match.begin]
@@ -250,8 +253,8 @@ def _joined(
     spans: Sequence[tuple[int, int] | None],
     matches: Sequence[_Match],
 ) -> Iterator[Word]:
-    """Yield the words that replace the words from `first` to `end`. Their time is divided by the number of
-    characters, if a correction has several words."""
+    """Yield the words that replace the words from `first` to `end`. If a correction has several words, they share the
+    time in proportion to their numbers of characters."""
     words = segment.words[first:end]
     located = [span for span in spans[first:end] if span]
     begin, stop = located[0][0], located[-1][1]

@@ -1,7 +1,7 @@
 """Compares the script (Latin, Chinese and so on) of a text with the scripts of its expected language. No I/O.
 
-A script does not distinguish English from French, or Cantonese from Mandarin. But it reveals English text for Cantonese
-speech, which is the usual output of a recognizer that does not know the language.
+A script does not distinguish English from French, or Cantonese from Mandarin. But it distinguishes English from
+Cantonese: a recognizer that does not know Cantonese usually writes English text for Cantonese speech.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _scripts_of(language: str) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=8192)
 def _script(character: str) -> str:
-    """Return the script of a letter: the first word of its Unicode name. "" for characters that are not letters."""
+    """Return the script of a letter, which is the first word of its Unicode name. Returns "" for other characters."""
     if not character.isalpha():
         return ""
     name = unicodedata.name(character, "")

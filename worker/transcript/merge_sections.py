@@ -1,9 +1,9 @@
 """Merges the segments of all sections of a source into one transcript. No I/O.
 
 If the cut between two sections is in a pause, they do not overlap, and their segments follow each other. If the cut is
-in speech, the sections overlap, and there is a handover, a time within the overlap: words before it are taken from the
-earlier section, words after it from the later one. If the two sections place a word on different sides of the handover,
-the word still appears exactly once.
+in speech, the sections overlap. A time within the overlap is the handover: words before the handover are taken from the
+earlier section, words after it from the later section. If the two sections place a word on different sides of the
+handover, the word still appears exactly once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ MIN_COMMON_LETTERS: Final = 4
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
     """Return all segments in the order of the file.
 
-    `handovers`: for each section that overlaps with the previous one, the file second from which its words are used;
-    None for the others. A section's segments may be in any order, because a second pass adds segments at the end."""
+    `handovers`: for each section, the position in the file, in seconds, from which its words are used, or None if it
+    does not overlap with the previous section. The segments of a section may be in any order, because a second pass
+    adds segments at the end."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:
         sections.setdefault(segment.section, []).append(segment)
@@ -64,7 +65,8 @@ def _trimmed(segments: list[Segment]) -> list[Segment]:
 
 
 def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple[list[Segment], list[Segment]]:
-    """Remove the duplicates from two overlapping lists of segments, `before` and `after` the handover."""
+    """Remove duplicate words from the segments of two overlapping sections. `before`: segments of the earlier section;
+    `after`: segments of the later section; `handover`: see the module."""
     if not _timed_around(before, handover) or not _timed_around(after, handover):
         return before, _without_repeated(before, after)
     left = [w for s in before for w in s.words]
@@ -101,7 +103,8 @@ def _same(one: Word, other: Word) -> bool:
 
 
 def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
-    """Reduce the segments to those of their words that are in `words`. Segments without word times stay unchanged."""
+    """Remove all words from the segments that are not in `words`. Segments without word times are returned
+    unchanged."""
     wanted = set(words)
     kept = []
     for segment in segments:
@@ -118,7 +121,7 @@ def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]
 def _without_repeated(before: list[Segment], after: list[Segment]) -> list[Segment]:
     """Return `after` without the text at its start that equals the end of `before`.
 
-    This is for segments without word times: only equal text shows the overlap."""
+    Used for segments without word times, because only equal text shows which words both sections contain."""
     # The overlap is short, so only three segments of each side are compared. The longest common text is removed.
     known = "".join(letters(s.text) for s in before[-3:])
     again = "".join(letters(s.text) for s in after[:3])

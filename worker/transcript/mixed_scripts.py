@@ -1,8 +1,8 @@
 """Finds simplified and traditional Chinese characters in one text. No I/O.
 
-Most characters belong to both scripts. Encodings tell the others apart: GB 2312 has the simplified characters, Big5 the
-traditional ones. The tables of OpenCC confirm a finding; they are only loaded for a text that probably mixes scripts,
-because they need 50 MB of memory.
+Most characters belong to both scripts. The other characters are distinguished by two encodings: GB 2312 contains the
+simplified characters, Big5 the traditional ones. A result is confirmed with the tables of OpenCC. These tables need 50
+MB of memory, so they are only loaded for a text that probably mixes scripts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The transcript document, which is written as JSON and from which all output formats are made.
+"""The transcript document. It is written as JSON, and all other output formats are made from it.
 
 All times are seconds from the start of the source file. `Transcript.model_json_schema()` is the JSON Schema.
 """
@@ -84,8 +84,8 @@ class SessionFacts(_TranscriptPart):
     session_id: str | None
     model: str | None = None
     channel: str | None = Field(default=None, description="as that of a segment")
-    start: float = Field(description="file second at which the audio of the session begins")
-    end: float = Field(description="file second at which the audio of the session ends")
+    start: float = Field(description="position in the file, in seconds, at which the audio of the session begins")
+    end: float = Field(description="position in the file, in seconds, at which the audio of the session ends")
     silence: float = Field(default=0.0, description="seconds of silence sent after the audio, to commit its last words")
     ended: str = Field(default="completed", description="reason for the end of the session")
     close_code: int | None = None
@@ -115,7 +115,7 @@ class Gap(_TranscriptPart):
 
 
 class TimeRange(_TranscriptPart):
-    """A part of the source, in file seconds."""
+    """A part of the source. Positions are seconds from the start of the file."""
 
     start: float
     end: float
@@ -139,14 +139,15 @@ class UnansweredSound(_TranscriptPart):
 
     @property
     def likely_speech(self) -> bool:
-        """Whether the sound is worth streaming a second time, or was streamed again already."""
+        """Whether the sound is probably speech, so that it should be streamed a second time or has been."""
         return self.sound != "noise" or self.sessions > 1
 
     @property
     def missing(self) -> bool:
         """Whether the sound makes the transcript incomplete.
 
-        It does if it is speech of at least MIN_MISSING_S; the detector may mistake a breath for shorter speech."""
+        The sound does if it is at least MIN_MISSING_S of speech. Shorter speech does not, because the detector may
+        mistake a breath for speech."""
         return self.sound == "speech" and self.seconds >= MIN_MISSING_S
 
 
@@ -159,7 +160,7 @@ class SilenceSavings(_TranscriptPart):
 
 
 class SectionFacts(_TranscriptPart):
-    """One section of the source and how far each step of its transcription got.
+    """One section of the source, and the position that each step of its transcription reached.
 
     Positions are samples from the start of the file, at the sample rate of the sent audio."""
 
@@ -238,7 +239,7 @@ class Quality(_TranscriptPart):
 
 
 class SpeedReduction(_TranscriptPart):
-    """A reduction of the sending speed because the service could not follow."""
+    """A reduction of the sending speed, because the service could not process audio fast enough."""
 
     speed: float = Field(description="new speed as a factor of real time")
     after: float = Field(description="seconds from the start of the job")
@@ -275,5 +276,6 @@ class Transcript(_TranscriptPart):
 
     @property
     def session_failure(self) -> str | None:
-        """The reason why sessions failed, if audio is missing because no retry of them succeeded; else None."""
+        """The reason for which sessions failed, if audio is missing because none of their retries succeeded. Otherwise
+        None."""
         return next((gap.reason for gap in self.coverage.missing if gap.reason in self.failures), None)

@@ -88,7 +88,7 @@ Code = Literal[
 
 @dataclass(frozen=True, slots=True)
 class QualityInputs:
-    """Facts about the job and its audio that cannot be seen in the text."""
+    """Facts about the job and its audio that the text does not show."""
 
     language: str | None = None
     """Language that the job requested, or None if it requested none."""
@@ -141,9 +141,9 @@ def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInput
 def ranges_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
     """Select ranges of the segments' audio in which a speech detector should check that there is speech.
 
-    Returns (section, start, end) for each range, in file seconds. The list is empty if the recognizer was confident,
-    because text that is invented for music or noise has a low confidence. If the service gives no confidences, short
-    texts are not checked, to save the cost.
+    Returns (section, start, end) for each range; start and end are positions in the file, in seconds. The list is empty
+    if the recognizer was confident, because text that is invented for music or noise has a low confidence. If the
+    service gives no confidences, short texts are not checked, to save processor time.
     """
     spoken = [segment for segment in speech_of(segments) if segment.text and segment.end > segment.start]
     confidences = _confidences([word for segment in spoken for word in segment.words])
@@ -201,7 +201,8 @@ def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds
 
 
 def _low_ranges(words: Sequence[Word]) -> list[tuple[float, float]]:
-    """Return the ranges of file seconds in which WINDOW_WORDS consecutive words have a low mean confidence."""
+    """Return the ranges (positions in the file, in seconds) in which WINDOW_WORDS consecutive words have a low mean
+    confidence."""
     known = [word for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
     if len(known) < 2 * WINDOW_WORDS:  # a shorter text is judged as a whole
         return []
@@ -222,7 +223,7 @@ def _low_ranges(words: Sequence[Word]) -> list[tuple[float, float]]:
 def _wrong_language(
     spoken: Sequence[Segment], text: str, fit: float | None, inputs: QualityInputs
 ) -> tuple[ReviewReason, ...]:
-    """Return the reasons that the language of the text gives: at most one of each code."""
+    """Return the reasons for a review that follow from the language of the text. Each code occurs at most once."""
     asked = inputs.language
     dialect = check_dialect(spoken) if asked and is_cantonese(asked) else ()
     found: dict[str, ReviewReason] = {}
@@ -260,9 +261,9 @@ def _other_script(text: str, fit: float | None, inputs: QualityInputs) -> Review
 
 
 def _worst_loop(segments: Sequence[Segment]) -> Repetition:
-    """Return the loops of the channel in which they are the largest share of the text.
+    """Find the channel in which loops are the largest share of the text, and return its loops.
 
-    Each channel is searched by itself, because two people who say the same are not a loop."""
+    Each channel is searched separately, because the same words from two people are not a loop."""
     channels: dict[str | None, list[str]] = {}
     for segment in segments:
         channels.setdefault(segment.channel, []).extend(tokens_of(segment.text))

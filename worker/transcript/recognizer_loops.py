@@ -1,7 +1,7 @@
 """Finds loops: a text (the unit) that a recognizer in an endless loop wrote many times in a row. No I/O.
 
-People repeat themselves too: "no, no, no", a name called twice, a chorus. Repeated text counts as a loop only if its
-unit follows itself more often than in the speech of people.
+People repeat themselves too: "no, no, no", a name called twice, a chorus. Repeated text is a loop only if the unit is
+repeated more often than people repeat themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Removes text that a resumed session commits again, for commits without word times. No I/O.
 
-A resumed session starts before the end of the committed audio. With word times, the times show which words it repeats.
-Without them, only the text can show it.
+A resumed session starts before the end of the committed audio, so it repeats some words. Word times show which words
+are repeated. Without word times, only the text can show which words are repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from worker.transcript.model import Word
 class OverlapFilter:
     """Removes text from the commits of a new session that earlier sessions already committed.
 
-    It stores the text of the commits since the last one whose position in the file is known."""
+    The filter stores the text of all commits after the last commit with a known position in the file."""
 
     def __init__(self) -> None:
         self._known = ""  # stored text, letters and digits only
@@ -32,11 +32,11 @@ class OverlapFilter:
     def begin(self, *, again: bool) -> None:
         """Prepare for the commits of a new session.
 
-        `again`: the session starts at the last known position, so it will commit all stored text again."""
+        `again`: the session starts at the last known position, so the service will commit all stored text again."""
         self._expected = self._known if again else ""
 
     def new_text(self, text: str) -> str:
-        """Return `text` without the part that was committed before; "" if no part of it is new."""
+        """Return `text` without the part that was committed before. Returns "" if no part of the text is new."""
         heard, expected = letters(text), self._expected
         if not expected:
             return text
@@ -49,7 +49,7 @@ class OverlapFilter:
         return text_after(text, len(expected))
 
     def new_words(self, words: Sequence[Word]) -> list[Word]:
-        """Return the words that were not committed before: those from the first new word on."""
+        """Return the words that were not committed before: the first new word and all words after it."""
         if not self._expected:
             return list(words)
         rest = letters(self.new_text(" ".join(word.text for word in words)))
@@ -64,10 +64,10 @@ class OverlapFilter:
 
 
 def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
-    """Return the part of a commit's text that belongs to the `kept` ones of its `words`.
+    """Return the part of a commit's text that belongs to the words `kept`, which are some of the commit's `words`.
 
-    If the kept words are consecutive, it is that part of the original text, with its punctuation; otherwise it is the
-    kept words joined by spaces."""
+    If the kept words are consecutive, the result is a part of the original text, with its punctuation. Otherwise the
+    result is the kept words, joined by spaces."""
     first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0
     last = first + len(kept)
     plain = " ".join(w.text for w in kept)

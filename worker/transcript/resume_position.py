@@ -12,10 +12,14 @@ WORD_END_TOLERANCE_S: Final = 0.1
 
 
 def resume_position(onset_s: float | None, committed_until_s: float, sent_s: float, start_s: float) -> float:
-    """Return the file second at which the next session has to start if audio up to `sent_s` was sent.
+    """Return the position in the file, in seconds, at which the next session has to start. All arguments are positions
+    in the file, in seconds.
 
-    It is RESUME_MARGIN_S before `onset_s`, the first sound without committed text, or `sent_s` if there is none (None).
-    `committed_until_s`: end of the last committed word. The result is never before `start_s`, where the part begins."""
+    `onset_s`: start of the first sound without committed text, or None if there is no such sound. `committed_until_s`:
+    end of the last committed word. `sent_s`: end of the sent audio. `start_s`: start of the part of the file that is
+    streamed. // The result is RESUME_MARGIN_S before `onset_s`, but not after `sent_s`. If `onset_s` is None, the
+    result is `sent_s` or, if that is later, RESUME_MARGIN_S before `committed_until_s`. The result is never before
+    `start_s`."""
     if onset_s is None:
         return max(sent_s, committed_until_s - RESUME_MARGIN_S, start_s)
     return max(start_s, min(onset_s - RESUME_MARGIN_S, sent_s))

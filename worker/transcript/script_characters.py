@@ -17,7 +17,8 @@ SIMPLIFIED_IN_BIG5: Final = frozenset(
 
 @lru_cache(maxsize=8192)
 def is_only_simplified(char: str) -> bool:
-    """Whether a character is not used in traditional text. Big5, the encoding of traditional Chinese, lacks those."""
+    """Whether a character is not used in traditional text. Big5, the encoding of traditional Chinese, does not contain
+    such characters."""
     if char in SIMPLIFIED_IN_BIG5:
         return True
     # The table of Hong Kong leaves 温, 户 and 税 alone, which are typed there beside 溫, 戶 and 稅.
@@ -26,7 +27,8 @@ def is_only_simplified(char: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def is_only_traditional(char: str) -> bool:
-    """Whether a character is not used in simplified text. GB 2312, the encoding of simplified Chinese, lacks those."""
+    """Whether a character is not used in simplified text. GB 2312, the encoding of simplified Chinese, does not contain
+    such characters."""
     return table("t2s").convert(char) != char and not encodes(char, "gb2312")
 
 

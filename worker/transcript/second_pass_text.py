@@ -1,7 +1,7 @@
 """Removes text that is already known from the text of a second pass. No I/O.
 
-A second pass streams a part of the source again for which the service gave no text. Some audio before and after the
-part is streamed with it, and the text of that audio is known from the first pass.
+A second pass streams a part of the source again, because the service gave no text for it. Some audio before and after
+this part is also streamed. The text of that audio is known from the first pass.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def new_part(
 ) -> Segment | None:
     """Return the part of `segment` that is new, or None if all of its text is known.
 
-    `segment`: committed in a second pass over file seconds `start_s` to `end_s`. `known`: the other segments of the
-    section, in order of time. `paced`: audio is sent in real time, so the speech of a segment without word times is at
-    the end of its time range, not at its start.
+    `segment`: a segment that was committed in a second pass over the range `start_s` to `end_s` (positions in the file,
+    in seconds). `known`: the other segments of the section, in order of time. `paced`: audio is sent in real time, so
+    the speech of a segment without word times is at the end of its time range, not at its start.
     """
     if segment.words:
         return _timed(segment, known, start_s, end_s)
@@ -49,7 +49,8 @@ def new_part(
 
 
 def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: float) -> Segment | None:
-    """Return the new part of a segment with word times: words in the range that no known segment has."""
+    """Return the new part of a segment with word times. A word is new if it is in the range, and no known segment
+    contains it."""
     around = [
         w
         for s in known
@@ -69,8 +70,8 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
 def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
     """Return the new part of a segment without word times, found by its text alone, or None if no part is new.
 
-    If the text of the segments `near` it contains most of its words, no part is new. If its first words repeat the end
-    of the text near it, only the words after these are new."""
+    If the text of the segments `near` contains most of the segment's words, no part is new. If the segment's first
+    words repeat the end of that text, only the words after them are new."""
     places = list(_TOKEN.finditer(segment.text))
     text = [place[0].lower() for place in places[:MAX_WORDS]]
     said = [token.lower() for s in near for token in _TOKEN.findall(s.text)][-MAX_WORDS:]
@@ -84,7 +85,7 @@ def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
 def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
     """Return the number of words at the start of `text` that repeat the end of `said`, the known words.
 
-    The repeated words end where the last words of `said` occur in `text`."""
+    The last words of `said` also occur in `text`; the repeated words end at that position."""
     # Longer matches are tried first, because a short one may be a common phrase that occurs elsewhere in the text.
     for count in range(min(len(said), len(text)), 0, -1):
         for at in range(len(text) - count + 1):
@@ -103,14 +104,15 @@ def _sure(said: Sequence[str], text: Sequence[str], count: int) -> bool:
 def _share(said: Sequence[str], text: Sequence[str]) -> float:
     """Return the share of the words of `text` (0 to 1) that `said` contains in the same order.
 
-    Only runs of two or more equal words count, unless `text` is a single word."""
+    Single equal words are ignored: only runs of two or more equal words are added up, unless `text` is a single
+    word."""
     blocks = SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks if block.size > 1 or len(text) == 1) / max(1, len(text))
 
 
 def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:
-    """Return the segment with a start that sorts it correctly among the segments `near` it, which have estimated times
-    and may overlap with it."""
+    """Return the segment with a changed start, so that it is sorted correctly among the segments `near`. Those segments
+    have estimated times and may overlap with it."""
     # In real time, the estimated range of a known segment ends where its speech ends, so the new text comes before it.
     # Above real time, the known speech may be anywhere before that end, so the new text comes after the segment.
     if paced:

@@ -1,8 +1,8 @@
 """Finds the parts of a section that have sound but no text. No I/O.
 
-A word with times explains the sound at its times. The time at which it arrives does not matter, because at full speed
-all audio may be sent before the first text arrives. A commit without word times explains as many seconds of voice as
-people need to say its text.
+A word with times shows that the sound at these times has text. The time at which the word arrives does not matter,
+because at full speed all audio may be sent before the first text arrives. A commit without word times shows that some
+seconds of voice have text: as many seconds as people need to say its text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U
 
 @dataclass(frozen=True, slots=True)
 class UnansweredRange:
-    """A part of a section without text, in file seconds. `last`: whether no text of the section follows it."""
+    """A part of a section without text, as positions in the file, in seconds. `last`: whether no text of the section
+    follows the part."""
 
     start: float
     end: float
@@ -45,7 +46,8 @@ class UnansweredRange:
 
 
 class _TextRange(NamedTuple):
-    """A part of a section with text, in file seconds. `unsure_s`: the text may end up to this many seconds earlier."""
+    """A part of a section with text, as positions in the file, in seconds. `unsure_s`: the text may end up to this many
+    seconds earlier."""
 
     start: float
     end: float
@@ -55,8 +57,9 @@ class _TextRange(NamedTuple):
 def unanswered_ranges(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoiceActivityHistory, *, paced: bool
 ) -> list[UnansweredRange]:
-    """Return the parts of a section (file seconds `start_s` to `end_s`) that have no text but enough sound to examine.
-    An audio event such as `(掌聲)` is no text: the sound under it may be speech that the service did not recognize.
+    """Return the parts of a section that have no text but enough sound to examine. `start_s`, `end_s`: positions in the
+    file, in seconds, of the section. An audio event such as `(掌聲)` is not text: its sound may be speech that the
+    service did not recognize.
 
     `paced`: audio is sent in real time, so a commit without word times arrives right after its speech.
     """
@@ -77,7 +80,7 @@ def without_skipped(
 ) -> list[UnansweredRange]:
     """Return the streamed parts of a range, without skipped silence.
 
-    `within` returns the streamed parts between two file seconds."""
+    `within`: a function that returns the streamed parts between two positions in the file, in seconds."""
     return [UnansweredRange(start, end, found.last) for start, end in within(found.start, found.end)]
 
 
@@ -100,9 +103,9 @@ def _text_ranges(segments: Iterable[Segment], voiced: VoiceActivityHistory, *, p
 
 
 def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoiceActivityHistory) -> _TextRange:
-    """Return the range that starts at `start_s` and has enough voice to say the texts at usual speed.
+    """Return the range from `start_s` in which the texts were spoken, if people spoke at usual speed.
 
-    With fast speech the texts would end earlier, by up to `unsure_s`."""
+    If they spoke fast, the texts end earlier, by up to `unsure_s`."""
     shares, words = list(voiced.shares(start_s, end_s)), sum(word_count(text) for text in texts)
     until_s = start_s + _reach(shares, words * USUAL_WORD_S + UNTIMED_SLACK_S)
     if until_s >= end_s:
@@ -112,9 +115,10 @@ def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: Voic
 
 
 def _to_end(segment: Segment, voiced: VoiceActivityHistory) -> _TextRange:
-    """Return the range up to the end of a segment that has enough voice to say its text slowly.
+    """Return the range before the end of a segment in which its text was spoken, if people spoke slowly.
 
-    When audio is sent in real time, a commit arrives right after its speech, so the speech is at the end."""
+    When audio is sent in real time, a commit arrives directly after its speech, so the speech is at the end of the
+    segment."""
     shares = list(voiced.shares(segment.start, segment.end))
     length_s = _reach(shares[::-1], word_count(segment.text) * SLOW_WORD_S + UNTIMED_SLACK_S)
     return _TextRange(max(segment.start, segment.end - length_s), segment.end)

@@ -1,4 +1,5 @@
-"""Computes the runs of sound (uninterrupted voice activity) in a session, in session seconds. No I/O."""
+"""Computes the runs of sound (uninterrupted voice activity) in a session. Times are seconds since the start of the
+session. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ because word ends are inexact."""
 
 
 class VoicedRuns:
-    """Runs of sound in session seconds, in rising order and without overlaps. An object without runs is false."""
+    """Runs of sound, in rising order and without overlaps. Times are seconds since the start of the session. An object
+    without runs is false."""
 
     def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
         """`cut`: whether the first run began before the examined audio. `noisy`: whether there is background noise, so
@@ -33,13 +35,13 @@ class VoicedRuns:
         return bool(self.runs)
 
     def voiced_s(self, from_s: float, to_s: float) -> float:
-        """Return the seconds of sound between two session seconds."""
+        """Return how many seconds of sound are between two times of the session."""
         return self._until(to_s) - self._until(from_s) if to_s > from_s else 0.0
 
     def pause_s(self, after_s: float, min_s: float) -> float:
-        """Return the session second at which the first pause of at least `min_s` seconds after `after_s` begins.
+        """Return the start of the first pause after `after_s` that lasts at least `min_s` seconds.
 
-        If there is no such pause, it is the end of the last run."""
+        If there is no such pause, returns the end of the last run."""
         at = after_s
         for start, end in self.runs[bisect_right(self.ends, after_s) :]:
             if start - at >= min_s:
@@ -57,12 +59,12 @@ class VoicedRuns:
     def phrase_end_s(self, near_s: float, pause_s: float) -> float | None:
         """Return the end of sound nearest to `near_s` that has a pause of `pause_s` seconds after it, or None.
 
-        The last end counts, because the pause after it may not have been sent yet."""
+        The end of the last run is also considered, because the pause after it may not have been sent yet."""
         ends = [a[1] for a, b in pairwise(self.runs) if b[0] - a[1] >= pause_s]
         return min([*ends, *self.ends[-1:]], key=lambda at: abs(near_s - at), default=None)
 
     def _until(self, at_s: float) -> float:
-        """Return the seconds of sound before session second `at_s`."""
+        """Return how many seconds of sound are before the time `at_s` of the session."""
         index = bisect_right(self.starts, at_s)
         if not index:
             return 0.0
@@ -70,7 +72,8 @@ class VoicedRuns:
 
 
 class CommitAudio(NamedTuple):
-    """The audio in which the words of a commit may have been spoken. Times are session seconds."""
+    """The audio in which the words of a commit may have been spoken. Times are seconds since the start of the
+    session."""
 
     sound: VoicedRuns
     """The sound from `after_s` to `sent_s`."""
@@ -83,7 +86,7 @@ class CommitAudio(NamedTuple):
 
 
 def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
-    """Return the runs of sound between two session seconds.
+    """Return the runs of sound between two times of the session.
 
     A short run at `from_s` is omitted, because it is the rest of the previous word. Runs before and after audio that
     was not streamed are joined if they touch in session time."""

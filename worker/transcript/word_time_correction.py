@@ -2,8 +2,8 @@
 
 Word times should be seconds from the first audio of the session. Services also send times with a delay that grows with
 each commit (drift) or is constant, times from the start of the segment, and milliseconds. Several conversions are tried
-on the times of a commit, and the sent audio shows which is right: then words are within sound, and the commit begins
-and ends together with sound. Times that match the sound as they are do not change.
+on the times of a commit. The right conversion is found with the sent audio: with it, words are within sound, and the
+commit begins and ends together with sound. Times that match the sound without a conversion do not change.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MIN_RHYTHM_WORDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class TimeConversion:
-    """Converts times of the service to session seconds: value * `unit` - `shift_s`."""
+    """Converts times of the service to seconds since the start of the session: value * `unit` - `shift_s`."""
 
     unit: float
     shift_s: float
@@ -76,9 +76,9 @@ class WordTimeCorrector:
     def conversion(self, times: Times, audio: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
         """Find the conversion of a commit's times, or return None if no conversion makes them plausible.
 
-        `repeated_s`: session second at which earlier commits with the same text begin, or None without such commits.
-        Times within those commits are probably copied from them; a different unit or origin is less likely. Call this
-        method once per commit, in order of arrival."""
+        `repeated_s`: start of earlier commits with the same text, in seconds since the start of the session, or None if
+        there are no such commits. If the times of this commit are within those commits, they are probably copied from
+        them; a different unit or origin is less likely. Call this method once for each commit, in order of arrival."""
         sound, after_s, sent_s = audio.sound, audio.after_s, audio.sent_s
         self._commits += 1
         # Seconds from the start of the session are tried first. A moderate cost is enough to accept them, because most
@@ -110,7 +110,7 @@ class WordTimeCorrector:
     def _near_expected(self, times: Times, sound: VoicedRuns) -> TimeConversion:
         """Return a conversion with the best shift near the expected shift or near 0.
 
-        It is the expected shift if the sound does not favour another one."""
+        The best shift is the expected one, unless another shift matches the sound better."""
         conversions = [TimeConversion(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(conversions, key=lambda r: _cost(convert(times, r), sound))  # on a tie, the expected shift
         if not sound:
@@ -135,7 +135,8 @@ class WordTimeCorrector:
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < MIN_SHIFT_S else best
 
     def _follow_trend(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion:
-        """Return a conversion by the trend of several commits, or `near` if it is certain or there is no trend."""
+        """Return a conversion that follows the trend of several commits. Returns `near` if `near` is certain, or if
+        there is no trend."""
         if near.certain:
             self._trend.add(self._commits, near.shift_s)
             return near
@@ -151,9 +152,10 @@ class WordTimeCorrector:
         return given if is_given else by_trend
 
     def _onto_sound(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion | None:
-        """Return a conversion that moves inexact times onto the sound near them, or None if there is none.
+        """Return a conversion that moves inexact times onto the sound near them, or None if there is no such sound.
 
-        Sound near the words explains their times better than another unit or origin, which can match any sound."""
+        If there is sound near the words, their times are more likely inexact than in another unit or origin: times in
+        another unit or origin can match any sound."""
         shifts = (_lateness(times, sound, s) for s in (near.shift_s, self._trend.search_s(self._commits)))
         moved = [TimeConversion(1.0, shift_s, certain=False) for shift_s in shifts if shift_s is not None]
         # The first commit shows the origin of the times, so the sound has to match it.
@@ -164,8 +166,8 @@ class WordTimeCorrector:
     def _expected_s(self) -> float:
         """Extrapolate the shift of this commit from the last two measured shifts.
 
-        Returns 0 if there are fewer shifts, or if they change too fast to be a drift. A trend of several commits takes
-        precedence."""
+        Returns 0 if fewer than two shifts were measured, or if the shifts change too fast to be a drift. If several
+        commits show a trend, the trend is used instead."""
         if self._trend.detected:
             return self._trend.delay_s(self._commits)
         if len(self._measured) < 2:
@@ -226,8 +228,8 @@ class WordTimeCorrector:
     ) -> bool:
         """Whether the times of a repeated text are copied from the commits that it repeats.
 
-        Otherwise they are its own times with another unit or origin. `placed`: the times after the expected conversion.
-        `far`: the best conversion with another unit or origin, or None."""
+        Times that are not copied are the commit's own times with another unit or origin. `placed`: the times after the
+        expected conversion. `far`: the best conversion with another unit or origin, or None."""
         sound = audio.sound
         moved = convert(times, far) if far is not None else []
         fits = (
@@ -250,13 +252,13 @@ class WordTimeCorrector:
 
 
 def convert(times: Times, conversion: TimeConversion) -> Times:
-    """Convert times of the service to session seconds."""
+    """Convert times of the service to seconds since the start of the session."""
     unit, shift_s = conversion.unit, conversion.shift_s
     return [(start * unit - shift_s, end * unit - shift_s) for start, end in times]
 
 
 def fits(times: Times, sound: VoicedRuns) -> bool:
-    """Whether words at these session seconds certainly match the sound."""
+    """Whether words at these times of the session certainly match the sound."""
     return bool(sound) and _cost(times, sound) <= MAX_CERTAIN_COST
 
 
@@ -269,8 +271,9 @@ def _mostly_inside(times: Times, after_s: float, sent_s: float) -> bool:
 def _cost(times: Times, sound: VoicedRuns) -> float:
     """Return how badly times and sound match: the seconds of mismatch divided by the total duration of the words.
 
-    A perfect match costs 0. Mismatch is silence within words, and sound right before the first word and right after the
-    last word. Sound between words does not count, because recognizers make words too short."""
+    A perfect match costs 0. Three things are a mismatch: silence within words, sound directly before the first word,
+    and sound directly after the last word. Sound between words is no mismatch, because recognizers make words too
+    short."""
     words = _lengthened(times)
     first, last = words[0][0], words[-1][1]
     around_s = sound.voiced_s(first - SURROUNDING_S, first) + sound.voiced_s(last, last + SURROUNDING_S)
@@ -296,7 +299,8 @@ def _fits_noise(times: Times, sound: VoicedRuns) -> bool:
 
 
 def _is_near_sound(times: Times, sound: VoicedRuns) -> bool:
-    """Whether words whose cost is high match the sound as well as inexact word times allow.
+    """Whether words match the sound, if inexact word times are allowed. Used for words whose cost (see `_cost`) is
+    high.
 
     For a few short words, an ordinary error of their edges is most of their duration, so the cost says little."""
     if _fits_noise(times, sound):
@@ -316,7 +320,8 @@ def _shifts(times: Times, sound: VoicedRuns, expected_s: float) -> Iterator[floa
 def _aligned(times: Times, sound: VoicedRuns, conversion: TimeConversion) -> TimeConversion | None:
     """Return the conversion with a more exact shift.
 
-    Returns None if the first word does not begin at an onset of sound, or the last word does not end with sound."""
+    Returns None if the first word does not begin at an onset of sound, or if the last word does not end at an end of
+    sound."""
     placed = convert(times, conversion)
     starts = [d for start, _ in placed if (d := _to_edge(start, sound.onsets)) is not None]
     ends = [d for _, end in placed if (d := _to_edge(end, sound.ends)) is not None]
@@ -329,10 +334,11 @@ def _aligned(times: Times, sound: VoicedRuns, conversion: TimeConversion) -> Tim
 
 
 def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | None:
-    """Estimate by how many seconds the times of a commit are too late. Returns None without an edge of sound nearby.
+    """Estimate by how many seconds the times of a commit are too late. Returns None if no sound starts or ends near the
+    words.
 
-    It is the mean of the errors of the first start and of the last end, because the sound around the words is about
-    equally long before and after them."""
+    The estimate is the mean of two errors: that of the start of the first word, and that of the end of the last word.
+    The mean is used because sound begins about as long before the words as it ends after them."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
     onset, end = sound.phrase_onset_s(first, MIN_PAUSE_S), sound.phrase_end_s(last, MIN_PAUSE_S)
     if onset is None or end is None or abs(first - onset) > SEARCH_RADIUS_S or abs(last - end) > SEARCH_RADIUS_S:

@@ -21,7 +21,8 @@ Times = list[tuple[float, float]]
 
 
 def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times, frozenset[int]] | None:
-    """Return start and end of each word as the service counts them, with missing and implausible times repaired.
+    """Return the start and end of each word in the unit and from the origin that the service uses. Missing and
+    implausible times are repaired.
 
     Also returns the indices of the words whose times were derived from their neighbours. Returns None if fewer than
     half of the words have usable times."""
@@ -49,7 +50,8 @@ def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times
 
 
 def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio) -> Times:
-    """Return the times (session seconds) with each word in `missing` moved to the sound between its neighbours."""
+    """Return the times (seconds since the start of the session). The words with the indices `missing` are moved to the
+    sound between their neighbours."""
     filled_in = list(times)
     for index in sorted(missing):
         if {index - 1, index + 1} & missing:
@@ -65,7 +67,7 @@ def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio)
 
 
 def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> list[float | None]:
-    """If most starts are within the audio (`from_s` to `to_s`), replace the other ones by None.
+    """If most starts are within the audio (`from_s` to `to_s`), replace all starts outside the audio by None.
 
     If most starts are outside, the times have another unit or origin, and all starts are returned unchanged."""
     inside = [start is not None and from_s <= start <= to_s for start in starts]
@@ -82,7 +84,7 @@ def _is_reversed(word: WireWord) -> bool:
 def _rising(starts: Sequence[float | None]) -> list[int]:
     """Return the indices of the longest rising subsequence of the starts.
 
-    So only a start that breaks the order is left out, and not its neighbours too."""
+    This omits only the starts that break the order. Their neighbours are not omitted."""
     # For each length: the subsequence of this length that ends with the lowest start, and this start.
     best: list[list[int]] = []
     tails: list[float] = []

@@ -15,7 +15,8 @@ MEDIAN_WORD_RANGE_S: Final = (0.01, 5.0)
 
 
 def in_plausible_units(times: Sequence[tuple[float, float]]) -> Iterator[tuple[float, Times]]:
-    """Yield each unit in which the words of a commit have a plausible length, with the times in seconds."""
+    """Yield each unit in which the words of a commit would have a plausible length. The unit comes with the times of
+    the words, converted to seconds."""
     for unit in UNITS_S:
         scaled = [(start * unit, end * unit) for start, end in times]
         if MEDIAN_WORD_RANGE_S[0] <= median(end - start for start, end in scaled) <= MEDIAN_WORD_RANGE_S[1]:

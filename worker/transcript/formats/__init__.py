@@ -1,7 +1,7 @@
 """Output formats: the table of the writers, one module per format.
 
-A writer yields the text of an output file (UTF-8) in pieces, because the file of a long recording is many times larger
-than its words and should not be in memory at once.
+A writer yields the text of an output file (UTF-8) in pieces. The file of a long recording is many times larger than its
+words, so it should not be in memory as a whole.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def pieces(
 
 
 def with_events(transcript: Transcript, audio_events: AudioEvents | None) -> Transcript:
-    """Return the transcript with its audio events in square brackets or without them. None: unchanged."""
+    """Return the transcript with its audio events in square brackets, or without audio events. If `audio_events` is
+    None, the transcript is unchanged."""
     if audio_events is None:
         return transcript
     keep = audio_events == "keep"

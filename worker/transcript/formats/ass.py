@@ -57,7 +57,8 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _karaoke(cue: Cue) -> list[str]:
-    """Return the lines of a cue with `{\\kN}` before each word: its highlight lasts N hundredths of a second."""
+    """Return the lines of a cue with `{\\kN}` before each word. The highlight of the word lasts N hundredths of a
+    second."""
     parts = [part for line in cue.parts for part in line]
     starts = [min(max(part.start_ms, cue.start_ms), cue.end_ms) for part in parts]
     starts = [cue.start_ms, *starts[1:], cue.end_ms]

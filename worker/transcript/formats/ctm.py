@@ -15,10 +15,10 @@ from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield one line per word, which includes the punctuation next to the word. Times are seconds.
+    """Yield one line per word. The word includes the punctuation next to it. Times are seconds.
 
     The confidence field is omitted if the service gave none. The channel field is `1` for segments without a channel
-    name. Spaces within a field become `_`. Audio events are left out, because the format has words."""
+    name. Spaces within a field become `_`. Audio events are not written, because the format contains only words."""
     del style
     source = _token(transcript.source.name.lstrip(";"))  # because lines that begin with ;; are comments
     channels: dict[str, list[Segment]] = {}

@@ -1,8 +1,8 @@
 """Writes a transcript as one page (.html) to read, search and play, without a network or a server.
 
 The page contains everything except the audio. It looks for the audio relative to its own location, then at the path of
-the source, then in its own folder. If it finds none, the reader selects the file. The text is untrusted, so it is
-escaped, and the content security policy only allows the page's own script.
+the source, then in its own folder. If the page does not find the audio, the reader selects the file. The text of a
+transcript is untrusted, so it is escaped, and the content security policy only allows the page's own script.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def pieces(
 
 
 def _notices(transcript: Transcript) -> Iterator[str]:
-    """Yield the warnings, and the reasons for a review that neither a warning nor a gap in the text shows."""
+    """Yield the warnings. Also yield the reasons for a review, except those that a warning or a gap in the text already
+    shows."""
     yield from transcript.warnings
     for reason in transcript.quality.reasons if transcript.quality else ():
         if reason.code not in ("missing", "no_text") and reason.text not in transcript.warnings:
@@ -147,8 +148,8 @@ def _counted(count: int, what: str) -> str:
 def _web_address(path: str) -> tuple[str, str] | None:
     """Return the origin and the URL of audio on a web server, or None for audio in other locations.
 
-    The host must be a plain name or an IP address, because `*`, spaces and semicolons would make the content security
-    policy of the page allow more."""
+    The host must be a plain name or an IP address. With `*`, a space or a semicolon in the host, the content security
+    policy of the page would allow more addresses."""
     try:
         parts = urlsplit(path)
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
@@ -177,7 +178,8 @@ def _sources(
 
 
 def _from_page(path: str, place: str) -> list[str]:
-    """Return the path of the audio relative to the page, or an empty list without a useful relative path.
+    """Return a list with the path of the audio relative to the page. The list is empty if there is no useful relative
+    path.
 
     A relative path stays valid if a folder that contains both files is moved, or served by a web server."""
     (root, audio), (page_root, page) = _rooted(path), _rooted(place)
@@ -192,7 +194,7 @@ def _from_page(path: str, place: str) -> list[str]:
 def _rooted(place: str) -> tuple[str, str]:
     """Split a location into its root and its absolute path.
 
-    For a path: ("", path). For an object store address: (scheme and bucket, "/" and key)."""
+    Returns ("", path) for a path, and (scheme and bucket, "/" + key) for an address of an object store."""
     scheme, found, rest = place.partition("://")
     if not found:
         return "", place
@@ -201,7 +203,7 @@ def _rooted(place: str) -> tuple[str, str]:
 
 
 def _policy(web: tuple[str, str] | None) -> str:
-    """Return the content security policy of the page: it may only load the audio and run its own script."""
+    """Return the content security policy of the page. The page may only load the audio and run its own script."""
     media = " ".join(["'self'", "file:", "blob:", *([web[0]] if web is not None else [])])
     return (
         f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
@@ -210,7 +212,8 @@ def _policy(web: tuple[str, str] | None) -> str:
 
 
 def _lang(language: str | None, style: Style) -> str:
-    """Return the language tag of the text for the browser, which selects Chinese fonts by it; "und" if unknown."""
+    """Return the language tag of the text, by which a browser selects Chinese fonts. Returns "und" if the language is
+    unknown."""
     code = (language or "und").lower()
     chinese = code.split("-")[0] in ("zh", "yue", "cmn")
     if style.script and (chinese or language is None):

@@ -16,7 +16,7 @@ _EMPTY: Final = '"segments": []'
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Yield indented JSON with the fields in the order of the model, without \\u escapes, and with a final newline.
 
-    Each segment is converted by itself, so that the JSON of all segments is never in memory at once."""
+    Segments are converted one by one, so that the JSON of all segments is never in memory at the same time."""
     del style  # the layout and the options of subtitles do not apply to JSON
     head, _, tail = _text(transcript.model_copy(update={"segments": ()}).model_dump(mode="json")).partition(_EMPTY)
     yield head

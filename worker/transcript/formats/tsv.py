@@ -15,10 +15,11 @@ _FORMULA: Final = tuple("=+-@＝＋－＠")
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield a header row and one row per segment: start and end (file seconds, to the millisecond), channel, text.
+    """Yield a header row and one row per segment: start and end (positions in the file, in seconds, to the
+    millisecond), channel, text.
 
-    The channel is empty if all channels were mixed. The text contains no tabs and no line breaks. A text that a
-    spreadsheet would calculate has an apostrophe before it. A text that begins with a quotation mark is quoted."""
+    The channel is empty if all channels were mixed. The text contains no tabs and no line breaks. An apostrophe is put
+    before a text that a spreadsheet would take for a formula. A text that begins with a quotation mark is quoted."""
     del style
     yield "start\tend\tchannel\ttext\n"
     for segment in transcript.segments:

@@ -1,4 +1,5 @@
-"""Computes the cost of a line break, or of a break between two subtitle cues, between two units of text. No I/O.
+"""Computes the cost of a break between two units of text. The break is either a line break, or the end of a subtitle
+cue. No I/O.
 
 Breaks after punctuation are cheapest, then breaks in pauses. Breaks within a phrase are expensive: after an article or
 a preposition, between a Chinese verb and its particle (`食|咗`).
@@ -107,7 +108,8 @@ def cost(before: Unit, after: Unit) -> float:
 
 
 def _marked(before: Unit, after: Unit) -> float | None:
-    """Return the cost of a break at punctuation, at the end of a segment or in a pause, or None in other positions."""
+    """Return the cost of a break at punctuation, at the end of a segment or in a pause. Returns None for all other
+    positions."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
     if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT
@@ -139,7 +141,7 @@ def _cjk(before: Unit, after: Unit) -> float:
 
 
 def _bound(last: str, first: str) -> float | None:
-    """Return the cost between two words that belong together by a rule, or None."""
+    """Return the cost of a break between two words that belong together by a rule. Returns None if no rule applies."""
     if (last[-1] in _OF_DATES and is_numeral(first[0])) or first in _PARTICLES:
         return _INSIDE
     if first in ("去", "嚟", "來", "来") and len(last) > 1 and last[-1] in _DIRECTIONS:
@@ -154,7 +156,8 @@ def _bound(last: str, first: str) -> float | None:
 
 
 def _free(last: str, first: str) -> float:
-    """Return the cost between two other words. A word of one character mostly belongs to its neighbour."""
+    """Return the cost of a break between two words to which no rule applies. The cost is higher beside a word of one
+    character, because such a word usually belongs to its neighbour."""
     cost = _ANYWHERE
     if first in _CLAUSE_BEGINS or first in _BEGINNERS:
         cost = _BEFORE_LINK

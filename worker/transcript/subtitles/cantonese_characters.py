@@ -1,8 +1,9 @@
 """Corrects characters that OpenCC's tables for Mandarin convert wrongly in Cantonese text. No I/O.
 
 Some characters are written in both scripts with different meanings: 系 is 係 (is), 系 (system) or 繫 (tie). The tables
-choose by words of Mandarin, and do not know Cantonese words, measure words before Cantonese nouns, or surnames. Each
-rule is a pattern of the original text. It gives one character of each match its right form.
+choose the character by words of Mandarin. They do not contain Cantonese words, measure words before Cantonese nouns, or
+surnames. Each rule of this module is a pattern that is searched in the original text. It corrects one character of each
+match.
 """
 
 from __future__ import annotations
@@ -294,7 +295,8 @@ def correct_simplified(original: str, converted: str) -> str:
 def correct_traditional(original: str, converted: str, *, undecided: bool) -> str:
     """Return the converted text with corrected characters. `original`: the traditional text, of the same length.
 
-    `undecided`: whether nothing in the text shows its script. Then 系 and 只 may also be 係 and 隻 by their context."""
+    `undecided`: whether nothing in the text shows its script. If so, the text may be simplified, and 系 and 只 are
+    changed to 係 and 隻 if their context requires it."""
     rules = (*_RULES_UNDECIDED, *_RULES_TRADITIONAL) if undecided else _RULES_TRADITIONAL
     return _corrected(original, converted, rules)
 

@@ -1,11 +1,12 @@
 """Looks up Chinese words and their frequencies in the word list of the package `cantoseg`. No output.
 
 The list has 569,613 words of Cantonese and Mandarin in both scripts (MIT licence, https://pypi.org/project/cantoseg/).
-It is read at the first lookup, not at import. In memory, a word is one number: a hash of 48 bits and 16 bits for its
-frequency. That is 4 MB for all words, where strings would need 60 MB. A text of 20 characters gives at most 160
-candidates; the chance that one of them has the hash of another word is below 1 in 3 million, and costs one line break.
+It is read at the first lookup, not at import. In memory, a word is one number: a hash of 48 bits, and 16 bits for its
+frequency. All words need 4 MB in this form; as strings, they would need 60 MB. A text of 20 characters gives at most
+160 candidates. The chance that one of these has the hash of another word is below 1 in 3 million. The only consequence
+is one wrong line break.
 
-The index is not saved to a file: the list alone takes 8.3 MB of the disk, and reading it takes a fraction of a second.
+The index is not saved to a file, because it can be computed from the list in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -79,14 +80,15 @@ def _extend(hashes: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np
 
 
 def _keys(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the upper 48 bits of the hashes after another multiplication, so that the lower ones are not lost."""
+    """Multiply the hashes and return their upper 48 bits. The multiplication makes the upper bits depend on the lower
+    bits, which are dropped."""
     keys: NDArray[np.uint64] = ((hashes ^ (hashes >> np.uint64(29))) * _MULTIPLIER) & ~_COST_MASK
     return keys
 
 
 @cache
 def _index() -> _Index:
-    """Read the word list. A word has one line for each part of speech; the largest count stands for all of them."""
+    """Read the word list. A word has one line for each part of speech; only the line with the largest count is used."""
     blocks, total = [], 0
     for codes in _blocks(_word_list()):
         words, counts = _entries(codes)
@@ -111,7 +113,8 @@ def _blocks(path: Path) -> Iterator[NDArray[np.uint32]]:
 
 
 def _entries(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], int]:
-    """Return the entries of the index for lines such as `我哋 12345 r`, and the sum of their counts."""
+    """Return the entries of the index for lines such as `我哋 12345 r` (word, count, part of speech), and the sum of
+    the counts."""
     ends = np.flatnonzero(codes == ord("\n"))
     begins = np.concatenate(([0], ends[:-1] + 1))
     spaces = np.append(np.flatnonzero(codes == ord(" ")), len(codes))
@@ -128,7 +131,8 @@ def _entries(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], int]:
 
 
 def _word_list() -> Path:
-    """Return the file of the word list. The package is not imported: its import loads 250 MB of other tables."""
+    """Return the path of the word list. The package is not imported, because its import loads 250 MB of other
+    tables."""
     package = find_spec("cantoseg")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
@@ -138,7 +142,8 @@ def _word_list() -> Path:
 
 
 def _hashes(codes: NDArray[np.uint32], begins: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """Return the hash of each word of `codes`, from its begin and its number of characters."""
+    """Return the hash of each word. `codes`: the characters of the list. `begins`, `sizes`: index of the first
+    character, and number of characters, of each word."""
     hashes = codes[begins].astype(np.uint64)
     for at in range(1, MAX_WORD):
         longer = sizes > at

@@ -1,9 +1,9 @@
 """Converts Chinese text to another script with OpenCC: Hong Kong or Taiwan traditional characters, or simplified ones.
 
 Only characters change, not the choice of words: `軟件` stays `軟件` in Taiwan's script. Latin letters, digits and
-punctuation do not change. Each segment is judged by itself, because a recognizer may change the script within a file.
-Without clear evidence of simplified text, a segment counts as traditional: tables for simplified text damage
-traditional text (`姓余` becomes `姓餘`).
+punctuation do not change. The script of each segment is detected separately, because a recognizer may change the script
+within a file. Without clear evidence of simplified text, a segment is treated as traditional: the tables for simplified
+text would damage traditional text (`姓余` would become `姓餘`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def in_script(transcript: Transcript, script: Script | None) -> Transcript:
 
 
 def _quality(quality: Quality | None) -> Quality | None:
-    """Return the quality without the reason that the text mixes scripts: the converted text does not."""
+    """Return the quality without the reason that the text mixes scripts, because the converted text has only one
+    script."""
     if quality is None:
         return None
     reasons = tuple(reason for reason in quality.reasons if reason.code != "script")
@@ -62,7 +63,7 @@ def _quality(quality: Quality | None) -> Quality | None:
 
 
 def convert(text: str, script: Script) -> str:
-    """Return the text of one segment in `script`, with as many characters as before."""
+    """Return the text of one segment in `script`. The number of characters does not change."""
     changed = _to_simplified(text) if script == "cn" else _to_traditional(text, script)
     return changed if len(changed) == len(text) else text
 
@@ -95,7 +96,8 @@ def _to_traditional(text: str, script: Script) -> str:
 
 
 def _to_simplified(text: str) -> str:
-    """Return the text in simplified characters. A character without one in common fonts does not change."""
+    """Return the text in simplified characters. A character does not change if common fonts lack its simplified
+    form."""
     if not any(map(is_only_traditional, text)):
         return text
     changed = text
@@ -114,8 +116,8 @@ def _segment(segment: Segment, script: Script) -> Segment:
 def _words(segment: Segment, converted: str, script: Script) -> Iterator[Word]:
     """Yield the words of a segment in the script.
 
-    They are taken from the converted text of the segment, because the conversion of a character depends on its
-    neighbours. A word that is not found in the text is converted by itself."""
+    The words are taken from the converted text of the segment, because the conversion of a character depends on its
+    neighbours. A word that is not found in the text is converted separately."""
     at = 0
     for word in segment.words:
         begin = segment.text.find(word.text, at)

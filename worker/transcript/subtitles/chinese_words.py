@@ -24,9 +24,11 @@ _PATTERNS: Final = re.compile(
 
 
 def word_begins(text: str, fixed: Sequence[tuple[int, int]] = ()) -> Iterator[int]:
-    """Yield the indices at which a word begins in a text; characters other than Han begin a word each.
+    """Yield the indices at which a word begins in a text. Each character that is not a Chinese (Han) character is a
+    word by itself.
 
-    `fixed`: spans of words that are known already, in order. No other word crosses their borders."""
+    `fixed`: spans of words that are already known, in order. No other word extends across the start or end of such a
+    span."""
     known = {at for begin, end in fixed for at in range(begin, end)}
     yield from (begin for begin, _ in fixed)
     done = 0

@@ -1,7 +1,8 @@
-"""Corrects the spaces in text with Chinese: none between Chinese characters, one around Latin words. No I/O.
+"""Corrects the spaces in text with Chinese. There is no space between Chinese characters, and one space before and
+after Latin words. No I/O.
 
-The rules are those of Hong Kong subtitles: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space that
-separates two Chinese clauses, instead of a comma, is kept.
+The rules are those of Hong Kong subtitles: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space that separates
+two Chinese clauses in place of a comma is not removed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def is_cjk(char: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """Return the text in one line with corrected spaces, without spaces at its ends, control or bidi characters.
+    """Return the text in one line with corrected spaces. Spaces at the ends, control characters and bidirectional
+    controls are removed.
 
     The function is idempotent: text that is already tidy does not change."""
     visible = "".join(c for c in text if c.isspace() or not (c in INVISIBLE or unicodedata.category(c) == "Cc"))
@@ -68,7 +70,8 @@ def tidy(text: str) -> str:
 
 
 def _runs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the runs of Chinese text and of other text, each with the space before it ("" or " ")."""
+    """Split the text into runs of Chinese and of other characters. Yields each run with the space before it ("" or "
+    ")."""
     for chunk in text.split(" "):
         for index, run in enumerate(_RUNS.findall(chunk)):
             yield run, "" if index else " "
@@ -91,7 +94,8 @@ def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
 
 
 def _is_boundary(before: str, after: str) -> bool:
-    """Whether a space between two runs of Chinese separates phrases (`好呀 係呀 唔該`). Single characters are words."""
+    """Whether a space between two runs of Chinese separates phrases (`好呀 係呀 唔該`). If a run is a single character,
+    the space only separates words."""
     return len(before) > 1 and len(after) > 1 and _ENDS_PHRASE.search(before) is not None
 
 

@@ -1,7 +1,8 @@
 """Lays out units of text in subtitle cues of at most two lines. No I/O.
 
-Dynamic programming finds the layout with the lowest cost. It has few cues, breaks in good positions, and respects the
-limits of the preset. A single unit that exceeds a limit becomes a cue with only this unit.
+Dynamic programming finds the layout with the lowest cost. A layout has a low cost if it has few cues and if its breaks
+are in good positions. All cues respect the limits of the preset. Exception: a single unit that exceeds a limit becomes
+a cue with only this unit.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ class CueUnits:
 class CueLayout:
     """Lays out one run of units, which belong to segments close to each other.
 
-    Running sums give the width of any cue in constant time, so the work grows linearly with the length of the text."""
+    Running sums give the width of any cue in constant time. So the time for a run grows linearly with the length of its
+    text."""
 
     def __init__(self, units: Sequence[Unit], rules: CueRules, *, reserved: int = 0) -> None:
-        """`reserved`: number of columns in the first line of each cue that the name of the speaker needs."""
+        """`reserved`: number of columns for the name of the speaker in the first line of each cue."""
         self._units = units
         self._rules = rules
         self._reserved = reserved
@@ -86,8 +88,8 @@ class CueLayout:
     def cues(self) -> list[CueUnits]:
         """Return the cues of the layout with the lowest cost.
 
-        For each number `n`, it computes the cost of the best layout of the first `n` units, and the first unit of the
-        last cue in that layout. The cues are then collected backwards from the last one."""
+        For each number `n`, the method computes the cost of the best layout of the first `n` units, and the first unit
+        of the last cue in that layout. Then it collects the cues backwards, starting with the last cue."""
         costs, froms = [0.0], [0]
         for end in range(1, len(self._units) + 1):
             cost, begin = self._best(end, costs)
@@ -130,7 +132,8 @@ class CueLayout:
     def _cost(self, begin: int, end: int, full: float) -> float:
         """Return the penalty of a cue compared with an ideal one, without the cost of its breaks.
 
-        The cue has the units from `begin` to `end`. `full`: share of its columns in use, above 1 if it is too long."""
+        The cue has the units from `begin` to `end`. `full`: width of the cue divided by the available columns; above 1
+        if the cue is too long."""
         min_ms = self._rules.min_ms
         start = self._starts[begin]
         # A cue can be shown until shortly before the next one starts. The last cue of a run has a pause after it, so it
@@ -184,8 +187,8 @@ class CueLayout:
 def runs(segments: Iterator[list[Unit]], rules: CueRules, max_units: int = 2000) -> Iterator[list[Unit]]:
     """Group the units of segments that follow each other closely into runs, so that short segments can share a cue.
 
-    The pause between two runs is at least as long as a cue of the minimum duration and the gap to the next cue. A run
-    with more than `max_units` units ends with its current segment.
+    The pause between two runs is at least the minimum duration of a cue plus the gap between two cues. A run with more
+    than `max_units` units ends with its current segment.
     """
     run: list[Unit] = []
     for units in segments:

@@ -3,10 +3,10 @@
 A cue has at most two lines, of the width that the preset allows. Breaks are preferred after a sentence, then after a
 clause, then in a pause, then between words that do not belong closely together. There is no break inside a Latin word
 or a number, or between a number and its measure word. No line starts with closing punctuation or ends with opening
-punctuation. A cue is shown long enough to be read, if the next cue of its speaker does not start earlier, and at most
-as long as the preset allows. No text is lost. Cues of one channel never overlap. Speech of two channels at once is
-shown in two cues that overlap, or, by preset, in one cue with hyphens or in cues one after another. A single word that
-is wider than a line is not broken.
+punctuation. A cue is shown until it can be read, but not beyond the start of the next cue of its speaker, and not
+longer than the preset allows. No text is lost. Cues of one channel never overlap. If two channels speak at once, the
+preset decides: the speech is shown in two cues that overlap, in one cue with hyphens, or in cues one after another. A
+single word that is wider than a line is not broken.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def clock(ms: int, point: str) -> str:
 def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -> Iterator[Cue]:
     """Yield all cues of a transcript in order of their starts. Only cues of different channels overlap.
 
-    A segment of punctuation alone has no cue.
+    A segment that contains only punctuation has no cue.
 
-    `named`: whether to reserve space in the first line of a cue for the name of the channel and `: `.
+    `named`: reserve space in the first line of a cue for the name of the channel, followed by `: `.
     """
     rules = style.rules
     channels: dict[str | None, list[Segment]] = {}
@@ -66,7 +66,8 @@ def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -
 
 
 def _within(shown: Iterable[Cue], duration_ms: int) -> Iterator[Cue]:
-    """Yield the cues. They end with the file, except those that start after its end because its duration is wrong."""
+    """Yield the cues, shortened to end at the end of the file. A cue that starts after this end is not changed, because
+    then the duration of the file is wrong."""
     for cue in shown:
         yield replace(cue, end_ms=duration_ms) if cue.start_ms < duration_ms < cue.end_ms else cue
 
@@ -79,9 +80,11 @@ def label(channel: str | None) -> str:
 def _of_channel(
     channel: str | None, segments: list[Segment], at_once: Container[int], rules: CueRules, *, named: bool
 ) -> Iterator[tuple[Cue, float]]:
-    """Yield each cue of a channel and its reading time in milliseconds. A cue starts and ends with its words.
+    """Yield each cue of a channel with its reading time in milliseconds. A cue starts with its first word and ends with
+    its last word.
 
-    `at_once`: identities of the segments during which others speak. Their cues have one line."""
+    `at_once`: identities of the segments during which other channels speak. The cues of these segments have one
+    line."""
     reserved = min(columns(label(channel)), rules.cjk_columns // 2) if named else 0
     shown_ms = 0
     for shared, group in groupby(segments, key=lambda segment: id(segment) in at_once):
@@ -109,8 +112,9 @@ def _spoken_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...
 def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
     """Yield the cues with their final times.
 
-    Each cue is extended until it can be read, up to the maximum duration, or until the minimum gap before the next cue.
-    `said`: the cues of one channel in order of their starts, each with its reading time in milliseconds."""
+    Each cue is extended until it can be read, but not beyond the maximum duration, and not into the minimum gap before
+    the next cue. `said`: the cues of one channel in order of their starts, each with its reading time in
+    milliseconds."""
     shown: Cue | None = None
     for cue, reading_ms in said:
         start = cue.start_ms
@@ -134,8 +138,8 @@ def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
 
 
 def _joined(run: list[Unit]) -> list[Unit]:
-    """Join the units of several segments to one text, by a space between two segments except after full-width
-    punctuation. Changes and returns the list."""
+    """Join the units of several segments into one text. A space is added between two segments, except after full-width
+    punctuation. Changes the list `run` and returns it."""
     for index in range(1, len(run)):
         before, unit = run[index - 1], run[index]
         if before.ends_segment and not unit.spaced and not _is_sign(before.text[-1]):

@@ -1,6 +1,6 @@
 """Finds the positions at which a line may break, by the Unicode line breaking algorithm (UAX #14). No I/O.
 
-Subtitles need stricter rules than running text: a Latin word with a hyphen or a slash is not divided.
+Subtitles need stricter rules than other text: a Latin word with a hyphen or a slash is not divided.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ _KATAKANA: Final = re.compile("[\u30a1-\u30fa\u30fc-\u30fe\u31f0-\u31ff\uff66-\u
 
 
 def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
-    """Return the indices in `text`, in order, before which a line may break, without the start and the end.
+    """Return the indices in `text` before which a line may break, in order. The start and the end of the text are not
+    included.
 
-    `word_begins`: indices at which a word of the service begins. Thai, Lao, Khmer and Burmese break only at them."""
+    `word_begins`: indices at which a word of the service begins. Text in Thai, Lao, Khmer and Burmese breaks only at
+    these indices."""
     if not _UNSPACED.search(text):
         return [at for at in range(1, len(text)) if text[at - 1].isspace()]
     inside = {at for run in _KATAKANA.finditer(text) for at in range(run.start() + 1, run.end())}
@@ -54,10 +56,10 @@ def _fits(before: str, after: str) -> bool:
 def _uax14(text: str) -> Iterator[int]:
     """Yield the break positions of UAX #14 that fit subtitles.
 
-    The library needs 180 microseconds for a character. A break between two ideographs is always allowed, and no rule
-    reaches across an ideograph, so the library only sees the runs of other characters, with the ideographs next to
-    them. The results are cached; before that, each letter and ideograph is replaced by one of its class, so that many
-    texts share an entry."""
+    The library needs 180 microseconds for a character, so this function calls it for few characters. A break between
+    two ideographs is always allowed, and no rule reaches across an ideograph. So the library only gets the runs of
+    other characters, with the ideographs next to them. The results are cached. In the key of the cache, each letter and
+    ideograph is replaced by one character of the same class, so that many texts share an entry."""
     for run in _HAN_OR_NOT.finditer(text):
         begin, end = run.span()
         if _is_han(text[begin]):

@@ -47,7 +47,8 @@ _SIGNS: Final = ".,;:!?。，、；：！？…)]）」』\"'”’"
 
 
 def is_number_phrase(before: str, after: str, *, spaced: bool) -> bool:
-    """Whether `before` ends with a number and `after` continues it, or is (the start of) its measure word or unit.
+    """Whether `before` ends with a number that `after` continues. `after` continues it with further digits, or with the
+    start of its measure word or unit.
 
     `spaced`: whether a space separates the two texts."""
     if spaced:
@@ -64,7 +65,8 @@ def is_number_phrase(before: str, after: str, *, spaced: bool) -> bool:
 
 
 def same_number(before: str, after: str) -> bool:
-    """Whether a Chinese numeral ends `before` and another begins `after`: one number, unless a pause separates them."""
+    """Whether `before` ends with a Chinese numeral and `after` begins with one. The two numerals are one number unless
+    a pause separates them."""
     return before[-1] in _NUMERALS and after[0] in _NUMERALS
 
 
@@ -73,7 +75,7 @@ def is_numeral(char: str) -> bool:
 
 
 def _after_number(text: str) -> str | None:
-    """Return the text after the last numeral of a text (may be ""), or None if it has no numeral."""
+    """Return the rest of a text after its last numeral, which may be "". Returns None if the text has no numeral."""
     for at in range(len(text) - 1, -1, -1):
         if is_numeral(text[at]):
             return text[at + 1 :]

@@ -27,7 +27,8 @@ _AT_EDGES: Final = re.compile(f"^{_EDGES}|{_EDGES}$")
 
 
 def punctuated(segment: Segment) -> Segment:
-    """Return the segment with normalized punctuation. Its words lose the punctuation at their ends, for alignment."""
+    """Return the segment with normalized punctuation. Punctuation at the ends of its words is removed, so that the
+    words can be aligned with the new text."""
     text = normalized(segment.text)
     if text == segment.text:
         return segment
@@ -52,7 +53,8 @@ def _once(text: str) -> str:
 
 
 def _spaced(match: re.Match[str]) -> str:
-    """Return a full-width mark without the spaces around it, but keep those that surround a bracket or an ellipsis."""
+    """Return a full-width mark without the spaces around it. The spaces around a bracket or an ellipsis are not
+    removed."""
     mark = match.group(1)
     return mark if mark in "，。？！；：、" else match.group()
 
@@ -69,7 +71,8 @@ def _marks(text: str) -> str:
 
 
 def _belongs(before: str, after: str, *, direct: str) -> bool:
-    """Whether a mark belongs to Chinese text: after it, before it, or at the end of a text that contains Chinese."""
+    """Whether a mark belongs to Chinese text. It does if it is after or before a Chinese character, or at the end of a
+    text that contains one."""
     if before.isdecimal() and direct.isdecimal():
         return False
     return bool(_is_chinese(before) or _is_chinese(after) or not after)

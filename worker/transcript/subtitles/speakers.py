@@ -1,8 +1,8 @@
 """Arranges the cues of several speakers: overlapping, or one at a time with a hyphen for each speaker. No I/O.
 
-Netflix accepts no cues that overlap. Where people speak at once, the cues of each have one line, so that two of them
-fit in one cue, with hyphens. Cues that do not fit together follow each other: the second one is delayed until the first
-one can be read, at most by `MAX_DELAY_MS`.
+Netflix accepts no cues that overlap. Where two people speak at once, the text of each is laid out in one line, so that
+both lines fit in one cue, with hyphens. If two cues cannot be combined, they follow each other: the second cue is
+delayed until the first one can be read, but by at most `MAX_DELAY_MS`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def overlapping(channels: Mapping[str | None, Sequence[Segment]]) -> frozenset[i
 
 
 def apart(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
-    """Yield the cues with the minimum gap between the cues of two speakers who do not speak at once."""
+    """Yield the cues, changed so that there is a minimum gap between the cues of two speakers who do not speak at
+    once."""
     before: Cue | None = None
     for cue in merged:
         if before is not None:
@@ -65,7 +66,7 @@ class _Shown:
 
 
 def one_at_a_time(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
-    """Yield the cues without overlaps: two speakers at once share a cue, other cues follow each other.
+    """Yield the cues without overlaps. Two people who speak at once share a cue; all other cues follow each other.
 
     `merged`: the cues of all channels in order of their starts; cues of the same channel do not overlap."""
     shown: _Shown | None = None
@@ -85,7 +86,8 @@ def one_at_a_time(merged: Iterator[Cue], rules: CueRules) -> Iterator[Cue]:
 
 
 def _together(shown: _Shown, cue: Cue, rules: CueRules) -> _Shown | None:
-    """Return one cue of both speakers, or None if their lines or their time do not fit."""
+    """Return one cue with the lines of both speakers. Returns None if the lines are too long, or if their times are too
+    different."""
     if len(cue.parts) > 1 or len(set(shown.speakers)) < len(shown.speakers):
         return None
     lines, speakers = list(shown.lines), shown.speakers
@@ -110,7 +112,8 @@ def _together(shown: _Shown, cue: Cue, rules: CueRules) -> _Shown | None:
 
 
 def _start_after(shown: Cue, cue: Cue, rules: CueRules) -> int:
-    """Return the start of a cue that follows another one, in ms: if possible, when that one is spoken and read."""
+    """Return the start, in milliseconds, of the cue `cue` that follows `shown`. If possible, it starts when `shown` has
+    been spoken and can have been read."""
     spoken_ms = max(part.end_ms for line in shown.parts for part in line)
     done_ms = max(shown.start_ms + _reading_ms(shown.lines, rules), min(spoken_ms, shown.start_ms + rules.max_ms))
     latest = max(cue.start_ms, min(done_ms + rules.gap_ms, cue.start_ms + MAX_DELAY_MS))
@@ -118,7 +121,8 @@ def _start_after(shown: Cue, cue: Cue, rules: CueRules) -> int:
 
 
 def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
-    """Return the cue with an end before the next cue, without a gap in which the picture flickers."""
+    """Return the cue with its final end, which is before the next cue. A gap so short that the picture would flicker is
+    avoided."""
     end = cue.end_ms if next_ms - cue.end_ms >= rules.chain_ms else next_ms - rules.gap_ms
     return replace(cue, end_ms=min(end, cue.start_ms + rules.max_ms))
 

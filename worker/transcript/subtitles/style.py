@@ -44,7 +44,8 @@ class CueRules:
     """Whether to omit full-width commas and full stops at the end of a line, and replace them by a space elsewhere."""
 
     def of_one_speaker(self) -> CueRules:
-        """Return the rules for the line of one of two speakers in a cue, which has a hyphen."""
+        """Return the rules for the line of one speaker in a cue that two speakers share. The line begins with a
+        hyphen."""
         return replace(self, columns=self.columns - 1, cjk_columns=self.cjk_columns - 1, max_lines=1)
 
 
@@ -103,7 +104,7 @@ class Style(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit an option of later versions that is not used, because older workers refuse unknown options."""
+        """Omit newer options that are not used, because older workers refuse unknown options."""
         fields: dict[str, Any] = write(self)
         return {name: value for name, value in fields.items() if name != "audio_events" or value is not None}
 

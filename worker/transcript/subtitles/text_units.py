@@ -1,7 +1,7 @@
 """Splits text into units, the parts of a subtitle that a line break must not separate. No I/O.
 
-A unit is a Latin or Chinese word, a number with its measure word, or a name with a number, with the punctuation next
-to it.
+A unit is a Latin or Chinese word, a number with its measure word, or a name with a number. The punctuation next to it
+belongs to the unit.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def read_ms(text: str, rules: CueRules) -> float:
 def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
     """Split the text at all positions where a line may break.
 
-    A part starts with its first character and ends with its last one; the times of both come from the pieces."""
+    The start of a part is the time of its first character, and the end is that of its last character. `pieces` has the
+    times."""
     text = join(pieces)
     times = _times(pieces)
     spans = list(_spans(pieces))
@@ -139,10 +140,10 @@ def _spans(pieces: Sequence[AlignedPiece]) -> Iterator[tuple[int, int]]:
 
 
 def _word_begins(text: str, spans: Sequence[tuple[int, int]]) -> set[int]:
-    """Return the indices of the characters before which a word begins, and no phrase that must stay whole continues.
+    """Return the indices at which a word begins. Indices inside a phrase that must not be divided are omitted.
 
-    A piece of two to five Chinese characters is a word of the service. A single character does not show where words
-    begin, because many services send each character by itself, and a longer piece is a phrase: for both, the lexicon
+    A piece of two to five Chinese characters is a word of the service. Other pieces do not show where words begin: many
+    services send each Chinese character separately, and a longer piece is a phrase. For these pieces, the lexicon
     decides.
     """
     fixed = [

@@ -42,7 +42,7 @@ _MAX_LATIN: Final = 22
 
 
 def unbroken_positions(text: str) -> set[int]:
-    """Return the indices before which no line may break, because they are inside a phrase."""
+    """Return the indices before which no line may break, because a phrase extends across them."""
     return {at for begin, end in _spans(text) for at in range(begin + 1, end)}
 
 

@@ -15,7 +15,8 @@ from worker.transcript.subtitles.word_matching import match_words
 
 @dataclass(frozen=True, slots=True)
 class AlignedPiece:
-    """A word as it is spelled in the text, with the punctuation next to it. Times are seconds of the file."""
+    """A word as it is spelled in the text, with the punctuation next to it. Times are positions in the file, in
+    seconds."""
 
     text: str
     spaced: bool
@@ -29,9 +30,10 @@ class AlignedPiece:
 def align(segment: Segment) -> list[AlignedPiece]:
     """Split the text of a segment (after `tidy`) into pieces with times. `join` restores the text.
 
-    If the words of the segment spell its text, each word gives one piece with the times of the word. Where they differ
-    (`12,000` and 一萬二千, `(掌聲)` and no word), only that part of the text is split at spaces and between CJK
-    characters. It shares the time of its words, or the silence around it, in proportion to the lengths.
+    If the words of the segment spell its text, each word gives one piece with the times of the word. A part of the text
+    that differs from its words (`12,000` and 一萬二千), or that has no words (`(掌聲)`), is split at spaces and between
+    CJK characters. Its pieces share the time of its words in proportion to their lengths. Without words, they share the
+    silence around the part.
     """
     text = tidy(segment.text)
     if not text:
@@ -81,9 +83,9 @@ def _find(words: Sequence[str], text: str) -> list[int] | None:
 def _begin(text: str, earliest: int, word: int) -> int:
     """Return the index at which the piece of a word begins.
 
-    `earliest`: first visible character after the previous word. `word`: first character of the word.
-    Punctuation between the two words belongs to the previous word if it is before the last space, else to the next one.
-    Without a space, only the opening punctuation right before the word belongs to it."""
+    `earliest`: first visible character after the previous word. `word`: first character of the word. Punctuation
+    between the two words belongs to the previous word if it is before the last space, otherwise to the next word. If
+    there is no space, only opening punctuation directly before the next word belongs to that word."""
     space = text.rfind(" ", earliest, word)
     if space >= 0 or text[earliest - 1].isspace():
         return max(space + 1, earliest)
@@ -93,7 +95,8 @@ def _begin(text: str, earliest: int, word: int) -> int:
 
 
 def _share_time(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
-    """Split a text that its words do not spell: matching words have their times, the gaps between them are shared."""
+    """Split a text that its words do not spell. A word that matches the text gives its own time to its piece. The
+    pieces between two matching words share the time between these words."""
     places = [at for at, char in enumerate(text) if not char.isspace()]
     spans = match_words("".join(text[at] for at in places), [letters for _, letters in words])
     pieces: list[AlignedPiece] = []
@@ -129,9 +132,10 @@ class _Gap:
     words: list[tuple[Word, str]] = field(default_factory=list)
 
     def pieces(self, end: int, end_s: float) -> list[AlignedPiece]:
-        """Return the pieces of the text up to `end`. They share the time of the words of the gap by their lengths.
+        """Return the pieces of the text up to `end`. The pieces share the time of the words of the gap in proportion to
+        their lengths.
 
-        A gap without words, as of `(掌聲)`, has the silence between the words around it."""
+        The time of a gap without words, such as `(掌聲)`, is the silence between the words around it."""
         spans = [(self.begin + begin, self.begin + until) for begin, until in _tokens(self.text[self.begin : end])]
         count = sum(len("".join(self.text[begin:until].split())) for begin, until in spans)
         silence = Word(text="", start=self.start_s, end=max(self.start_s, end_s))
@@ -147,8 +151,8 @@ class _Gap:
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each part of a text between two positions at which a line may break. An audio event is
-    one part."""
+    """Yield the begin and end of each part of a text. A part extends from one position at which a line may break to the
+    next one. An audio event is one part."""
     inside = {at for match in AUDIO_EVENT.finditer(text) for at in range(match.start() + 1, match.end())}
     for begin, end in pairwise([0, *(at for at in breaks(text) if at not in inside), len(text)]):
         bare = text[begin:end].strip()
@@ -160,8 +164,8 @@ def _tokens(text: str) -> Iterator[tuple[int, int]]:
 class _Places:
     """Interpolates the times of positions in a text from words that do not spell the text.
 
-    A position is a number of visible characters, from 0 to `count`. It gets the time at the same fraction of the
-    letters of all words."""
+    A position is a number of visible characters, from 0 to `count`. If a position is at a certain fraction of the text,
+    its time is the time at the same fraction of the letters of all words."""
 
     def __init__(self, timed: Sequence[tuple[Word, str]], count: int) -> None:
         self._count = count

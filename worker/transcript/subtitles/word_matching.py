@@ -1,4 +1,4 @@
-"""Matches the words of the service with a text that spells some of them differently. No I/O."""
+"""Finds the words of the service in a text that spells some words differently. No I/O."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ character repeats, as in the loop of a recognizer: 0.2 s for 1,000 characters, 2
 
 
 def match_words(visible: str, words: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Return begin and end of each word in the visible characters of a text, or None for a word that differs.
+    """Return the begin and end of each word in the visible characters of a text, or None for a word that is spelled
+    differently.
 
-    Case and width (`５` and `5`) do not count. The spans are in order and do not overlap."""
+    Differences of case and width (`５` and `5`) are ignored. The spans are in order and do not overlap."""
     letters = "".join(words)
     if not letters or len(visible) > _MAX_CHARACTERS or len(letters) > _MAX_CHARACTERS:
         return [None] * len(words)
@@ -30,13 +31,15 @@ def match_words(visible: str, words: Sequence[str]) -> list[tuple[int, int] | No
 
 
 def _positions(visible: str, letters: str) -> dict[int, int]:
-    """Return the index of the visible character for each letter that has the same one, in order."""
+    """Return, for the index of each letter that occurs in the visible characters, the index of the matching character.
+    Both are in order."""
     blocks = SequenceMatcher(a=letters, b=visible, autojunk=False).get_matching_blocks()
     return {block.a + k: block.b + k for block in blocks for k in range(block.size)}
 
 
 def _span(visible: str, found: Sequence[int], size: int) -> tuple[int, int] | None:
-    """Return the span of a word of `size` letters, if all letters were found near each other as a word of its own."""
+    """Return the span of a word of `size` letters. Returns None unless all letters were found near each other, as a
+    separate word."""
     if len(found) < size:
         return None
     begin, end = found[0], found[-1] + 1
