@@ -51,7 +51,7 @@ MB = 1 << 20
 
 
 def write_all(folder: Path, good: int) -> dict[str, list[str]]:
-    """Write files with all codings, rates and channel counts to several folders. Returns the words by transcript."""
+    """Write files with all codecs, rates and channel counts to several folders. Returns the words by transcript."""
     said = {}
     for number in range(good):
         coding = CODINGS[number % len(CODINGS)]

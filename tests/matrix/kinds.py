@@ -1,7 +1,7 @@
-"""Containers and codings of the matrix: all that FFmpeg (in PyAV or as a command) and sox can write here.
+"""Containers and codecs of the matrix: all that FFmpeg (in PyAV or as a command) and sox can write here.
 
 Left out, each with its reason:
-- raw codings without a header (alaw, g722, s16le …): no program can tell their rate. `test_decode.py` tests the
+- raw codecs without a header (alaw, g722, s16le …): no program can tell their rate. `test_decode.py` tests the
   refusal.
 - `aptx`, `sbc`, `dfpwm`, `daud`, `vidc`, `roq`, `rso`, `wsaud`: FFmpeg 8 recognizes its own files by their name only.
 - FLAC, Opus and AC-3 in FLV, AAC in W64, WTV and WAV, FLAC and ADPCM in NUT, PCM in GXF, S8 in SD2: FFmpeg 8 cannot

@@ -1,4 +1,4 @@
-"""The cases of the matrix: each container and coding in each suitable shape, with the expected result."""
+"""The cases of the matrix: each container and codec in each suitable shape, with the expected result."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _moved(by_s: float, after_s: float = 0.0) -> tuple[ToneWord, ...]:
 
 
 def _join(path: Path, container: Container, coding: Coding, at_s: float) -> None:
-    """Joins a first part with a second one of another rate, or of other channels if the coding has a single rate."""
+    """Joins a first part with a second one of another rate, or of other channels if the codec has a single rate."""
     first = write(path.with_stem("1"), _signal(coding.rate)[: round(at_s * coding.rate)], container, coding)
     other = replace(coding, rate=coding.second)
     if coding.second == coding.rate:

@@ -1,4 +1,4 @@
-"""Each container and coding in each shape is read as by a job: all words at their times, and the duration."""
+"""Each container and codec in each shape is read as by a job: all words at their times, and the duration."""
 
 from __future__ import annotations
 

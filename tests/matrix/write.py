@@ -1,4 +1,4 @@
-"""Writes one file of the matrix: a signal in a container and coding, by PyAV, ffmpeg, sox or libsndfile."""
+"""Writes one file of the matrix: a signal in a container and codec, by PyAV, ffmpeg, sox or libsndfile."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from tests.support.tones import ToneWord, encode_blocks
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """An audio file format with a coding of its samples. `ending`: of file names. `format`, `subtype`: the names that
-    libsndfile uses. `rates`: sample rates in Hz that tests use. Lossy codings may move the edges of words a little."""
+    """An audio file format with a codec of its samples. `ending`: of file names. `format`, `subtype`: the names that
+    libsndfile uses. `rates`: sample rates in Hz that tests use. Lossy codecs may move the edges of words a little."""
 
     name: str
     ending: str
@@ -49,7 +49,7 @@ CAF = Coding("caf", "caf", "CAF", "ALAC_16", max_channels=2)
 W64 = Coding("w64", "w64", "W64", "PCM_16")
 RF64 = Coding("rf64", "rf64", "RF64", "PCM_16")
 
-# The codings from which tone-coded speech (`tests.support.tones`) can be recognized.
+# The codecs from which tone-coded speech (`tests.support.tones`) can be recognized.
 CODINGS = (
     WAV, WAV_24, WAV_U8, WAV_FLOAT, WAV_DOUBLE, MULAW, ALAW, IMA_ADPCM, FLAC, FLAC_24, MP3, VORBIS, OPUS, AIFF, AU,
     CAF, W64, RF64,

@@ -38,7 +38,7 @@ def _encoded(container: str, subtype: str, samples: int = 16000) -> bytes:
 
 
 def _wav(**fields: int) -> bytes:
-    """Return a WAV file with wrong values in its header. `fields`: `tag` (the coding), `channels` or `rate`."""
+    """Return a WAV file with wrong values in its header. `fields`: `tag` (the codec), `channels` or `rate`."""
     data = bytearray(_encoded("WAV", "PCM_16"))
     for name, value in fields.items():
         at, size = {"tag": (20, 2), "channels": (22, 2), "rate": (24, 4)}[name]
@@ -76,7 +76,7 @@ BROKEN: Final = (
     Broken("no-samples.au", _bytes(_encoded("AU", "ULAW", 0)), (_DAMAGED,), "it contains no audio"),
     Broken("rate-0.wav", _bytes(_wav(rate=0)), (_DAMAGED,), "cannot be opened as audio"),
     Broken("channels-0.wav", _bytes(_wav(channels=0)), (_DAMAGED,), "Channel count is zero"),
-    Broken("codec.wav", _bytes(_wav(tag=0x9999)), (_UNSUPPORTED,), "coding 0x9999 in WAV"),
+    Broken("codec.wav", _bytes(_wav(tag=0x9999)), (_UNSUPPORTED,), "codec 0x9999 in WAV"),
     Broken("cut-head.flac", _bytes(_encoded("FLAC", "PCM_16")[:20]), (_DAMAGED,), "cannot be opened as audio"),
     Broken("cut-head.ogg", _bytes(_encoded("OGG", "VORBIS")[:40]), (_DAMAGED,), "cannot be opened as audio"),
     Broken("gone.wav", lambda path: path.symlink_to("nowhere.wav"), ("source_not_found",), "nowhere.wav: no such file"),

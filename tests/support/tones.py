@@ -3,7 +3,7 @@ times in PCM.
 
 A word is 7 symbols of 32 ms (224 ms in all): a preamble at 2625 Hz, four data symbols of 16 frequencies (65,536
 numbers) and two check symbols. All tones are between 500 and 2625 Hz, in whole cycles per symbol, so they survive 8 kHz
-telephony, lossy codings, resampling, downmix and gain. The two check symbols form a code of distance 3 over GF(16): a
+telephony, lossy codecs, resampling, downmix and gain. The two check symbols form a code of distance 3 over GF(16): a
 word with one or two wrong symbols is never taken for another, and a word cut at an edge is not reported at all.
 """
 

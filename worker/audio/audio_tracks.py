@@ -39,8 +39,8 @@ class Track:
 
     @classmethod
     def tagged(cls, number: int, language: str, *titles: str) -> Track:
-        """Create a track from the raw tags of the file. The title is the first of `titles` that is not empty and not
-        the default of a muxer."""
+        """Create a track from the raw tags of the file. The title of the track is the first text in `titles` that is
+        neither empty nor the default title of a muxer."""
         names = (_cleaned(title) for title in titles)
         title = next((name for name in names if name and name not in _MUXER_TITLES), "")
         language = _cleaned(language).lower()
@@ -66,7 +66,8 @@ def parse_track(value: object) -> TrackSelection:
 
 
 def default_track(defaults: Sequence[bool]) -> int:
-    """Return the index (from 0) of the track that players choose: the first one marked as default, else the first."""
+    """Return the index (from 0) of the track that players choose: the first track that is marked as default, otherwise
+    the first track."""
     return list(defaults).index(True) if True in defaults else 0
 
 
@@ -88,7 +89,8 @@ def listed(tracks: Sequence[Track]) -> str:
 
 
 def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
-    """Return a warning if the container has other audio tracks than track `number`, which is read; else None."""
+    """Return a warning if the container has audio tracks other than `number`, the track that is read. Otherwise return
+    None."""
     if len(tracks) < 2:
         return None
     return (
@@ -98,7 +100,7 @@ def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
 
 
 def silence_warning(tracks: Sequence[Track], number: int) -> str:
-    """Return the warning that track `number` is silent while other tracks may contain speech."""
+    """Return the warning that track `number` is silent, and that other tracks may contain speech."""
     others = listed([track for track in tracks if track.number != number])
     return f"audio track {number}, which was read, is silent; there are also {others}; choose with --track"
 

@@ -1,10 +1,10 @@
 """Finds sound above steady background noise: hiss, hum, a fan, line noise.
 
-When a speaker pauses and only noise remains, the level is nearly constant. The noise floor and its spread are taken
-from the quietest ranges of 0.3 s with a steady level (called stretches here) within some seconds. Sound clearly above
-the floor is foreground. Music, speech without a pause and a babble of voices have no steady stretch: the noise floor is
-unknown, and everything counts as foreground. Callers drop text and move times only where the audio is known to be
-noise, so an unknown floor changes nothing.
+When a speaker pauses and only noise remains, the level is nearly constant. A steady stretch is a range of 0.3 s with a
+nearly constant level. The noise floor and its spread are measured in the quietest steady stretches within some seconds.
+Sound clearly above the floor is foreground. Music, speech without a pause and a babble of voices have no steady
+stretch. Then the noise floor is unknown, and all sound is treated as foreground. Callers drop text and move times only
+where the audio is known to be noise, so they change nothing if the floor is unknown.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ _DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 100
 
 
 class Threshold(NamedTuple):
-    """The levels in dBFS that define a run of foreground: it reaches `onset_db` at least once, and lasts while the
-    level is at least `edge_db`."""
+    """The levels in dBFS that define a run of foreground. A run lasts while the level is at least `edge_db`, and
+    reaches `onset_db` at least once."""
 
     onset_db: float
     edge_db: float
@@ -81,8 +81,8 @@ def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
 class Foreground:
     """Stores the levels of the recently streamed part of a file, and finds the runs above its noise floor.
 
-    Positions are in samples of the file. All windows belong to one grid, so a session that streams audio again measures
-    the same windows. `window`: samples per window.
+    Positions are in samples of the file. All windows start at multiples of `window`, so a session that streams audio
+    again measures the same windows. `window`: samples per window.
     """
 
     def __init__(self, window: int) -> None:
@@ -131,7 +131,7 @@ class Foreground:
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
     def runs(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Return the ranges (start, end) between two positions that may be foreground."""
+        """Return the ranges (start, end) between the positions `start` and `end` that may be foreground."""
         if self._origin is None or end <= start:
             return [(start, end)]
         first = max(0, int((start - self._origin) // self._window) - CONTEXT_WINDOWS)
@@ -201,8 +201,8 @@ class Foreground:
         """Check that the loudest sound near a block is far above the noise floor, and that noise is rarely above the
         threshold.
 
-        Otherwise bursts of noise would count as words, and weak words as noise. Runs whose peak is in the lower half
-        between floor and loud sound count as noise here."""
+        If this is not so, bursts of noise would be mistaken for words, and weak words for noise. In this check, a run
+        is noise if its peak is nearer to the floor than to the loud sound."""
         level = self._db(
             max(0, number - REACH_BLOCKS) * BLOCK_WINDOWS,
             min(len(self._levels), (number + REACH_BLOCKS + 1) * BLOCK_WINDOWS),
@@ -225,8 +225,8 @@ class Foreground:
         return weak <= MAX_BURST_SHARE * rest
 
     def _stretches(self, number: int) -> list[tuple[float, float]]:
-        """Return, for each steady stretch that begins in a block, its mean level and how far its highest level is above
-        the mean."""
+        """Return two values for each steady stretch that begins in a block: its mean level, and the difference of its
+        highest level and the mean."""
         if number in self._steady:
             return self._steady[number]
         level = self._db(
@@ -257,8 +257,8 @@ class Foreground:
 
 
 def _smooth(level: Levels) -> Levels:
-    """Replace each level by its mean with both neighbours. Shifted sums take a tenth of the time of a sliding window
-    view."""
+    """Replace each level by the mean of the level and its two neighbours. Computed with shifted arrays, because this
+    takes a tenth of the time of a sliding window view."""
     if len(level) < 2:
         return level
     smooth = np.empty_like(level)

@@ -85,8 +85,8 @@ class ChannelSelection:
     """With `all`, each audio track is one channel: the channels inside a track are mixed."""
 
     def for_tracks(self, tracks: Sequence[Track], shown: object) -> ChannelSelection:
-        """Adapt the selection to a source with these tracks. For `all` tracks, missing names come from the tracks'
-        tags.
+        """Adapt the selection to a source with these tracks. If `all` tracks are selected, missing names are taken from
+        the tags of the tracks.
 
         `shown` names the source in messages. Raises NoSuchTrack."""
         check_track(self.track, tracks, shown)
@@ -98,7 +98,7 @@ class ChannelSelection:
 
     @property
     def first_track(self) -> int | None:
-        """The track to open while the tracks are not known yet, or None for the container's default track."""
+        """The track to open before the tracks of the source are known, or None for the container's default track."""
         return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:
@@ -112,8 +112,8 @@ class ChannelSelection:
         return channel, self.track
 
     def channels_in(self, count: int, shown: object) -> tuple[int | None, ...]:
-        """Return the selected channels (from 0) of a source with `count` channels. (None,) if they are mixed, or if
-        there is only one.
+        """Return the selected channels (from 0) of a source with `count` channels. Returns (None,) if all channels are
+        mixed, or if there is only one channel.
 
         `shown` names the source in messages. Raises NoSuchChannel."""
         if isinstance(self.channels, int) and self.channels > count:
@@ -124,8 +124,8 @@ class ChannelSelection:
         return tuple(range(count)) if self.channels == "split" else (self.channels - 1,)
 
     def name(self, channel: int | None) -> str | None:
-        """Return the label for the words of `channel` (from 0, or None if all are mixed), or None if these words get no
-        label."""
+        """Return the label for the words of a channel, or None if its words get no label. `channel`: from 0, or None if
+        all channels are mixed."""
         if isinstance(self.channels, int):
             names = self.names * self.channels if len(self.names) == 1 else self.names
             return names[self.channels - 1] if names else None
@@ -134,8 +134,8 @@ class ChannelSelection:
         return self.names[channel] if channel < len(self.names) else str(channel + 1)
 
     def warnings(self, count: int) -> tuple[str, ...]:
-        """Return warnings about the selection for a source. `count`: its number of channels, or its number of tracks if
-        all tracks are selected."""
+        """Return warnings about the selection for a source. `count`: number of channels of the source, or number of its
+        tracks if all tracks are selected."""
         if self.channels != "split" or len(self.names) <= count:
             return ()
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"

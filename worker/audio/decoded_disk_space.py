@@ -44,8 +44,8 @@ class DecodedSpace:
         return JobSpace(self)
 
     def check(self, job: int, more: int) -> None:
-        """Check that a job that uses `job` bytes may use `more` bytes. Raises TooLarge, SpaceInUse, OSError for a full
-        disk."""
+        """Check that a job that already uses `job` bytes may use `more` further bytes. Raises TooLarge or SpaceInUse,
+        or OSError if the disk is full."""
         if job + more > self.job_bytes:
             limit = f"{self.job_bytes / 1e9:g} GB (STT_DECODED_JOB_MAX_GB)"
             raise TooLarge(f"its decoded audio takes more than {limit}; split the file, or raise the limit")
@@ -58,7 +58,7 @@ class DecodedSpace:
             raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB are left, {more / 1e9:.1f} GB are needed, {rest}")
 
     def take(self, job: int, count: int) -> None:
-        """Reserve `count` bytes for a job that uses `job` bytes. Raises the errors of `check`."""
+        """Reserve `count` bytes for a job that already uses `job` bytes. Raises the same errors as `check`."""
         with self._lock:
             self.check(job, count)
             self._used += count
@@ -78,8 +78,8 @@ class JobSpace:
         self._reserved = 0
 
     def expect(self, count: float) -> None:
-        """Check that `count` bytes are free before a long decoding begins, without reserving them. Raises TooLarge,
-        SpaceInUse, OSError."""
+        """Check that `count` bytes are free, without reserving them. Called before a long decoding begins. Raises
+        TooLarge, SpaceInUse, OSError."""
         self._space.check(0, int(count))
 
     def take(self, count: int) -> None:

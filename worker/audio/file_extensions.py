@@ -1,4 +1,4 @@
-"""File name extensions of audio that libsndfile reads, and of other media. No I/O."""
+"""Lists the file name extensions of audio that libsndfile reads, and of other media. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 _AUDIO: Final = (
     # The formats that libsndfile 1.2.2 lists, with their usual extensions. Headerless data (.raw) is not included,
-    # because its rate and coding would be a guess. The last line has formats of telephone systems.
+    # because its rate and codec would be a guess. The last line has formats of telephone systems.
     "wav wave wavex bwf rf64 w64 flac ogg oga opus mp3 mp2 mp1 mpga aif aiff aifc au snd caf voc sf ircam nist sph "
     "pvf paf fap avr svx 8svx iff htk mat mat4 mat5 xi sds sd2 wve mpc2k "
     "gsm vox"
@@ -28,8 +28,8 @@ def _ending(path: Path) -> str:
 def is_audio_name(path: Path) -> bool:
     """Whether libsndfile opens files with the extension of `path`. Ignores the case.
 
-    Returns False for hidden files: on disks with another file system, macOS writes next to `call.wav` a file
-    `._call.wav`, which contains no audio.
+    Returns False for hidden files. For example, macOS writes a hidden file `._call.wav` next to `call.wav` on some
+    disks, and this file contains no audio.
     """
     return not path.name.startswith(".") and _ending(path) in AUDIO_ENDINGS
 

@@ -25,8 +25,8 @@ range continues to the end of the source."""
 
 
 class FrameFeed:
-    """An iterator over the PCM frames of a source. `seek` moves it to any position, `push_back` returns one frame to
-    it. Positions are in samples at `rate` Hz."""
+    """An iterator over the PCM frames of a source. `seek` moves the iterator to any position. `push_back` returns a
+    frame to the iterator, which yields it again. Positions are in samples at `rate` Hz."""
 
     def __init__(self, source: Audio, rate: int, frame_samples: int, pieces: Sequence[Piece] = ((0, None),)) -> None:
         """`pieces`: the ranges of the source to stream, in order. No frame contains samples of two ranges.
@@ -43,10 +43,11 @@ class FrameFeed:
         self.exhausted = False
 
     async def seek(self, position: int, until: int | None = None) -> None:
-        """Move to `position`, forward or backward. If it is between two of the ranges to stream (`pieces`), the next
-        range begins. `until`: position of the end of the frames, or None for the end of the source.
+        """Move to `position`, forward or backward. If `position` is between two of the ranges to stream (`pieces`), the
+        next frame is at the start of the later range. `until`: position at which the frames end, or None for the end of
+        the source.
 
-        Decoding runs in a thread, because codings without exact seek must decode all earlier audio first. Raises
+        Decoding runs in a thread, because codecs without exact seek must decode all earlier audio first. Raises
         DamagedSource if nothing can be decoded."""
         if position == self.position and until == self._until:
             return
@@ -76,7 +77,7 @@ class FrameFeed:
             raise
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Return the ranges between `start` and `end` that are streamed, in order. Skipped ranges are left out."""
+        """Return the ranges between `start` and `end` that are streamed, in order. Skipped ranges are not included."""
         parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
         return [(first, last) for first, last in parts if last > first]
 

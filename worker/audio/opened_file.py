@@ -1,4 +1,4 @@
-"""Opens a source file once. All readers use this open file; its path is not opened again.
+"""Opens a source file once. All readers use this open file, and nothing opens the path again.
 
 A file that is renamed, deleted or replaced while it is streamed is therefore read to its end, and all readers of an
 attempt see the same file. A reader reopens the descriptor through /proc/self/fd to get its own position. Systems
@@ -198,15 +198,16 @@ def _reopened(fd: int) -> io.FileIO | None:
 
 
 def as_source_file(source: SourceFile | Path) -> SourceFile:
-    """Return an open source unchanged, or open a path. Raises the errors of `SourceFile.at`."""
+    """Return an open source unchanged, or open a path. Raises the same errors as `SourceFile.at`."""
     return source if isinstance(source, SourceFile) else SourceFile.at(Path(source))
 
 
 def readable(handle: int, shown: str) -> int:
-    """Turn a descriptor opened with HANDLE_FLAGS into one for reading. Takes ownership of `handle`.
+    """Open a file for reading whose descriptor `handle` was opened with HANDLE_FLAGS. Returns the new descriptor, and
+    closes `handle`.
 
-    Raises SourceError for anything but a regular file, SourceRefused for files of the kernel (such as /proc),
-    WorkerShortage."""
+    Raises SourceError if the file is not a regular file, SourceRefused for a file of the kernel (such as one in /proc),
+    or WorkerShortage."""
     kept = -1
     try:
         mode = os.fstat(handle).st_mode

@@ -33,8 +33,9 @@ def pcm_frames(
 ) -> Iterator[bytes]:
     """Cut mono blocks of any length into frames of `frame_samples` samples (2 bytes each).
 
-    The first frame has `first_samples` samples if given; the last one may be shorter. No frame is empty. A frame is
-    yielded as soon as its last block arrives. Raises ValueError for `frame_samples` below 1.
+    If `first_samples` is given, the first frame has that number of samples. The last frame may be shorter. No frame is
+    empty. A frame is yielded as soon as the block with its last sample arrives. Raises ValueError for `frame_samples`
+    below 1.
     """
     if frame_samples < 1:
         raise ValueError(f"frame_samples must be at least 1, not {frame_samples}")
@@ -63,7 +64,8 @@ def wire_frames(
     first_samples: int | None = None,
     block_s: float | None = None,
 ) -> Iterator[bytes]:
-    """Decode, resample and cut the source from `start_s` (seconds) to its end into PCM frames at `sample_rate` Hz.
+    """Yield the PCM frames of the source from `start_s` (seconds) to its end. The source is decoded, resampled to
+    `sample_rate` Hz and cut into frames.
 
     The first sample is the source's sample nearest to `start_s`. The samples of a 16-bit mono source with the rate
     `sample_rate` are not changed. `frame_samples`, `first_samples`: see `pcm_frames`. `block_s`: seconds to decode and

@@ -1,9 +1,9 @@
 """Decodes a source once into a temporary file, from which several sections can be read at the same time.
 
-Used for codings without exact seek (MP3, Vorbis, Opus and others) and for files of unknown length. Without the
-temporary file, reading a section would mean decoding all audio before the section. The file contains 16-bit mono at the
-wire rate (115 MB for an hour at 16 kHz). The file has no name, so the system deletes it when the process ends, even
-after a crash.
+Used for codecs without exact seek (MP3, Vorbis, Opus and others) and for files of unknown length. Without the temporary
+file, a reader of a section would have to decode all audio before the section. The file contains 16-bit mono at the wire
+rate (115 MB for an hour at 16 kHz). The file has no name, so the system deletes it when the process ends, even after a
+crash.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class PcmSpool:
         return os.pread(self._file.fileno(), samples * BYTES_PER_SAMPLE, start * BYTES_PER_SAMPLE)
 
     def close(self) -> None:
-        """Delete the file and release the disk space of the whole job, so all spools of a job must be closed
-        together."""
+        """Delete the file, and release the disk space of the whole job. So all spools of a job must be closed at the
+        same time."""
         self._file.close()
         self._space.release()
 

@@ -87,8 +87,8 @@ class Recording:
         return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, pieces)
 
     def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
-        """Create another feed of section `number`, to read parts of the section again. It does not affect `duration_s`,
-        `warnings` and `undecoded`, which describe the first reading. Raises SourceError."""
+        """Create another feed of section `number`, to read parts of the section again. The second reading does not
+        change `duration_s`, `warnings` and `undecoded`. Raises SourceError."""
         plan, section = self.sections[number]
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
@@ -110,8 +110,8 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the longest channel in seconds: measured if possible, else from the header, else the length of the
-        audio that was read so far."""
+        """Length of the longest channel in seconds. The measured length is used if it is known, otherwise the length in
+        the header, otherwise the length of the audio that was read so far."""
         if self.info.frames is not None or all(plan.measured for plan in self.plans):
             return max(plan.duration for plan in self.plans) / self.rate
         readers = [reader for some in self._readers.values() for reader in some]
@@ -130,7 +130,7 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the user. Planning and streaming both read the audio, so a fault that both find is listed
+        """Warnings for the user. Planning and streaming both read the audio. A fault that both of them find is listed
         once."""
         read = (text for some in self._readers.values() for reader in some for text in reader.warnings)
         return merged(self._warnings, read)
@@ -178,14 +178,14 @@ def open_recording(
     accept: Callable[[AudioInfo], None] = lambda _: None,
     space: DecodedSpace = UNBOUNDED,
 ) -> Recording:
-    """Open a source for a wire rate of `rate` Hz and plan its sections. `earlier_plans`, from an earlier attempt, are
-    used unchanged.
+    """Open a source for a wire rate of `rate` Hz and plan its sections. If `earlier_plans` (the plans of an earlier
+    attempt) are given, they are used unchanged.
 
-    Blocks the thread. To cut audio or search it for silence, the source is read once, or once per channel if channels
-    are streamed separately. `progress` receives the number of seconds read so far, `accept` the values of the header;
-    both may raise to stop. `space` limits the disk space of decoded audio: a source that needs more is streamed in one
-    section, without a decoded file. Raises SourceError, WorkerShortage while other jobs use the space, BadJob if
-    `earlier_plans` have other channels or another track than `selection`.
+    Blocks the thread. If the audio is cut or searched for silence, the source is read once, or once for each channel
+    that is streamed separately. `progress` receives the number of seconds read so far, and `accept` receives the values
+    of the header. Both may raise an exception to stop. `space` limits the disk space of decoded audio: a source that
+    needs more is streamed in one section, without a decoded file. Raises SourceError, WorkerShortage while other jobs
+    use the space, BadJob if `earlier_plans` have other channels or another track than `selection`.
     """
     path = as_source_file(path)
     with ExitStack() as reading, ExitStack() as kept:
@@ -247,8 +247,8 @@ def _decoded(
     exit_stack: ExitStack,
     progress: Progress,
 ) -> dict[int | None, PcmSpool]:
-    """Decode each reader completely to the disk; `exit_stack` closes the spools. Raises TooLarge, WorkerShortage,
-    OSError."""
+    """Decode the audio of each reader completely to a file on the disk (a spool). `exit_stack` closes the spools.
+    Raises TooLarge, WorkerShortage, OSError."""
     spools: dict[int | None, PcmSpool] = {}
     try:
         space.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))

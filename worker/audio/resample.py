@@ -1,8 +1,8 @@
 """Resamples mono audio block by block. Only this module imports soxr.
 
-With float32 at quality HQ, the output for every block size is bit-identical to that of one call over the whole signal.
-This takes only a tenth more time than the lowest quality. soxr dithers int16, so its output would depend on the block
-size.
+With float32 at quality HQ, the output does not depend on the block size: it is bit-identical to that of one call over
+the whole signal. Quality HQ takes only a tenth more time than the lowest quality. With int16, the output would depend
+on the block size, because soxr dithers it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def resampled_length(samples: int, in_rate: int, out_rate: int) -> int:
 class StreamResampler:
     """Resamples one continuous mono signal block by block.
 
-    The filter looks ahead, so `process` may return few samples or none; `flush` returns the rest. The whole output has
-    `resampled_length(input samples, in_rate, out_rate)` samples and is aligned with the input: output sample k is the
-    value of the signal at k / out_rate seconds.
+    The filter needs later samples, so `process` may return few samples or none. `flush` returns the remaining samples.
+    The whole output has `resampled_length(input samples, in_rate, out_rate)` samples and is aligned with the input:
+    output sample k is the value of the signal at k / out_rate seconds.
     """
 
     def __init__(self, in_rate: int, out_rate: int) -> None:

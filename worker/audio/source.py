@@ -30,7 +30,7 @@ class AudioInfo:
     """Samples per channel according to the header, or None if it declares no length. Only decoding gives the real
     number."""
     format: str
-    """Container and coding, for example FLAC/PCM_16."""
+    """Container and codec, for example FLAC/PCM_16."""
     tracks: tuple[Track, ...] = ()
     """The audio tracks of a container that can have several."""
 
@@ -73,8 +73,8 @@ class Audio(Protocol):
 
 
 def sndfile_reason(error: str) -> str:
-    """Return the reason of a libsndfile error for messages. For a file that looks like MP3 but is not, libsndfile 1.2.2
-    wrongly reports that the file does not exist."""
+    """Return the reason of a libsndfile error, for messages. One reason is corrected: for a file that looks like MP3
+    but is not, libsndfile 1.2.2 reports that the file does not exist."""
     return "nothing in it is audio" if error.startswith("File does not exist") else error.strip(" .")
 
 

@@ -29,7 +29,7 @@ class UndecodedLog:
         self._ranges: list[UndecodedRange] = []
 
     def add(self, start_s: float, end_s: float, reason: str) -> bool:
-        """Add a range. Returns True for a new range, False if it was joined to the last one."""
+        """Add a range. Returns True if it is a new range, and False if it was joined to the last range."""
         if self._ranges and self._ranges[-1].is_measured and start_s - self._ranges[-1].end <= _JOIN_S:
             last = self._ranges.pop()
             self._ranges.append(UndecodedRange(last.start, max(last.end, end_s), last.reason))
@@ -46,5 +46,6 @@ class UndecodedLog:
 
     @property
     def ranges(self) -> tuple[UndecodedRange, ...]:
-        """The ranges that may contain a word: those of at least MIN_UNDECODED_S, and those of unknown length."""
+        """The ranges that may contain a word. These are the ranges of at least MIN_UNDECODED_S, and the ranges of
+        unknown length."""
         return tuple(s for s in self._ranges if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

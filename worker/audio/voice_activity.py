@@ -1,7 +1,7 @@
 """Detects voice activity by the level of the audio.
 
-Noise counts as voice activity. For its users (flow control, tail flush, resume position) noise costs only time, while
-speech that counts as silence would lose words.
+Noise is also reported as voice activity. The users of this module (flow control, tail flush, resume position) only lose
+time if noise is mistaken for speech, but they would lose words if speech was mistaken for silence.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ class PcmFrame(NamedTuple):
 
 
 def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
-    """Return the number of frames to decode and measure together; 1 if a frame is not a whole number of windows.
+    """Return the number of frames to decode and measure at a time. The result is 1 if a frame is not a whole number of
+    windows.
 
-    Several frames at once take a third less CPU time than single ones. Frames shorter than a second are streamed at a
-    limited pace, in up to a thousand sessions per process. If the audio is `stored` at the wire rate, it is only read,
-    and two frames are enough. Otherwise the decoders of many sessions evict each other from the processor's cache, so
-    eight frames are decoded at a time: with two seconds at a time, the CPU time is a seventh less.
+    Several frames at a time take a third less CPU time per frame than single frames. If the audio is `stored` at the
+    wire rate, it is only read, and two frames at a time are enough. Otherwise it is decoded, and the decoders of many
+    sessions evict each other from the processor's cache. Then eight frames (about two seconds) are decoded at a time,
+    which takes a seventh less CPU time. Frames shorter than a second are those of paced sessions, of which a process
+    may run a thousand.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1
@@ -83,14 +85,14 @@ def frames_with_voice(
 
 
 def voiced_runs(pcm: bytes, window: int) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of 16-bit PCM with voice activity, as (start, end) in samples, which are multiples of `window`
-    samples or the end."""
+    """Return the ranges of 16-bit PCM with voice activity, as (start, end) in samples. Each value is a multiple of
+    `window`, or the end of the audio."""
     return _runs(_measured(pcm, window)[0], window, len(pcm) // BYTES_PER_SAMPLE)
 
 
 def _measured(pcm: bytes, window: int) -> tuple[bytes, bytes]:
-    """Return, for each window, 1 if it has voice activity, else 0; and its encoded level. The last window may be
-    shorter.
+    """Return two values for each window: 1 if it has voice activity, otherwise 0; and its encoded level. The last
+    window may be shorter.
 
     Levels exclude frequencies below about 100 Hz, where rumble and hum are strong and speech is weak.
     """
@@ -120,8 +122,8 @@ def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...
 
 
 class VoiceActivityMap:
-    """Stores the ranges with voice activity (runs) of the streamed part of a file. A resumed session may add earlier
-    frames again."""
+    """Stores the ranges with voice activity (runs) of the streamed part of a file. A resumed session may add frames
+    again that an earlier session has added."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -142,15 +144,16 @@ class VoiceActivityMap:
                 self._ends.append(last)
 
     def forget_before(self, seconds: float) -> None:
-        """Drop runs that end before second `seconds` of the file, so that memory does not grow with the file."""
+        """Drop runs that end before the position `seconds` of the file, so that memory does not grow with the length of
+        the file."""
         self._foreground.forget_before(seconds * self._rate)
         count = bisect_left(self._ends, seconds * self._rate)
         if count > 1000:  # seldom, because deleting at the start moves all later runs
             del self._starts[:count], self._ends[:count]
 
     def onset_s(self, after_s: float) -> float | None:
-        """Return the second at which voice activity next begins, or `after_s` itself if it is inside a run, or None if
-        no run ends after `after_s`."""
+        """Return the start of the next voice activity after `after_s`, as a position in the file, in seconds. Returns
+        `after_s` itself if it is inside a run, and None if no run ends after `after_s`."""
         position = after_s * self._rate
         index = bisect_right(self._ends, position)
         if index == len(self._ends):
@@ -163,17 +166,17 @@ class VoiceActivityMap:
         return self._ends[index - 1] / self._rate if index else None
 
     def runs_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """Return the runs between two seconds of the file, clipped to this range."""
+        """Return the runs between two positions in the file (seconds), clipped to this range."""
         first = bisect_right(self._ends, from_s * self._rate)
         last = bisect_left(self._starts, to_s * self._rate)
         pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
         return [(max(from_s, start / self._rate), min(to_s, end / self._rate)) for start, end in pairs]
 
     def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """Return the parts of the runs between two seconds of the file that are louder than steady noise.
+        """Return the parts of the runs between two positions in the file (seconds) that are louder than steady noise.
 
-        Unlike in `runs_s`, steady noise does not count as voice activity. Use the result to judge text and times, not
-        to skip silence."""
+        The result of `runs_s` may contain steady noise; this result does not. Use it to judge text and times, not to
+        skip silence."""
         rate = self._rate
         first = bisect_right(self._ends, from_s * rate)
         last = bisect_left(self._starts, to_s * rate)
@@ -183,8 +186,8 @@ class VoiceActivityMap:
         return _shared(self.runs_s(from_s, to_s), above)
 
     def on_grid(self, position: int) -> int:
-        """Align the `position` (samples) of a resumed session, so that the session measures the same windows as earlier
-        ones."""
+        """Align the `position` (samples) at which a resumed session starts, so that it measures the same windows as
+        earlier sessions."""
         return self._foreground.on_grid(position)
 
 

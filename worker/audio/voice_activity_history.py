@@ -11,7 +11,7 @@ from worker.audio.voice_activity import PcmFrame
 class VoiceActivityHistory:
     """Stores the share of voice activity in each step (a quarter of a second): one byte per step, 14 kB for an hour.
 
-    Audio that was not added counts as active.
+    Audio that was not added is treated as voice activity.
     """
 
     STEP_S: Final = 0.25

@@ -33,7 +33,7 @@ class _WarningKind:
 
 
 class WarningLog:
-    """Collects the warnings of one reader. Identical texts count once, because they come from a second reading of the
+    """Collects the warnings of one reader. A repeated text is ignored, because it comes from a second reading of the
     same audio."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -59,12 +59,14 @@ class WarningLog:
 
 
 def counted(texts: Iterable[str]) -> tuple[str, ...]:
-    """Combine the warnings of each kind into one text, with their number and the position of the first one."""
+    """Combine the warnings of each kind into one text, with the number of warnings and the position of the first
+    one."""
     return WarningLog(texts).texts
 
 
 def merged(*readings: Iterable[str]) -> tuple[str, ...]:
-    """Combine the warnings of several readings of the same audio. A warning that two readings report counts once."""
+    """Combine the warnings of several readings of the same audio. A warning that several readings report is returned
+    once."""
     found: dict[str, _WarningKind] = {}
     for reading in readings:
         for text in counted(reading):

@@ -39,7 +39,8 @@ def allowed_folders(setting: str) -> tuple[str, ...]:
 
 
 def check_output(folder: Address, settings: Settings) -> None:
-    """Check that transcripts may be written to `folder`. Raises OutputError if not, and for every web address."""
+    """Check that transcripts may be written to `folder`. Raises OutputError if they may not. Web addresses are always
+    refused."""
     if folder.is_web:
         raise OutputError(f"{folder}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
     entries = list(_entries(settings.allowed_outputs))
@@ -48,7 +49,7 @@ def check_output(folder: Address, settings: Settings) -> None:
 
 
 def check_webhook(url: Address, settings: Settings) -> None:
-    """Check that webhooks may be sent to `url`. Raises BadJob if not, and for anything but a web address."""
+    """Check that webhooks may be sent to `url`. Raises BadJob if they may not, or if `url` is not a web address."""
     if not url.is_web:
         raise BadJob(f"{url}: webhooks go to https:// or http:// addresses")
     entries = list(_entries(settings.allowed_webhooks))
@@ -79,7 +80,8 @@ def private_address_reason(source: Address) -> str:
 
 
 def _named(address: Address, setting: str) -> bool:
-    """Whether an entry of the allow-list `setting` covers the address and is not for subdomains (`https://*.…`)."""
+    """Whether an entry of the allow-list `setting` covers the address. Entries for subdomains (`https://*.…`) are
+    ignored."""
     # An entry for subdomains names no single host: a DNS record can point any of them to a private address.
     return any(_covers(entry, address) for entry in _entries(setting) if "://*" not in entry)
 

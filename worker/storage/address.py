@@ -75,12 +75,13 @@ class Address:
 
     @property
     def host(self) -> str:
-        """The host of a web address as used for the connection, IPv6 without brackets; empty for all others."""
+        """The host of a web address as it is used for the connection, an IPv6 address without brackets. Empty for other
+        addresses."""
         return (self.http_url.raw_host or "") if self.http_url is not None else ""
 
     @property
     def port(self) -> int | None:
-        """The port of a web address (of its scheme if none was entered), or None for all others."""
+        """The port of a web address: the entered port, or the default port of the scheme. None for other addresses."""
         return self.http_url.port if self.http_url is not None else None
 
     @property
@@ -119,7 +120,8 @@ def from_path(path: str | Path) -> Address:
 
 
 def parse(text: str) -> Address:
-    """Parse an entered text: a URL, or else a path. Raises BadJob for an invalid URL."""
+    """Parse a text that a user entered. A text that is not a URL of a known scheme is a path. Raises BadJob for an
+    invalid URL."""
     match = _URL.match(text)
     if match is None:
         return from_path(text)
@@ -157,9 +159,10 @@ def _web(text: str, scheme: str, shown: str) -> Address:
 
 
 def show(text: str) -> str:
-    """Return an address as it may be displayed. For texts that are not an `Address`, such as a refused address.
+    """Return an address in the form in which it may be displayed. Used for texts that are not an `Address`, such as a
+    refused address.
 
-    In a path only bytes that are not UTF-8 are changed: they are escaped. From a URL the user and the password are
+    In a path, only bytes that are not UTF-8 are changed: they are escaped. From a URL the user and the password are
     removed. From a URL that does not belong to an object store, the fragment is removed too, and `?…` replaces the
     query."""
     match = _URL.match(text)

@@ -1,12 +1,13 @@
 """Sends HTTP requests to addresses from untrusted jobs, without access to private addresses.
 
 The IP addresses of a host are checked when its name has been resolved, and again before a socket is created. The peer
-of the connection is checked before the request is sent. So a host name that resolves to a private address only a
-moment later (DNS rebinding) is refused, too.
+of the connection is checked before the request is sent. So a host name is also refused if it resolves to a private
+address only at a later lookup (DNS rebinding).
 
 A proxy (see `worker.network.proxy_choice`) resolves names itself, and connects from another place in the network. Then
 only the host name can be checked. So callers refuse an address that needs a proxy unless the settings list the allowed
-hosts. This also applies to `socks5://`, where this machine resolves names: the proxy could still reach other hosts.
+hosts. This rule also applies to `socks5://`. There this machine resolves the names, but the proxy could still reach
+other hosts.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class GuardedSession:
         headers: dict[str, str],
         data: bytes | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send one request over a route (`route_to`). Redirects are not followed; the response of the first server is
-        returned.
+        """Send one request over a route (see `route_to`). Redirects are not followed: a redirect is returned like any
+        other response.
 
         `may_be_private`: whether the host may have a private IP address. Raises PrivateHost, ValueError for an address
         that is not a web address, and the errors of aiohttp."""
@@ -77,7 +78,8 @@ class GuardedSession:
             raise
 
     async def _session(self, route: Route) -> aiohttp.ClientSession:
-        """Return the session for direct connections and HTTP proxies, or the one for a SOCKS proxy."""
+        """Return the session for a route. One session serves direct connections and HTTP proxies; another one serves a
+        SOCKS proxy."""
         found = self._sessions.get(route.proxy)
         if found is None:
             connector = (
@@ -146,7 +148,8 @@ class _Resolver(AbstractResolver):
 class _Connector(aiohttp.TCPConnector):
     """Connects only to addresses that the guard accepts.
 
-    The check of the resolver is not enough: for a host that looks like an IP address, aiohttp does not call it."""
+    The check of the resolver is not enough, because aiohttp does not call the resolver for a host that looks like an IP
+    address."""
 
     def __init__(self, guard: _Guard, tls: ssl.SSLContext) -> None:
         super().__init__(

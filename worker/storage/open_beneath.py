@@ -1,12 +1,12 @@
 """Opens files and folders only if they are inside the allowed folders, even if their path contains symbolic links.
 
 A path is checked while it is opened, so no link can be changed between the check and the opening. Two methods are used.
-If the kernel has openat2(2), it opens the path in one call with RESOLVE_BENEATH. If it has not, or if openat2 refuses
-the path, `_PathWalk` opens one name after the other; it reads and checks each link itself, and the kernel never follows
-one. The walk must check the paths that openat2 refuses, because openat2 refuses every absolute link, even one whose
-target is inside the folder.
+If the kernel has openat2(2), it opens the path in one call with RESOLVE_BENEATH. Without openat2, or if openat2 refuses
+the path, `_PathWalk` opens one name after the other. It reads and checks each link itself, so the kernel never follows
+a link. This second method is needed because openat2 refuses every absolute link, even a link whose target is inside the
+folder.
 
-A link is followed if all of its target path is inside the allowed folders; it may lead from one allowed folder to
+A link is followed if its whole target path is inside the allowed folders. It may lead from one allowed folder to
 another. The links of /proc (such as /proc/self/fd/3) are never followed. An allowed folder itself may be a link,
 because the operator chose it.
 """
@@ -38,8 +38,8 @@ class OutsideAllowedFolders(Exception):
 def open_file(path: str, roots: Sequence[str]) -> int:
     """Open a file with HANDLE_FLAGS and return its descriptor.
 
-    `roots`: the allowed folders; if empty, every path is allowed that does not use a link of /proc. Raises
-    OutsideAllowedFolders, OSError, and ValueError for a NUL in the name."""
+    `roots`: the allowed folders. If there are none, every path is allowed that does not use a link of /proc. Raises
+    OutsideAllowedFolders or OSError, or ValueError if the name contains a NUL."""
     return _PathWalk(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
 
 
@@ -142,7 +142,8 @@ class _PathWalk:
             self._waiting.extendleft(reversed(_names(target)))
 
     def _go_up(self) -> None:
-        """Continue in the parent folder (`..`). The parent of an allowed folder must be in an allowed folder, too."""
+        """Continue in the parent folder (`..`). From an allowed folder itself, this is only possible if its parent is
+        inside another allowed folder."""
         if len(self._stack) > 1:
             os.close(self._stack.pop())
         elif self._root != "/":
@@ -177,7 +178,8 @@ class _PathWalk:
         self._waiting = deque(rest)
 
     def _count(self) -> None:
-        """Count a followed link. Raises OSError (ELOOP) for too many, since links may form a cycle."""
+        """Count a followed link. Raises OSError (ELOOP) if there were too many links, because links may form a
+        cycle."""
         self._links += 1
         if self._links > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
@@ -190,7 +192,8 @@ class _PathWalk:
 def _open_at_once(root: str, rest: str, flags: int) -> int | None:
     """Open the path `rest` below the folder `root` in one system call.
 
-    Returns None if the system has no openat2, or if openat2 fails with an error that the walk may avoid or explain."""
+    Returns None if the system has no openat2, or if openat2 fails with an error that `_PathWalk` may avoid or
+    explain."""
     try:
         folder = os.open(root, _FOLDER)
     except OSError:

@@ -1,4 +1,5 @@
-"""Types that both kinds of remote sources share: web servers (`sources.web`) and object stores (`object_store`)."""
+"""Defines the types that are used for both kinds of remote sources: web servers (`sources.web`) and object stores
+(`object_store`)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ContentVersion:
-    """Length, ETag and time of the last change of a content as its server reports them, or None."""
+    """Length, ETag and time of the last change of a content, as the server reports them. A value that the server does
+    not report is None."""
 
     size_bytes: int | None
     etag: str | None
@@ -32,11 +34,11 @@ class RemoteBody:
 
 
 def remote_content_id(address: Address, version: ContentVersion) -> str:
-    """Return a text that identifies a remote content: address, ETag and length, or without an ETag address, time of the
-    last change and length.
+    """Return a text that identifies a remote content. It consists of the address, the ETag and the length. If there is
+    no ETag, it contains the time of the last change instead.
 
-    With an ETag, the address is used without its query, so two signed addresses of the same content give one identity.
-    Without an ETag, the address is used as entered."""
+    If there is an ETag, the query of the address is removed, so that two signed addresses of the same content give the
+    same text. If there is no ETag, the address is used as it was entered."""
     # The query of a signed address changes with each signature.
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"

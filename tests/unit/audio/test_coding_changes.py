@@ -1,4 +1,4 @@
-"""Files whose rate, channels or coding change in the middle: all parts are read, mixed and resampled to one rate."""
+"""Files whose rate, channels or codec change in the middle: all parts are read, mixed and resampled to one rate."""
 
 from __future__ import annotations
 

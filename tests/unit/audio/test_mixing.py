@@ -53,7 +53,7 @@ INVERTED: dict[str, Callable[[], np.ndarray]] = {
 
 
 CODINGS = (WAV, FLAC, WAV_24, WAV_FLOAT, AIFF)
-# Each signal in one coding, and each coding with several signals. All pairs run with the marker `matrix`.
+# Each signal in one codec, and each codec with several signals. All pairs run with the marker `matrix`.
 PAIRS = [
     pytest.param(name, coding, id=f"{coding}-{name}", marks=[] if number % len(CODINGS) == at else pytest.mark.matrix)
     for number, name in enumerate(INVERTED)

@@ -1,4 +1,4 @@
-"""The content of a file decides which reader opens it. Error messages name the coding."""
+"""The content of a file decides which reader opens it. Error messages name the codec."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = [ToneWord(n, 0.5 + 0.9 * n) for n in range(5)]
 LENGTH_S = 5.0
 BY_NAME = {media.name: media for media in MEDIA}
 REFUSED_BY_LIBSNDFILE = (
-    # Names of container and coding in messages, and how FFmpeg writes such files.
+    # Names of container and codec in messages, and how FFmpeg writes such files.
     ("G.722 in WAV", Media("", "wav", "wav", "g722", 16000)),
     ("G.726 in WAV", Media("", "wav", "wav", "g726", 8000)),
     ("MP2 in WAV", Media("", "wav", "wav", "mp2", 48000)),

@@ -1,4 +1,4 @@
-"""Tone-coded speech in each coding is decoded, resampled and cut into frames; all words keep their times."""
+"""Tone-coded speech in each codec is decoded, resampled and cut into frames; all words keep their times."""
 
 from __future__ import annotations
 

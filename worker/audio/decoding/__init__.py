@@ -1,1 +1,2 @@
-"""Readers that decode audio files, through libsndfile and FFmpeg, and repair what they read wrongly."""
+"""Readers that decode audio files with libsndfile and FFmpeg. They also correct files that these libraries would read
+wrongly."""

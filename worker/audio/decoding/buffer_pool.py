@@ -1,7 +1,7 @@
 """Shares decoding buffers among the sources of a process, because each source needs one only for a moment.
 
-With separate buffers, hundreds of open sources would use much memory, and no buffer would still be in the processor's
-cache when its source decodes again.
+If each of hundreds of open sources had its own buffer, the buffers would need much memory. Also, a buffer would no
+longer be in the processor's cache when its source decodes again.
 """
 
 from __future__ import annotations

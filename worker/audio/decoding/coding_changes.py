@@ -1,7 +1,7 @@
-"""Follows the audio of a transport stream when its coding changes, or when it continues in another stream.
+"""Follows the audio of a transport stream when its codec changes, or when it continues in another stream.
 
-FFmpeg decodes one stream, with the coding that it has at its start. Broadcasts and joined files may change the stream
-or the coding. At such a position the rest of the file is opened again.
+FFmpeg decodes one stream, with the codec that the stream has at its start. Broadcasts and joined files may change the
+stream or the codec. At the position of such a change, the rest of the file is opened again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket, Med
 from worker.errors import SourceError
 
 _LOST_BEFORE_CHECK: Final = 5
-"""After this many undecodable packets in a row, the rest of the file is opened to check for another coding."""
+"""After this many undecodable packets in a row, the rest of the file is opened to check for another codec."""
 _MAX_CHECKS: Final = 20
-"""Maximum number of checks for another coding. Each check opens the file, and damage also makes packets undecodable."""
+"""Maximum number of checks for another codec. Each check opens the file, and damage also makes packets undecodable."""
 
 
 def frames_through_changes(opened: MediaContainer) -> Iterator[DecodedFrame | LostPacket]:
-    """Yield the frames of a container, and of the containers that follow when the coding or the stream changes."""
+    """Yield the frames of a container, and of the containers that follow when the codec or the stream changes."""
     with ExitStack() as following:
         current: MediaContainer | None = opened
         while current is not None:
@@ -30,8 +30,8 @@ def frames_through_changes(opened: MediaContainer) -> Iterator[DecodedFrame | Lo
 
 
 def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket, None, MediaContainer | None]:
-    """Yield frames up to a change of stream or coding. Return the container that continues there, or None at the
-    end."""
+    """Yield frames up to a change of stream or codec. Returns the container that continues after the change, or None at
+    the end of the file."""
     lost: list[LostPacket] = []
     checks = 0
     for item in opened.frames():
@@ -53,8 +53,8 @@ def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket
 
 
 def _of_another_coding(opened: MediaContainer, position: int | None) -> MediaContainer | None:
-    """Open the file from byte `position` on. Return the container if its coding differs from that of `opened`, else
-    None."""
+    """Open the file from byte `position` on. Returns the new container if its codec differs from that of `opened`,
+    otherwise None."""
     if position is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""Reads files that consist of several recordings in sequence, with different codings, rates and channels.
+"""Reads files that consist of several recordings in sequence, with different codecs, rates and channels.
 
 Examples are podcasts with adverts, joined MP3 files and chained Ogg streams. Each part is read by libsndfile, or by
-FFmpeg if libsndfile refuses it. A part that neither library decodes becomes silence of its length. All parts are
-reduced to one channel and resampled to the highest rate among them.
+FFmpeg if libsndfile refuses the part. A part that neither library decodes is replaced by silence of the same length.
+All parts are reduced to one channel and resampled to the highest rate of all parts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ConcatenatedSource(ReaderBase):
 
     def __init__(self, path: SourceFile, plan: ReadPlan, channel: int | None = None, track: int | None = None) -> None:
         """`channel`: from 0, or None to mix all channels. `track`: the track to read in each part (from 1), or None for
-        its default. Raises the SourceError of the first part if no part can be opened."""
+        the default track of each part. Raises the SourceError of the first part if no part can be opened."""
         super().__init__(path, plan.warnings)
         self._parts = plan.parts
         self._channel = channel
@@ -46,8 +46,8 @@ class ConcatenatedSource(ReaderBase):
         self.info = self._common_info()
 
     def _common_info(self) -> AudioInfo:
-        """Return the highest rate and channel count of all parts, so that no part loses information. Of parts with an
-        equal `form`, only one is opened."""
+        """Return the highest rate and channel count of all parts, so that no part loses information. If several parts
+        have the same `form`, only one of them is opened."""
         found: list[AudioInfo] = []
         refused: SourceError | None = None
         forms: set[object] = set()
@@ -70,7 +70,7 @@ class ConcatenatedSource(ReaderBase):
         return AudioInfo(rate, channels, None, found[0].format, tracks)
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. To start in the middle, everything before `start_frame` is decoded too."""
+        """See `ReaderBase.blocks`. All audio before `start_frame` is also decoded, and then dropped."""
         self._begin(start_frame, block_s)
         size = max(1, round(block_s * self.info.sample_rate))
         yield from self._counted(regrouped(self._mono(), size), start_frame)
@@ -124,8 +124,8 @@ class ConcatenatedSource(ReaderBase):
 
 
 def _timed(blocks: Iterator[TimedBlock], part: FilePart) -> Iterator[TimedBlock]:
-    """Yield the blocks with timestamps that follow from `FilePart.shifts`, cut at the positions of the shifts. Without
-    shifts, the blocks are unchanged."""
+    """Yield the blocks with timestamps that are computed from `FilePart.shifts`. Blocks are cut at the positions of the
+    shifts. If there are no shifts, the blocks do not change."""
     if not part.shifts:
         yield from blocks
         return

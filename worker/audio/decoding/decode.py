@@ -33,7 +33,7 @@ __all__ = ["AudioInfo", "SndfileSource", "open_source"]
 
 
 class SndfileSource(ReaderBase):
-    """A file that libsndfile reads. Created by `open_source`; close it, or use it as a context manager."""
+    """A file that libsndfile reads. `open_source` creates the object. Close it, or use it as a context manager."""
 
     def __init__(self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None) -> None:
         """`channel`: from 0, or None to mix all channels. `plan`: the result of `read_plan`, with at most one part.
@@ -57,8 +57,8 @@ class SndfileSource(ReaderBase):
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
-        """Yield the same samples as `blocks`, but as int16 if one channel of a 16-bit coding is read. A block is only
-        valid until the next one, which may overwrite it."""
+        """Yield the same samples as `blocks`, but as int16 if one channel of a 16-bit codec is read. A block is only
+        valid until the next block is read, because that may overwrite it."""
         return self._blocks(start_frame, block_s, stored=True)
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
@@ -76,8 +76,8 @@ class SndfileSource(ReaderBase):
 
     @property
     def _stopped_early(self) -> bool:
-        """Whether libsndfile stopped before the end. FLAC is excluded: its reader has already replaced the damage by
-        silence, and FFmpeg would not know the times after it."""
+        """Whether libsndfile stopped before the end, so that FFmpeg should read the rest. Always False for FLAC: its
+        reader has already replaced the damage by silence, and FFmpeg could not determine the times after the damage."""
         form = self.info.format
         stopped = self._stream is not None and self._stream.failed
         return not form.startswith("FLAC/") and (stopped or (form.startswith("MP3/") and self._is_short))
@@ -103,8 +103,9 @@ class SndfileSource(ReaderBase):
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
 
     def check_start(self, kind: FileFormat | None) -> None:
-        """Check that the start can be decoded. Raises SndfileRefused if it cannot, or if libsndfile chose the format by
-        the file name although the content (`kind`) is of another format."""
+        """Check that the start of the file can be decoded. Raises SndfileRefused if it cannot be decoded, or if
+        libsndfile chose the format by the file name although the content has another format. `kind`: the format of the
+        content."""
         form, _, coding = self.info.format.partition("/")
         named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
         if named is not None and kind is not None and kind.container not in named:

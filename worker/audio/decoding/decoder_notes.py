@@ -55,8 +55,8 @@ def without_decoder_notes() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _stream() -> _StandardError | None:
-    """Return the C library's `stderr` variable, or None if it cannot be assigned to (musl) or is unknown; the notes are
-    then still printed."""
+    """Return the C library's `stderr` variable. Returns None if the variable is unknown or cannot be assigned to
+    (musl); then the notes are printed."""
     name = {"linux": "stderr", "darwin": "__stderrp"}.get(sys.platform)
     if name is None:
         return None

@@ -1,4 +1,5 @@
-"""Reduces audio to one channel: all channels mixed with equal weights, or one of them. Output: float32, full scale 1.0.
+"""Reduces audio to one channel: either the mix of all channels with equal weights, or one selected channel. Output:
+float32, full scale 1.0.
 
 If channels cancel each other (inverted phase), the loudest channel replaces the mix.
 """
@@ -23,15 +24,15 @@ _BATCH_S: Final = 0.25
 
 
 class ChannelReducer(Protocol):
-    """Reduces the buffers of one source, passed in order, to one channel. Each buffer results in one block of the same
-    length."""
+    """Reduces the buffers of one source to one channel. The buffers are passed in order. Each buffer gives one block of
+    the same length."""
 
     shares_buffer: bool
     """Whether returned blocks may be views of the buffers. The caller must then not overwrite a buffer too early."""
 
     def push(self, frames: npt.NDArray[Any]) -> list[Any]:
-        """Add a buffer[n, channels]. Returns the blocks that are ready; none while the choice of channels needs more
-        audio."""
+        """Add a buffer[n, channels]. Returns the blocks that are ready. The list is empty while more audio is needed to
+        choose the channels."""
         ...
 
     def flush(self) -> list[Any]:
@@ -51,16 +52,16 @@ def to_mono(
 ) -> ChannelReducer:
     """Create a reducer that mixes all channels, or takes only `channel` (from 0).
 
-    `rate`: in Hz. `first_s`: second of the source at which the audio begins. `stored`: return a single 16-bit channel
-    as int16, without conversion."""
+    `rate`: in Hz. `first_s`: position in the source, in seconds, at which the audio begins. `stored`: return a single
+    16-bit channel as int16, without conversion."""
     if channels > 1 and channel is None:
         return Downmix(channels, dtype, warn, rate, first_s)
     return _Stored(channel or 0) if stored and dtype is np.int16 else OneChannel(channel or 0, dtype, warn)
 
 
 def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> int:
-    """Return the frame from which a source must be decoded for a correct mix from frame `start` on. The choice of
-    channels depends on the windows before `start`."""
+    """Return the frame from which a source must be decoded, so that the mix is correct from frame `start` on. This
+    frame is earlier than `start`, because the choice of channels depends on the windows before `start`."""
     if channels == 1 or channel is not None:
         return start
     window = window_samples(rate)
@@ -68,7 +69,7 @@ def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> in
 
 
 class _Stored:
-    """Takes one int16 channel unchanged, without a copy if it is the only one."""
+    """Takes one int16 channel unchanged. If the source has only this channel, the samples are not copied."""
 
     shares_buffer = True
 
@@ -202,7 +203,7 @@ def replace_invalid(block: Samples, warn: Callable[[str], None]) -> Samples:
     """Replace samples that are not numbers by silence, and clip samples far above full scale. Changes the block in
     place.
 
-    Valid audio needs only one cheap check of the peak."""
+    For valid audio this function only computes the peak, which is cheap."""
     if not len(block):
         return block
     peak = max(float(block.max()), -float(block.min()))

@@ -2,7 +2,7 @@
 
 Recorders that reconnect send some packets again, with the same timestamps. Joined files look similar: the timestamps of
 both files begin at the same value, and both may begin with equal packets of silence, which must not be dropped. The
-next packet distinguishes the cases: in a joined file, a timestamp that occurred before has other content.
+next packet shows which case it is: in a joined file, its timestamp has occurred before, but with other content.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from worker.audio.decoding.downmix import Samples
 
 
 def regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
-    """Yield the signal of the arrays `pieces` in arrays of `size` samples; the last one may be shorter."""
+    """Join the arrays `pieces`, and yield the signal in arrays of `size` samples. The last array may be shorter."""
     pending: list[Samples] = []
     count = 0
     for piece in pieces:

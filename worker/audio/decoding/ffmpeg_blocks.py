@@ -19,7 +19,8 @@ MAX_LOST_PACKET_S: Final = 10.0
 
 
 class MediaBlocks:
-    """Reduces the frames of one container to mono, even if rate, channels or sample format change."""
+    """Reduces the frames of one container to mono. The rate, the channels and the sample format may change between
+    frames."""
 
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
         """`channel`: from 0, or None to mix all channels. `warn` receives warnings about the source."""
@@ -56,8 +57,8 @@ class MediaBlocks:
     def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
         """Yield the requested channel of the frames, or the mix of all channels. The mixer may delay blocks.
 
-        If a frame has fewer channels than requested, the missing channel is silent. It does not repeat the sound of
-        another channel, so that no word is transcribed twice."""
+        If a frame does not have the requested channel, silence is yielded for it. The sound of another channel is not
+        used, because its words would be transcribed twice."""
         count, wanted = samples.shape[1], self._channel
         if wanted is not None and wanted >= count:
             self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")

@@ -74,7 +74,7 @@ class UnknownContainer(UnsupportedSource):
 
 
 class NoDecoder(UnsupportedSource):
-    """FFmpeg can open the container, but has no decoder for the coding of its audio."""
+    """FFmpeg can open the container, but has no decoder for the codec of its audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class LostPacket:
 
 @dataclass(frozen=True, slots=True)
 class OtherStream:
-    """Reports that the stream has ended and another one continues. `position`, `stream_id`: byte position of the first
-    packet of the new stream, and its id in the container."""
+    """Reports that the stream has ended and that another stream continues it. `position`: byte position of the first
+    packet of the new stream. `stream_id`: id of the new stream in the container."""
 
     position: int
     stream_id: int
@@ -117,8 +117,8 @@ class MediaContainer:
         zero_s: float | None = None,
         track: int | None = None,
     ) -> None:
-        """`part`: the part of the file to read, with its own header, or None for the whole file. `stream_id`, `zero_s`:
-        the id of the stream to read, and the timestamp (s) that counts as second 0, if known. `track`: the audio track
+        """`part`: the part of the file to read, with its own header, or None for the whole file. `stream_id`: id of the
+        stream to read, if known. `zero_s`: the timestamp, in seconds, of position 0, if known. `track`: the audio track
         to read (from 1).
 
         Raises UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
@@ -181,8 +181,8 @@ class MediaContainer:
 
     @property
     def length_s(self) -> float | None:
-        """Seconds from second 0 of the timeline to the end of the longest stream according to FFmpeg, or None if
-        unknown."""
+        """Length from the start of the timeline to the end of the longest stream, in seconds, as FFmpeg reports it.
+        None if unknown."""
         duration = self._container.duration
         if not duration:
             return None
@@ -190,8 +190,8 @@ class MediaContainer:
 
     @property
     def declared_length_s(self) -> float | None:
-        """`length_s` if the container declares it, or None if FFmpeg only estimated it from the last timestamps or the
-        bit rate, because such a length may be wrong."""
+        """The value of `length_s` if the container declares it. None if FFmpeg only estimated the length from the last
+        timestamps or the bit rate, because an estimated length may be wrong."""
         return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
 
     @property
@@ -213,8 +213,8 @@ class MediaContainer:
     def frames(self) -> Iterator[DecodedFrame | LostPacket | OtherStream]:
         """Yield the decoded frames in order, and a `LostPacket` for each packet that cannot be decoded.
 
-        A second copy of a packet is skipped: recorders that reconnect repeat some. `OtherStream` comes last if another
-        stream continues."""
+        Copies of packets are skipped, because recorders that reconnect send some packets twice. If another stream
+        continues this one, the last item is an `OtherStream`."""
         succession = Succession(self._stream.index)
         packets = self._packets()
         repeats = RepeatFilter()
@@ -244,8 +244,8 @@ class MediaContainer:
                 yield from self._decoded(new)
 
     def _packets(self) -> Iterator[Any]:
-        """Return the packets of the stream; in a transport stream, the packets of all audio streams, because another
-        stream may continue this one."""
+        """Return the packets of the stream. For a transport stream, return the packets of all audio streams, because
+        another stream may continue this one."""
         wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
@@ -269,15 +269,15 @@ class MediaContainer:
         return bool(self._container.format.name == "mpegts")
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
-        """Open a transport stream again at a byte position, to read its rest. Times count from the start of the whole
-        stream. Raises SourceError."""
+        """Open a transport stream again at a byte position, to read the rest of it. Times are relative to the start of
+        the whole stream. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
         return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
-        """Return the id of an audio stream whose packets all precede those of the chosen stream, or None if the streams
-        are parallel."""
+        """Return the id of an audio stream that ends before the chosen stream begins. Returns None if the streams are
+        parallel."""
         audio = [stream for stream in self._container.streams if stream.type == "audio"]
         if len(audio) < 2:
             return None
@@ -297,7 +297,7 @@ class MediaContainer:
     def _info(self, rate: int, channels: int) -> AudioInfo:
         coding, container = self._stream.codec_context, self._container
         if coding is None:
-            raise NoDecoder(f"{self.path}: the coding of its audio is unknown")
+            raise NoDecoder(f"{self.path}: the codec of its audio is unknown")
         name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
         if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
@@ -327,8 +327,8 @@ class MediaContainer:
 
     @property
     def declared_end_s(self) -> float | None:
-        """End of the audio in seconds according to the header, or None if the header does not declare one for this
-        stream alone."""
+        """End of the audio according to the header, in seconds. None if the header does not declare an end for this
+        stream."""
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
@@ -341,7 +341,7 @@ class MediaContainer:
 
     @property
     def latest_end_s(self) -> float | None:
-        """A second before which the audio certainly ends, or None if unknown."""
+        """A position, in seconds, before which the audio certainly ends, or None if no such position is known."""
         return latest_end_s(self._container.format.name, self._stream, self._part.end - self._part.start, self._zero_s)
 
     def close(self) -> None:
@@ -356,8 +356,8 @@ def is_installed() -> bool:
 
 
 def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
-    """Return whether the timestamps of a container are used, and which timestamp is its second 0. `format_name`: names
-    of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
+    """Return whether the timestamps of a container are used, and which timestamp is position 0 of its timeline.
+    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
     names = set(format_name.split(","))
     if names & _FROM_ZERO:
         return True, 0.0 if start_s <= _MAX_START_S else start_s
@@ -381,15 +381,15 @@ def _rate_of(stream: Any) -> int:
 
 
 def _check_shortage(exc: Exception, path: SourceFile) -> None:
-    """Raise WorkerShortage if the system failed to read the file. Errors of FFmpeg itself with the same error numbers
-    mean damage."""
+    """Raise WorkerShortage if the system failed to read the file. FFmpeg's own errors may have the same error numbers;
+    they mean that the file is damaged."""
     if not isinstance(exc, av.error.FFmpegError):
         raise_shortage(exc, str(path))
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """Return the exceptions that PyAV raises for broken files: OSError and OverflowError for offsets outside the file,
-    IndexError for packets of a stream that did not exist at the start."""
+    """Return the exceptions that PyAV raises for broken files. PyAV raises OSError and OverflowError for offsets
+    outside the file, and IndexError for packets of a stream that did not exist at the start."""
     return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
 
 

@@ -1,4 +1,4 @@
-"""How long the audio of a media container can last. No I/O."""
+"""Computes the maximum length of the audio in a media container. No I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _MAX_RATE_ERROR: Final = 2.0
 
 
 def latest_end_s(format_name: str, stream: Any, size_bytes: int, zero_s: float) -> float | None:
-    """Return a second before which the audio of a stream certainly ends, or None if unknown.
+    """Return a position, in seconds, before which the audio of a stream certainly ends, or None if no such position is
+    known.
 
-    `size_bytes`: size of the file. `zero_s`: the timestamp that counts as second 0. An AVI file has no timestamps: they
-    are computed from the sizes of its chunks, so all chunks together are not larger than the file. In Matroska, the tag
-    DURATION is written at the end of a recording and includes its pauses. Recorders of browsers and calls do not write
-    it, so their pauses remain unlimited by this."""
+    `size_bytes`: size of the file. `zero_s`: the timestamp of position 0. An AVI file has no timestamps: FFmpeg
+    computes them from the sizes of the chunks. The chunks cannot be larger than the file, so the size of the file
+    limits the timestamps. In Matroska, the tag DURATION is written at the end of a recording and includes its pauses.
+    Browsers and call recorders do not write the tag, so the length of their pauses is not limited."""
     names = set(format_name.split(","))
     if "avi" in names:
         rate = stream.codec_context.bit_rate if stream.codec_context is not None else None

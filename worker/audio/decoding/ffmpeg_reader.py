@@ -1,8 +1,8 @@
 """Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal.
 
-Steps: open the container, decode frames, reduce them to mono, correct gaps and drift of the timeline, resample to one
-rate, cut blocks. To start in the middle, all earlier audio is decoded and dropped, so the position is exact in every
-coding.
+The steps are: open the container, decode frames, reduce them to mono, correct gaps and drift of the timeline, resample
+to one rate, and cut blocks. A reader that starts in the middle decodes and drops all earlier audio, so its position is
+exact for every codec.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class MediaSource(ReaderBase):
         self._check_end()
 
     def _check_silence(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        """Yield the blocks unchanged. Warn at the end if all were silent, because another track may contain the
+        """Yield the blocks unchanged. Warn at the end if all blocks were silent, because another track may contain the
         speech."""
         peak = 0.0
         for block in blocks:

@@ -30,8 +30,9 @@ def audio_streams(container: Any) -> list[Any]:
 
 
 def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:
-    """Return the audio stream with this id, else this track, else the default stream. Its rate may still be unknown.
-    Raises UnsupportedSource if the file has no audio stream, and NoSuchTrack if it has no such track."""
+    """Return the audio stream with the id `stream_id`. If `stream_id` is None, return the stream of the track, or the
+    default stream if `track` is None too. The rate of the stream may still be unknown. Raises UnsupportedSource if the
+    file has no audio stream, and NoSuchTrack if it has no such track."""
     audio = audio_streams(container)
     if not audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"

@@ -2,7 +2,7 @@
 
 Measured with libsndfile 1.2.2 and python-soundfile 0.14:
 - python-soundfile seeks after every read, which for FLAC costs more than decoding. `_Reader` avoids these seeks.
-- 16-bit codings are read as int16, which is up to seven times cheaper than float32.
+- 16-bit codecs are read as int16, which is up to seven times cheaper than float32.
 - libsndfile never reads beyond the length that it found at the start, see `worker.audio.decoding.libsndfile_faults`.
 """
 
@@ -40,16 +40,17 @@ _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPP
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
 _PROBE_BYTES: Final = 1 << 20
 # libsndfile recognizes files without a header by the extension of their path. It receives a descriptor, which has no
-# path, so these codings are chosen here.
+# path, so these codecs are chosen here.
 _TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
 _NO_HEADER: Final = (".raw", ".au", ".snd")
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
-    """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true.
+    """A SoundFile whose `seekable()` returns False, so that python-soundfile does not seek after each read.
 
-    Its calls drop the notes that libmpg123 prints about damage, see `decoder_notes`. `close` may be called while
-    another thread reads: it waits for the end of that call. The next call then raises SoundFileRuntimeError.
+    Notes that libmpg123 prints about damage during its calls are dropped, see `decoder_notes`. `close` may be called
+    while another thread reads: `close` waits until that read has ended. The next read then raises
+    SoundFileRuntimeError.
     """
 
     _reads_forward = False
@@ -84,8 +85,8 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
 
 
 class _ErrorRecordingFile(PartFile):
-    """A `PartFile` that stores read errors. libsndfile calls it from C, where an exception looks like the end of the
-    file."""
+    """A `PartFile` that stores read errors. libsndfile calls this object from C code, which treats an exception like
+    the end of the file."""
 
     failure: OSError | None = None
 
@@ -98,7 +99,7 @@ class _ErrorRecordingFile(PartFile):
 
 
 class SndfileStream:
-    """Reads one part of a source once, from start to end. Skips damage if the coding allows it."""
+    """Reads one part of a source once, from start to end. Skips damage if the codec allows it."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class SndfileStream:
             self._check_shortage(exc)
             damaged = exc.code not in _UNRECOGNISED_CODES
             if not damaged and self._path.suffix.lower() in _NO_HEADER:
-                reason = "it has no header, so its rate and coding are not known"
+                reason = "it has no header, so its rate and codec are not known"
                 raise SndfileRefused(self._path, reason, input_options=_RAW_OPTIONS) from exc
             raise SndfileRefused(self._path, sndfile_reason(exc.error_string), damaged=damaged) from exc
 
@@ -177,7 +178,7 @@ class SndfileStream:
             raise source_error(exc, str(self._path)) from exc
 
     def seek_exactly(self, frame: int) -> int:
-        """Seek to `frame` if seeking is exact in this coding. Returns the frame that is read next."""
+        """Seek to `frame` if seeking is exact in this codec. Returns the frame that is read next."""
         if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
                 self._at = self._reader.seek(min(frame, self.info.frames or frame))
@@ -247,8 +248,8 @@ class SndfileStream:
         return filled
 
     def _skip_damage(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """Find the next audio after damage, and read it into `buffer`. Returns the number of silent frames that replace
-        the lost audio, and the number of frames read; (0, 0) if no audio follows."""
+        """Find the next audio after damage, and read that audio into `buffer`. Returns the number of silent frames that
+        replace the lost audio, and the number of frames read. Returns (0, 0) if no audio follows."""
         if self._is_mp3:  # each call searches further; the length of the lost audio is unknown
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
@@ -262,11 +263,11 @@ class SndfileStream:
         return 0, 0
 
     def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """Return the number of samples to skip, and the number of frames read after them; (0, 0) if the damage has no
-        end.
+        """Return the number of samples to skip, and the number of frames that were read after them. Returns (0, 0) if
+        the damage extends to the end of the file.
 
-        The tried gap doubles until a read succeeds, and is then narrowed by bisection to about the length of the
-        damage."""
+        The length of the gap is doubled until a read after it succeeds. Then bisection reduces the gap to about the
+        length of the damage."""
         too_short = 0
         for gap_s in _FLAC_GAPS_S:
             gap = round(gap_s * self.info.sample_rate)

@@ -1,12 +1,14 @@
 """Finds files that libsndfile would read wrongly, and plans how to read them: in parts, or with corrected headers.
 
 Faults of libsndfile 1.2.2, all without an error message:
-- MP3 without a length tag: it estimates the length from the first frames, and may miss half of a variable-rate file.
-- Joined MP3 or Ogg files: it reads only the first one.
-- WAV whose recorder never wrote the size: it reads no audio. If the declared size is too small, it stops there.
-- CAF of unknown length: it refuses the file.
-- W64: it reads the chunks after the audio as audio.
-- Ogg that is cut off: it reports no damage.
+- MP3 without a length tag: libsndfile estimates the length from the first frames, and may miss half of a variable-rate
+  file.
+- Joined MP3 or Ogg files: libsndfile reads only the first file.
+- WAV whose recorder never wrote the size: libsndfile reads no audio. If the declared size is too small, it stops at
+  that size.
+- CAF of unknown length: libsndfile refuses the file.
+- W64: libsndfile reads the chunks after the audio as audio.
+- Ogg that is cut off: libsndfile reports no damage.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class FilePart:
     length_s: float | None = None
     """Length in seconds according to the header of the part, or None if unknown."""
     form: str = ""
-    """Coding, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
+    """Codec, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class PartFile:
 
 
 def read_plan(path: SourceFile) -> ReadPlan:
-    """Plan how libsndfile reads a file. Reads the header of the file; for MP3 and Ogg, if needed, all frame or page
-    headers (up to 0.1 s for an hour of audio). Raises WorkerShortage if the disk fails."""
+    """Plan how libsndfile reads a file. Reads the header of the file. For MP3 and Ogg, all frame or page headers are
+    read if necessary, which takes up to 0.1 s for an hour of audio. Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
@@ -143,7 +145,7 @@ def _mp3_plan(path: SourceFile) -> ReadPlan:
 
 def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
     """Return a part that begins with a correct length tag. libsndfile drops the encoder padding that the tag declares,
-    so parts join without gaps."""
+    so there are no gaps between the parts."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     # A wrong tag is cut off and replaced, because libsndfile believes it.
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
@@ -168,8 +170,8 @@ def _ogg_part(link: ogg.OggLink) -> FilePart:
 
 
 def _flac_plan(path: SourceFile) -> ReadPlan:
-    """Plan one part for each joined file. If a single file declares a length that is too small, plan a header that
-    declares 0: libsndfile then reads to the end of the file."""
+    """Plan one part for each joined file. If there is a single file and its header declares too small a length, plan a
+    header that declares 0, so that libsndfile reads to the end of the file."""
     streams = flac.streams(path)
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
@@ -210,8 +212,8 @@ def _located(file: BinaryIO) -> LocatedAudio | None:
 
 
 def media_plan(path: SourceFile) -> ReadPlan:
-    """Plan how FFmpeg reads a file: in parts if there are several parts or gaps in the timestamps; otherwise as a
-    whole, with a corrected header if the file's own header declares a wrong length."""
+    """Plan how FFmpeg reads a file. A file that has several parts, or gaps in its timestamps, is read in parts. Any
+    other file is read as a whole, with a corrected header if its own header declares a wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
     # A dictionary keeps the order and drops a warning that both checks give.
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))

@@ -1,7 +1,7 @@
 """Finds ranges in which the channels of a recording cancel each other when they are mixed. No I/O.
 
 A microphone wired with inverted polarity, or a "stereo" signal made from balanced lines, has one channel that is the
-negative of the other: their mix is silence. This may affect a whole file or a few seconds of it.
+negative of the other: their mix is silence. A whole file or a few seconds of it may be affected.
 
 The decision uses sums over a quarter of a second, in windows that are counted from the start of the source. So it does
 not depend on the position where reading starts. A channel that is only delayed also cancels some frequencies, but never
@@ -45,7 +45,8 @@ def window_samples(rate: int) -> int:
 
 
 def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
-    """Return the mean squares of the windows of frames[n, channels]: float32[windows, 1 + channels], the mix first."""
+    """Return the mean squares of each window of frames[n, channels], as float32[windows, 1 + channels]. Column 0 is the
+    mix, the other columns are the channels."""
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
     with np.errstate(invalid="ignore", over="ignore"):  # samples that are not numbers
@@ -57,10 +58,11 @@ def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
 
 
 def choose(energies: Energies) -> npt.NDArray[np.int16]:
-    """Return for each window MIX, QUIET, or the channel (from 0) to use because the mix is more than 20 dB below it.
+    """Return a choice for each window: MIX, QUIET, or a channel (from 0). A channel is chosen if the mix is more than
+    20 dB below it.
 
-    A channel is used in every window of a run of RUN windows whose sums show cancellation. If the source has fewer
-    windows, all of them form the run.
+    The choice is made for runs of RUN windows: if the sums over a run show cancellation, the channel is used in every
+    window of the run. If the source has fewer than RUN windows, the run consists of all windows.
     """
     if not len(energies):
         return np.zeros(0, np.int16)

@@ -9,8 +9,9 @@ from worker.audio.resample import StreamResampler
 
 
 class RateConverter:
-    """Resamples consecutive blocks whose rate differs from `rate` (Hz). All n samples in a row with one rate become
-    `resampled_length(n, their rate, rate)` samples, so audio after a change of rate begins at the exact position."""
+    """Resamples consecutive blocks whose rate differs from `rate` (Hz). If n samples in a row have the same rate r,
+    they become `resampled_length(n, r, rate)` samples. So the audio after a change of rate begins at the exact
+    position."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate

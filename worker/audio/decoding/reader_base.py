@@ -56,7 +56,7 @@ class ReaderBase(ABC):
         """
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """Yield the samples of `blocks`; a reader of 16-bit files may yield int16."""
+        """Yield the same samples as `blocks`. A reader of 16-bit files may yield them as int16."""
         return self.blocks(start_frame, block_s)
 
     def close(self) -> None:
@@ -91,8 +91,8 @@ class ReaderBase(ABC):
     def _at_one_rate(
         self, blocks: Iterable[PlacedBlock], one_rate: RateConverter, start_s: float
     ) -> Generator[Samples, None, float]:
-        """Resample blocks and record damage. `start_s`: second of the source at the first block. Returns the second at
-        the end of the last block."""
+        """Resample blocks and record damage. `start_s`: position in the source, in seconds, of the first block. Returns
+        the position of the end of the last block."""
         at_s = start_s
         for block in blocks:
             end_s = at_s + len(block.samples) / block.rate

@@ -1,4 +1,4 @@
-"""Builds the errors for files that no reader can open. They name the container, the coding, the reason and the
+"""Builds the errors for files that no reader can open. The errors name the container, the codec, the reason and the
 remedy."""
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def refused_by_both(
     path: SourceFile, kind: FileFormat | None, refused: SndfileRefused, other: SourceError, reason: str
 ) -> SourceError:
     """Return the error for a file that neither libsndfile nor FFmpeg can read. `refused`: the error of libsndfile.
-    `other`, `reason`: the error of FFmpeg and its reason, empty if `other` already explains the problem."""
+    `other`: the error of FFmpeg. `reason`: the reason of `other`, or empty if the text of `other` already explains the
+    problem."""
     if kind is None:
         return UnsupportedSource(
             f"{path}: neither libsndfile nor FFmpeg recognizes its content as audio ({refused.reason}); check the "
@@ -52,8 +53,8 @@ def refused_by_both(
 
 
 def no_decoder(path: SourceFile, kind: FileFormat | None) -> SourceError:
-    """Return the error for a coding that neither library supports."""
-    return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
+    """Return the error for a codec that neither library supports."""
+    return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its codec'}; convert it first")
 
 
 def _unsupported(path: SourceFile, kind: FileFormat | None, refused: SndfileRefused) -> str:

@@ -1,4 +1,4 @@
-"""Distinguishes successive audio streams of one container from parallel ones. No I/O."""
+"""Distinguishes successive audio streams of one container from parallel streams. No I/O."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Succession:
             self._began.clear()
 
     def other(self, stream: int, position: int | None) -> int | None:
-        """Record a packet of another stream at a byte position of the file. Returns the position of that stream's first
-        packet once it is certain that the stream follows the one that is read, else None."""
+        """Record a packet of another stream at a byte position of the file. When it is certain that this stream follows
+        the stream that is read, returns the position of its first packet. Otherwise returns None."""
         if stream in self._parallel or (position is None and stream not in self._began):
             return None
         self._began.setdefault(stream, position or 0)

@@ -7,9 +7,9 @@ between the clocks of recorder and sound card. Each case needs its own correctio
 - A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
 - Drift is corrected in pauses, by adding or removing a few milliseconds of silence. Words are not changed.
 - Audio whose timestamps overlap earlier audio may contain words, so it is also shortened in pauses only.
-- After an implausible jump (back by more than a second, ahead by more than an hour, ahead beyond the end of the audio,
-  or ahead although all gaps already last longer than an hour and than the audio), the audio is joined without a gap and
-  later timestamps are shifted.
+- After an implausible jump, the audio is joined without a gap and later timestamps are shifted. A jump is implausible
+  if it goes back by more than a second, ahead by more than an hour, or ahead beyond the end of the audio. A jump ahead
+  is also implausible if all gaps together already last longer than an hour and longer than the audio.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class StreamTimeline:
     def __init__(
         self, length_s: float | None, warn: Callable[[str], None], *, latest_end_s: float | None = None
     ) -> None:
-        """`length_s`: declared length in seconds, or None. `latest_end_s`: a second before which the audio certainly
-        ends, or None. `warn` receives a warning for each kind of correction."""
+        """`length_s`: declared length in seconds, or None. `latest_end_s`: a position, in seconds, before which the
+        audio certainly ends, or None. `warn` receives a warning for each kind of correction."""
         self._length_s = length_s
         self._latest_end_s = latest_end_s
         self._warn = warn
@@ -147,8 +147,8 @@ class StreamTimeline:
         self._filled_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
-        """Return the seconds of silence to insert before the first block of the window, and the samples to use of that
-        block."""
+        """Return how many seconds of silence to insert before the first block of the window, and the samples that
+        replace those of that block."""
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
         # The usual case: the timestamp agrees. It is decided first, because examining the window costs 10 µs per frame.
@@ -178,8 +178,9 @@ class StreamTimeline:
         return 0.0, self._shortened(head, -late_s, quiet)
 
     def _lateness_s(self, window: deque[TimedBlock]) -> float:
-        """Return the seconds by which the timestamps of the window are ahead of the samples; negative if behind, 0 if
-        its blocks disagree about the direction. The smallest difference is used."""
+        """Return how many seconds the timestamps of the window are ahead of the samples. The result is negative if the
+        timestamps are behind, and 0 if its blocks disagree about the direction. The smallest difference of all blocks
+        is used."""
         at_s, lowest, highest = self._now_s, np.inf, -np.inf
         for block in window:
             if block.start_s is not None:
@@ -201,7 +202,7 @@ class StreamTimeline:
         return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
 
     def _start(self, late_s: float, head: TimedBlock) -> tuple[float, Samples]:
-        """Return silence and samples like `_correction`, for the first block with samples."""
+        """Return the seconds of silence and the samples, like `_correction`, for the first block with samples."""
         if late_s < -_MAX_PRIMING_S:
             self._move(late_s, "back")
             return 0.0, head.samples

@@ -46,7 +46,7 @@ def missing_end(path: SourceFile) -> str:
 
 
 def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
-    """Return the size of the file in bytes according to its header; 0 if the header declares none."""
+    """Return the size of the file in bytes that its header declares, or 0 if the header declares no size."""
     if head[4:8] in _MP4_BOXES:
         return _last_box_end(file, size)
     if head.startswith(b"Creative Voice File"):
@@ -58,8 +58,8 @@ def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
 
 
 def _nist_end(head: bytes) -> int:
-    """Return the end of a NIST SPHERE file, 0 if unknown. Its header is `NIST_1A`, the size of the header, then lines
-    `name -type value`."""
+    """Return the byte position at which a NIST SPHERE file ends, or 0 if unknown. The header consists of `NIST_1A`, the
+    size of the header, and lines `name -type value`."""
     if not head.startswith(b"NIST_1A"):
         return 0
     fields = {line[0]: line[2] for line in (line.split() for line in head[:1024].splitlines()) if len(line) == 3}
@@ -71,7 +71,8 @@ def _nist_end(head: bytes) -> int:
 
 
 def _sox_end(head: bytes) -> int:
-    """Return the end of a file in SoX's own format, which has samples of 32 bits; 0 for other files."""
+    """Return the byte position at which a file in SoX's own format ends, or 0 for other files. The format has samples
+    of 32 bits."""
     order = {b".SoX": "little", b"XoS.": "big"}.get(head[:4])
     if order == "little":
         return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
@@ -141,7 +142,8 @@ def _has_nut_index(file: BinaryIO, size: int) -> bool:
 
 
 def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
-    """Return a warning if a stream ends within a packet or frame, or a NUT file without its index; else ""."""
+    """Return a warning if a stream ends within a packet or frame, or if a NUT file ends without its index. Otherwise
+    return ""."""
     for packet, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
             return _MID_PACKET if size % packet else ""

@@ -15,7 +15,7 @@ CHUNKS: Final = Chunks("big")
 _SOUND_HEAD_BYTES: Final = 8  # offset and block size, at the start of the chunk SSND
 _MAX_SIZE: Final = 0xFFFFFFFF
 _PLAIN_CODINGS: Final = {
-    # AIFF coding: (coding in CAF, whether samples are little-endian).
+    # AIFF codec: (codec in CAF, whether samples are little-endian).
     **dict.fromkeys((b"NONE", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"), (b"lpcm", False)),
     **dict.fromkeys((b"ulaw", b"ULAW"), (b"ulaw", False)),
     **dict.fromkeys((b"alaw", b"ALAW"), (b"alaw", False)),
@@ -31,7 +31,7 @@ class Aiff:
     kind: bytes
     """b"AIFF" or b"AIFC"."""
     common: bytes
-    """The content of the chunk COMM: channels, frames, bits, rate and the coding."""
+    """The content of the chunk COMM: channels, frames, bits, rate and the codec."""
     declared_bytes: int | None
     """Bytes of audio according to the header, or None if the header marks the size as unknown."""
     start: int
@@ -41,7 +41,7 @@ class Aiff:
 
     @property
     def coding(self) -> bytes:
-        """The coding as four characters."""
+        """The codec as four characters."""
         return self.common[18:22] if self.kind == b"AIFC" and len(self.common) >= 22 else b"NONE"
 
     @property
@@ -60,7 +60,7 @@ class Aiff:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame; 0 for codings that pack several samples into a block."""
+        """Bytes of one frame; 0 for codecs that pack several samples into a block."""
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
@@ -83,7 +83,7 @@ class Aiff:
         return b"FORM" + (len(content) + size).to_bytes(4, "big") + content
 
     def _caf_header(self, size: int) -> bytes:
-        """Return a CAF header for audio that is too large for AIFF. Empty if CAF does not support the coding."""
+        """Return a CAF header for audio that is too large for AIFF. Empty if CAF does not support the codec."""
         if self.coding not in _PLAIN_CODINGS:
             return b""
         name, little = _PLAIN_CODINGS[self.coding]

@@ -1,8 +1,9 @@
 """Finds files that are appended to another file. Readers stop at the end that the first header declares, and miss the
-rest.
+files after it.
 
-`cat a.m4a b.m4a` and recorders that append to an existing file create such files. Formats that consist of frames (MP3,
-Ogg, FLAC, ADTS, transport streams) declare no end; the modules for these formats find files appended to them.
+The command `cat a.m4a b.m4a` appends a file in this way, and so do recorders that append to an existing file. Formats
+that consist of frames (MP3, Ogg, FLAC, ADTS, transport streams) declare no end; the modules for these formats find
+files appended to them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ at byte `start`."""
 
 
 def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
-    """Return start and end (bytes) of each contained file; empty if there is only one."""
+    """Return the start and end (in bytes) of each contained file. The result is empty if there is only one file."""
     size = file.seek(0, os.SEEK_END)
     starts = [0]
     while len(starts) < _MAX_FILES and (following := _next(file, starts[-1], size)) is not None:
@@ -85,7 +86,8 @@ def _after_id3(file: BinaryIO, at: int) -> int:
 
 
 def _file_begins(file: BinaryIO, at: int) -> bool:
-    """Whether a file begins at `at`. MP3 counts only after an ID3 tag: four bytes of PCM may look like a frame."""
+    """Whether a file begins at byte `at`. An MP3 file is only recognized after an ID3 tag, because four bytes of PCM
+    may look like a frame of MP3."""
     content = _after_id3(file, at)
     head = read_at(file, content, _HEAD_BYTES)
     return _begins(head) or (content > at and is_header(head[:4]))
@@ -97,7 +99,8 @@ def _begins(head: bytes) -> bool:
 
 # -- where files end ---------------------------------------------------------------------------------------------------
 def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the ends after all chunks, and after the audio for the case that the declared total size is wrong."""
+    """Return the byte positions at which the file may end: after all chunks, and after the audio (if the declared total
+    size is wrong)."""
     order = read_at(file, start, 4)
     chunks = Chunks("big" if order == b"RIFX" else "little")
     declared = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
@@ -112,7 +115,8 @@ def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _after_chunks(file: BinaryIO, start: int, size: int, declared: int, chunks: Chunks) -> tuple[int, ...]:
-    """Return the ends after the `declared` size and after the chunk with the audio, each also with a pad byte."""
+    """Return the byte positions at which the file may end: after the `declared` size, and after the chunk with the
+    audio. Each of them may be followed by a pad byte."""
     ends: dict[int, None] = dict.fromkeys((start + 8 + declared, start + 9 + declared))
     for name, at, content in walk(file, start + 12, size, chunks):
         if name in (b"data", b"SSND") and content < _LARGEST:
@@ -142,7 +146,7 @@ def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the end of the last frame. A table in the header has the sizes of the frames."""
+    """Return the end of the last frame, computed from the table in the header with the sizes of all frames."""
     head = read_at(file, start, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
     length = int(_TTA_FRAME_S * rate)
@@ -154,8 +158,8 @@ def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the start of the first block whose sample index is lower than that of the previous block: it belongs to
-    another file."""
+    """Return the start of the first block whose sample index is lower than that of the previous block. This block is
+    the first one of another file."""
     at, last = start, 0
     while at + 32 <= size:
         head = read_at(file, at, 32)
@@ -167,7 +171,8 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the end of the segment. A live recording declares no size, so the start of the next file is searched."""
+    """Return the end of the segment. A live recording declares no size; for it, the start of the next file is searched
+    and returned."""
     head = read_at(file, start, 4096)
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head) or not head[at + 4]:
@@ -194,7 +199,8 @@ def _flv_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
-    """Return the first byte position from `at` on where a file begins with one of `marks`; empty if there is none."""
+    """Return a tuple with the first byte position, from `at` on, at which a file begins with one of `marks`. The tuple
+    is empty if there is no such position."""
     file.seek(at)
     rest, base = b"", at
     while data := file.read(_CHUNK_BYTES):
@@ -213,8 +219,8 @@ def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...
 
 
 def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Return the start of the next `ftyp` box that is followed by an index: another file begins there. Boxes after
-    which the timestamps continue are skipped, because live recorders repeat the index between fragments."""
+    """Return the start of the next `ftyp` box that is followed by an index, because another file begins at that box. A
+    box after which the timestamps continue is skipped, because live recorders repeat the index between fragments."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
         head = read_at(file, at, 16)
@@ -240,7 +246,7 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _first_time(fragment: bytes) -> int:
-    """Return the first timestamp of an MP4 fragment (box `tfdt`), 0 if it has none."""
+    """Return the first timestamp of an MP4 fragment (box `tfdt`), or 0 if the fragment has no timestamp."""
     at = fragment.find(b"tfdt")
     width = 8 if fragment[at + 4 : at + 5] == b"\1" else 4
     return int.from_bytes(fragment[at + 8 : at + 8 + width], "big") if at >= 0 else 0

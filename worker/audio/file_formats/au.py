@@ -39,7 +39,7 @@ class Au:
         return None if is_streamed_size(self._field(2), self.size - self.start) else self._field(2)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        """Find the real extent of the audio, and create a header that lets a reader read to its end."""
+        """Find the real extent of the audio, and create a header with which a reader reads to the end of the audio."""
         extent = extent_of(file, self.start, self.declared_bytes, None)
         fields = (_HEAD_BYTES, _UNKNOWN, *(self._field(number) for number in (3, 4, 5)))
         head = self.head[:4] + b"".join(field.to_bytes(4, self.order) for field in fields)

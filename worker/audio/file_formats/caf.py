@@ -36,7 +36,7 @@ class Caf:
 
     @property
     def coding(self) -> bytes:
-        """The coding as four characters."""
+        """The codec as four characters."""
         return self.described[8:12]
 
     @property
@@ -55,8 +55,8 @@ class Caf:
 def caf_header(
     coding: bytes, rate: int, channels: int, bits: int, size: int, *, little: bool = False, is_float: bool = False
 ) -> bytes:
-    """Create a CAF header for `size` bytes of samples with `bits` bits. `coding`: lpcm, ulaw or alaw. CAF sizes have 64
-    bits, so CAF also suits audio that is too large for other formats."""
+    """Create a CAF header for `size` bytes of samples with `bits` bits. `coding`: lpcm, ulaw or alaw. Sizes in CAF have
+    64 bits, so CAF can be used for audio that is too large for other formats."""
     flags = (_IS_FLOAT if is_float else 0) | (_IS_LITTLE if little else 0)
     described = struct.pack(">d4s5I", rate, coding, flags, channels * bits // 8, 1, channels, bits)
     data = (size + _EDIT_COUNT_BYTES).to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)

@@ -1,20 +1,20 @@
-"""Maps the identifiers of codings in containers to names, and describes the codings that libsndfile 1.2.2 reads."""
+"""Maps the identifiers of codecs in containers to names, and describes the codecs that libsndfile 1.2.2 reads."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# All values of these codings fit 16 bits, so reading int16 is lossless.
+# All values of these codecs fit 16 bits, so reading int16 is lossless.
 _INT16: Final = (
     "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
     "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
 )
-# Seeking is exact in these codings. All other codings must be decoded from the start to reach an exact position.
+# Seeking is exact in these codecs. All other codecs must be decoded from the start to reach an exact position.
 _SEEK_EXACT: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
 
 _WAV_CODINGS: Final = {
-    # Microsoft's mmreg.h, and the numbers FFmpeg writes. True: libsndfile reads this coding.
+    # Microsoft's mmreg.h, and the numbers FFmpeg writes. True: libsndfile reads this codec.
     0x0001: ("PCM", True), 0x0002: ("MS ADPCM", True), 0x0003: ("float PCM", True), 0x0006: ("A-law", True),
     0x0007: ("mu-law", True), 0x0010: ("OKI ADPCM", False), 0x0011: ("IMA ADPCM", True), 0x0014: ("G.723", False),
     0x0016: ("G.723", False), 0x0017: ("Dialogic OKI ADPCM", False), 0x0020: ("Yamaha ADPCM", False),
@@ -80,7 +80,7 @@ AU_CODINGS: Final = {
 MATROSKA_CODINGS: Final = (
     ("AAC", "AAC"), ("OPUS", "Opus"), ("VORBIS", "Vorbis"), ("FLAC", "FLAC"), ("AC3", "AC-3"), ("EAC3", "E-AC-3"),
     ("DTS", "DTS"), ("TRUEHD", "TrueHD"), ("MPEG/L3", "MP3"), ("MPEG/L2", "MP2"), ("MPEG/L1", "MP1"), ("PCM", "PCM"),
-    ("ALAC", "ALAC"), ("TTA1", "TTA"), ("WAVPACK4", "WavPack"), ("REAL", "RealAudio"), ("MS/ACM", "a Windows coding"),
+    ("ALAC", "ALAC"), ("TTA1", "TTA"), ("WAVPACK4", "WavPack"), ("REAL", "RealAudio"), ("MS/ACM", "a Windows codec"),
 )  # fmt: skip
 
 _SHORTER_THAN_DECLARED: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -88,17 +88,17 @@ _STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # written by recorders that d
 
 
 def fits_int16(subtype: str) -> bool:
-    """Whether all samples of this coding (`SoundFile.subtype`) fit 16 bits without loss."""
+    """Whether all samples of this codec (`SoundFile.subtype`) fit 16 bits without loss."""
     return subtype in _INT16.split()
 
 
 def seeks_exactly(subtype: str) -> bool:
-    """Whether seeking is exact to the sample in this coding (`SoundFile.subtype`)."""
+    """Whether seeking is exact to the sample in this codec (`SoundFile.subtype`)."""
     return subtype in _SEEK_EXACT.split()
 
 
 def length_is_estimated(container: str, subtype: str) -> bool:
-    """Whether libsndfile estimates the length of files with this container and coding from the bit rate of the first
+    """Whether libsndfile estimates the length of files with this container and codec from the bit rate of the first
     frames. `container`, `subtype`: see `SoundFile.format` and `SoundFile.subtype`."""
     return subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II") or (subtype == "MPEG_LAYER_III" and container != "MP3")
 
@@ -114,8 +114,8 @@ def missing_bytes(log: str) -> tuple[int, int] | None:
 
 
 def wav_coding(tag: int, form: bytes = b"", audio: bytes = b"") -> tuple[str, bool]:
-    """Return the name of a coding, and whether libsndfile reads it. `tag`: Microsoft's number of the coding. `form`:
-    the content of the chunk `fmt `. `audio`: the start of the audio, which may be coded although the header says
+    """Return the name of a codec, and whether libsndfile reads it. `tag`: Microsoft's number of the codec. `form`: the
+    content of the chunk `fmt `. `audio`: the start of the audio, which may be compressed although the header declares
     PCM."""
     guid = form[24:40] if form[:2] in (b"\xfe\xff", b"\xff\xfe") else b""
     if guid == _EAC3_GUID:
@@ -126,4 +126,4 @@ def wav_coding(tag: int, form: bytes = b"", audio: bytes = b"") -> tuple[str, bo
             at = even.find(mark)
             if at >= 0 and at % 2 == 0 and even.count(mark) > 1:
                 return f"{name} (as PCM)", False
-    return _WAV_CODINGS.get(tag, (f"coding 0x{tag:04x}", False))
+    return _WAV_CODINGS.get(tag, (f"codec 0x{tag:04x}", False))

@@ -1,7 +1,8 @@
 """Finds the end of the audio in an uncompressed file whose header may be wrong. Reads as little as possible.
 
-The declared length is checked by the bytes after the declared end. Chunks, tags and zero padding may follow the audio.
-Other bytes are audio that the header does not count, because the size overflowed at 4 GiB or the recorder was killed.
+The declared length is checked with the bytes after the declared end. Chunks, tags and zero padding may follow the
+audio. All other bytes are audio that the header does not include, because the size overflowed at 4 GiB or the recorder
+was killed.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True)
 class GuidChunks(Chunks):
-    """The chunk layout of W64: a GUID, then a size of 8 bytes that includes the GUID and itself. Each chunk starts at a
-    multiple of 8."""
+    """The chunk layout of W64: a GUID, then a size of 8 bytes. The size includes the GUID and the 8 bytes of the size.
+    Each chunk starts at a multiple of 8."""
 
     size_bytes: int = 20
 
@@ -143,8 +144,9 @@ def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks |
 
 
 def is_streamed_size(declared: int, actual: int) -> bool:
-    """Whether a declared 32-bit size means that the size is unknown. Such sizes are 0xFFFFFFFF or 0x7FFFFFFF, or a
-    little less or more (sox writes 0x7FFFF000, arecord 0x80000000). `actual`: the number of bytes that the file has."""
+    """Whether a declared 32-bit size means that the size is unknown. Sizes with this meaning are 0xFFFFFFFF,
+    0x7FFFFFFF, and values near them (sox writes 0x7FFFF000, arecord 0x80000000). `actual`: the number of bytes in the
+    file."""
     near_largest = 0x7FFF0000 <= declared <= 0x80010000 or declared >= 0xFFFF0000
     return declared in (0xFFFFFFFF, 0x7FFFFFFF) or (declared > actual and near_largest)
 
@@ -162,8 +164,8 @@ def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[by
 
 
 def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> int:
-    """Return the start of the next chunk after a content that ends at `at`. It is after the pad byte if there is
-    one."""
+    """Return the start of the next chunk after a content that ends at `at`. If there is a pad byte after the content,
+    the next chunk starts after the pad byte."""
     places = chunks.starts_after(at)
     if len(places) == 1 or not content % 2 or at >= end:
         return places[0]
@@ -172,7 +174,7 @@ def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> i
 
 
 def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bool:
-    """Whether chunks or tags follow at `end`. They confirm that the declared size is right."""
+    """Whether chunks or tags begin at `end`. If so, the declared size is right."""
     if any(read_at(file, at, 11).startswith(_TAGS) for at in (end, end + 1)):
         return True
     return chunks is not None and any(_is_chain(file, at, size, chunks) for at in chunks.starts_after(end))
@@ -190,7 +192,7 @@ def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
 
 
 def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | None) -> int:
-    """Return the start of the chunks and tags at the end of the file; `size` if there are none.
+    """Return the start of the chunks and tags at the end of the file, or `size` if there are none.
 
     The result is never before `start`, which may be beyond the end of a file that is cut off within its header."""
     if start >= size:
@@ -211,7 +213,7 @@ def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | N
 def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> int:
     """Return the offset of the first of the consecutive chunks that end at `end`; `end` if there are none.
 
-    A name followed by a size that leads exactly to the end is no coincidence, because all bits of the size match. Zero
+    A name and a size that lead exactly to `end` are accepted as a chunk, because all bits of the size match. Zero
     padding after the last chunk is only accepted if the chunk has a known name."""
     head = chunks.head_bytes
     if end < head:

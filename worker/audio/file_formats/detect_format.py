@@ -1,4 +1,4 @@
-"""Identifies the container and the coding of a file by its content, never by its name.
+"""Identifies the container and the codec of a file by its content, never by its name.
 
 The detected format appears in messages and decides which reader opens a file. Sources of the signatures: the
 specifications of the containers, and the probes of FFmpeg's libavformat.
@@ -33,7 +33,7 @@ _MPEG: Final = ("MP3", "MP2", "MP1")
 _NATIVE_OGG: Final = ("Vorbis", "Opus")
 
 _SIGNATURES: Final = (
-    # Containers that have only one coding, or whose coding only a reader of the container can determine.
+    # Containers that have only one codec, or whose codec only a reader of the container can determine.
     (b"TTA1", "TTA"), (b"TTA2", "TTA"), (b"wvpk", "WavPack"), (b"MAC ", "Monkey's Audio"), (b"MP+", "Musepack"),
     (b"MPCK", "Musepack"), (b"DSD ", "DSD in DSF"), (b"FRM8", "DSD in DSDIFF"), (b".RMF", "RealMedia"),
     (b".ra\xfd", "RealAudio"), (b"#!AMR-WB", "AMR-WB"), (b"#!AMR", "AMR"), (b"nut/multimedia container", "NUT"),
@@ -61,11 +61,11 @@ _HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doct
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """Container and coding of a file according to its content. `str()` returns both for messages."""
+    """Container and codec of a file according to its content. `str()` returns both for messages."""
 
     container: str
     coding: str = ""
-    """The coding; empty if it is unknown or follows from the container."""
+    """The codec; empty if it is unknown or follows from the container."""
     native: bool = False
     """Whether libsndfile reads this format."""
     misread: bool = False
@@ -104,7 +104,7 @@ def _after_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
 
 
 def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
-    """Detect WAV and similar formats whose header names the coding."""
+    """Detect WAV and similar formats whose header names the codec."""
     if riff := read_riff(file):
         file.seek(riff.start)
         coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
@@ -116,7 +116,7 @@ def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
     if caf := read_caf(file):
         return _by_code(caf.coding, CAF_CODINGS, "CAF")
     if au := read_au(file):
-        coding, native = AU_CODINGS.get(au.coding, (f"coding {au.coding}", False))
+        coding, native = AU_CODINGS.get(au.coding, (f"codec {au.coding}", False))
         return FileFormat("AU", coding, native)
     for mark, container in ((b"RIFF", "WAV"), (b"RF64", "WAV"), (b"riff", "W64"), (b"FORM", "IFF"), (b"caff", "CAF"),
                             (b".snd", "AU"), (b"dns.", "AU")):  # fmt: skip
@@ -126,7 +126,7 @@ def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
 
 
 def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) -> FileFormat:
-    coding, native = known.get(code, (f"coding {code.decode('ascii', 'replace').strip()!r}", False))
+    coding, native = known.get(code, (f"codec {code.decode('ascii', 'replace').strip()!r}", False))
     return FileFormat(container, coding, native)
 
 

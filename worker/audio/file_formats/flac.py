@@ -37,7 +37,8 @@ class FlacLength:
 
 
 def length_of(path: SourceFile) -> FlacLength | None:
-    """Return the declared and the real length of a file, or None if it is not plain FLAC, or ends with other data."""
+    """Return the declared and the real length of a file. Returns None if the file is not plain FLAC, or if other data
+    follows the last frame."""
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
         file.seek(start)
@@ -69,9 +70,9 @@ class FlacStream:
 
 
 def streams(path: SourceFile) -> list[FlacStream]:
-    """Return the streams of a file that consists of joined files; empty for a single stream. In a large file, some
-    positions are checked first. Only if the frame numbers there do not rise, or the length is wrong, the whole file is
-    searched."""
+    """Return the streams of a file that consists of joined files. The list is empty for a single stream. In a large
+    file, some positions are checked first. The whole file is only searched if the frame numbers at these positions do
+    not rise, or if the length is wrong."""
     length = length_of(path)
     size, base, rest = path.stat().st_size, 0, b""
     if (
@@ -99,8 +100,8 @@ def streams(path: SourceFile) -> list[FlacStream]:
 
 
 def _frame_numbers_rise(path: SourceFile, length: FlacLength) -> bool:
-    """Whether frame numbers rise at some positions throughout the file. In a second stream they would restart at
-    zero."""
+    """Whether the frame numbers rise from each checked position to the next one. In a second stream, frame numbers
+    would restart at zero."""
     size, last = path.stat().st_size, 0
     smallest, largest = (int.from_bytes(length.head_without_length[at : at + 2], "big") for at in (8, 10))
     with path.open("rb") as file:
@@ -139,9 +140,9 @@ def _tail(file: BinaryIO) -> bytes:
 def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
     """Return the number of the sample after the last frame of `data`, or None if no frame is found.
 
-    `block_size`: samples of all frames but the last, or 0 for variable sizes, whose headers contain sample numbers.
-    Searches backwards. A header is only accepted if the next frame starts at its end, because other bytes may look like
-    a header."""
+    `block_size`: number of samples in each frame except the last, or 0 if frames have variable sizes; their headers
+    then contain sample numbers. The function searches backwards. A header is only accepted if the next frame starts
+    where the frame of the header ends, because other bytes may look like a header."""
     later: dict[int, int] = {}  # start of each frame found so far -> its end, in samples
     at = len(data)
     while (at := data.rfind(b"\xff", 0, at)) >= 0:
@@ -155,8 +156,8 @@ def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
 
 
 def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """Return the numbers of the first sample of a frame and of the sample after its last one, or None if `head` is not
-    a frame header."""
+    """Return the number of the first sample of a frame, and the number of the sample after its last sample. Returns
+    None if `head` is not a frame header."""
     if len(head) < 6 or head[1] not in (0xF8, 0xF9):
         return None
     counts_samples = head[1] == 0xF9
@@ -175,8 +176,8 @@ def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 
 def _utf8_number(data: bytes) -> tuple[int, int | None]:
-    """Decode a number that is coded like a UTF-8 character. Returns its size in bytes and its value, which is None for
-    invalid bytes."""
+    """Decode a number that is encoded like a UTF-8 character. Returns its size in bytes and its value. The value is
+    None for invalid bytes."""
     first = data[0]
     if first < 0x80:
         return 1, first

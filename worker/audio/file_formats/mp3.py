@@ -58,8 +58,8 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class Mp3Recording:
-    """One recording in an MP3 file (often the only one): consecutive frames with the same rate and channels. Positions
-    in bytes from the start of the file."""
+    """One recording in an MP3 file: consecutive frames with the same rate and channels. Most files have only one
+    recording. Positions are bytes from the start of the file."""
 
     header: bytes
     """The four bytes of the first frame."""
@@ -142,11 +142,12 @@ def _parse(data: bytes) -> _Frame | None:
 
 
 def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
-    """Find the recordings of an MP3 file, in order; none if there is no layer III frame near its start.
+    """Find the recordings of an MP3 file, in order. The list is empty if there is no layer III frame near the start of
+    the file.
 
     A new recording begins where rate or channels change, and at each further length tag. If a length tag agrees with
-    the file size, only some kilobytes are read for every 5 s of audio; otherwise all frame headers (about 0.1 s for an
-    hour of audio). Damage, tags and pictures between frames are skipped.
+    the file size, only some kilobytes are read for every 5 s of audio. Otherwise all frame headers are read, which
+    takes about 0.1 s for an hour of audio. Damage, tags and pictures between frames are skipped.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -163,8 +164,8 @@ def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
 
 
 def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
-    """Return the whole file as one recording according to its length tag. Returns None without a tag, or if the file is
-    longer than the tag says."""
+    """Return the whole file as one recording, with the values of its length tag. Returns None if there is no tag, or if
+    the file is longer than the tag declares."""
     first = _parse(head)
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
@@ -176,8 +177,8 @@ def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
 
 
 def _is_uniform(file: BinaryIO, tagged: Mp3Recording) -> bool:
-    """Whether all frames have the same rate and channels, and no frame follows after the end that the tag declares.
-    Checks only some positions."""
+    """Whether all frames have the same rate and channels, and no frame follows the end that the tag declares. Checks
+    only some positions in the file."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _tagged_bytes(tagged.tag, like.side_bytes))
     probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
@@ -202,7 +203,7 @@ def _after_id3(data: bytes) -> int:
 
 
 def _first_frame(head: bytes) -> int | None:
-    """Return the position of the first frame that is followed by a similar one, or None."""
+    """Return the position of the first frame that is followed by a similar frame, or None if there is no such frame."""
     at = head.find(b"\xff")
     while at >= 0:
         frame = _parse(head[at : at + 4])
@@ -286,8 +287,8 @@ def _recordings(window: _Window, size: int) -> Iterator[Mp3Recording]:
 
 
 def _are_frames(window: _Window, frame: _Frame) -> bool:
-    """Whether `_SURE_FRAMES` similar frames follow each other from the window's position on; near the end of the file,
-    fewer are enough."""
+    """Whether `_SURE_FRAMES` similar frames follow each other from the position of the window. Near the end of the
+    file, fewer frames are enough."""
     if window.at + (_SURE_FRAMES + 1) * _MAX_FRAME_BYTES > len(window.data):
         window.refill()
     at = window.at
@@ -303,8 +304,8 @@ def _are_frames(window: _Window, frame: _Frame) -> bool:
 
 
 def _next_candidate(data: bytes, at: int) -> int:
-    """Return the index at which the next frame may start: after an ID3 tag at `at`, else at the next sync byte or
-    tag."""
+    """Return the index at which the next frame may start. If an ID3 tag begins at `at`, this is the end of the tag.
+    Otherwise it is the next sync byte or tag."""
     if data[at : at + 3] == b"ID3":
         return at + _after_id3(data[at : at + 10])
     found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)

@@ -1,4 +1,4 @@
-"""Finds the codings and edit lists of the audio tracks in MP4 and QuickTime files.
+"""Finds the codecs and edit lists of the audio tracks in MP4 and QuickTime files.
 
 Sources: ISO/IEC 14496-12 and -14, QuickTime File Format.
 """
@@ -19,7 +19,7 @@ _MAX_TABLE_BYTES: Final = 1 << 16
 
 
 def audio_codings(file: BinaryIO) -> list[str]:
-    """Return the name of the coding of each audio track, in order; empty if the file has no index (box `moov`)."""
+    """Return the name of the codec of each audio track, in order; empty if the file has no index (box `moov`)."""
     end = file.seek(0, os.SEEK_END)
     codings = []
     for name, start, stop in _boxes(file, 0, end):
@@ -31,8 +31,8 @@ def audio_codings(file: BinaryIO) -> list[str]:
 
 
 def has_uncommon_edits(file: BinaryIO) -> bool:
-    """Whether the edit list of an audio track changes the speed, or has a pause in the middle. FFmpeg 7 ignores the
-    speed, and so drops or adds audio; at the pause it decodes the wrong audio."""
+    """Whether the edit list of an audio track changes the speed, or has a pause in the middle. FFmpeg 7 reads both
+    wrongly: it ignores the speed, and so drops or adds audio; and it decodes the wrong audio at a pause."""
     if read_at(file, 4, 4) not in _FIRST_BOXES:
         return False
     end = file.seek(0, os.SEEK_END)

@@ -20,7 +20,7 @@ _DAMAGED: Final = "damaged Ogg pages"
 
 @dataclass(slots=True)
 class OggLink:
-    """A link: streams that start together, and end before the streams of the next link start. Positions in bytes from
+    """A link: streams that start together, and end before the streams of the next link start. Positions are bytes from
     the start of the file."""
 
     start: int
@@ -29,8 +29,8 @@ class OggLink:
 
     @property
     def only(self) -> StreamPositions | None:
-        """The stream of the link if it is the only one, else None. In files with several streams (a film), the audio
-        and its timestamps are left to FFmpeg."""
+        """The stream of the link if it has only one stream, otherwise None. FFmpeg reads the audio and the timestamps
+        of files with several streams, such as films."""
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 

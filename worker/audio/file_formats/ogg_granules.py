@@ -1,8 +1,8 @@
 """Compares the granule positions of one Ogg stream with the samples of its packets. No I/O.
 
-The granule position of a page is the number of samples up to the end of its last complete packet. If granule positions
-have a gap, libsndfile drops, repeats or refuses audio. So libsndfile receives patched pages with continuous positions,
-and the gaps are recorded as shifts of the timeline.
+The granule position of a page is the number of samples up to the end of its last complete packet. If there is a gap in
+the granule positions, libsndfile drops audio, repeats audio, or refuses the file. So libsndfile receives changed pages
+with continuous positions, and the gaps are recorded as shifts of the timeline.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class OggPage:
 
 
 def checksum(page: bytes) -> bytes:
-    """Compute the CRC of a page: the CRC of zlib with reversed bits, without initial and final inversion."""
+    """Compute the CRC of a page. It is computed with zlib's CRC: with the bits reversed, and without initial and final
+    inversion."""
     data = page[:_CRC_AT] + bytes(4) + page[_CRC_AT + 4 :]
     value = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return value.to_bytes(4, "big").translate(_REVERSED)
@@ -95,7 +96,7 @@ class StreamPositions:
 
     @property
     def form(self) -> str:
-        """Coding, rate and channels as text; empty for an unknown coding."""
+        """Codec, rate and channels as text; empty for an unknown codec."""
         clock = self._clock
         return f"{clock.name} {clock.rate} Hz, {clock.channels} channels" if clock is not None else ""
 
@@ -160,8 +161,8 @@ class StreamPositions:
         self._damage = ""
 
     def _packets(self, page: OggPage) -> tuple[Sequence[int], bytes]:
-        """Return the start of each packet that ends on a page, and the first bytes of the first packet if it began on
-        an earlier page."""
+        """Return the start of each packet that ends on a page. If the first packet began on an earlier page, also
+        return the first bytes of that packet."""
         starts, start, at, body = [], 0, 0, page.body
         for value in page.lacing:
             at += value

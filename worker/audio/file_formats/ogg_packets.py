@@ -1,7 +1,7 @@
 """Counts the decoded samples of the packets of an Ogg stream by their first bytes. No I/O.
 
-Sources: RFC 6716, section 3.1, and RFC 7845 for Opus; the Vorbis I specification, sections 4.2 and 4.3; libspeex and
-libFLAC for the way they write Speex and FLAC in Ogg.
+Sources: RFC 6716, section 3.1, and RFC 7845 for Opus; the Vorbis I specification, sections 4.2 and 4.3; and the source
+code of libspeex and libFLAC for Speex and FLAC in Ogg.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PacketClock(Protocol):
 
 
 def clock_of(first: bytes) -> PacketClock | None:
-    """Create the clock for a stream whose first packet is `first`. Returns None for an unknown coding."""
+    """Create the clock for a stream whose first packet is `first`. Returns None for an unknown codec."""
     try:
         if first.startswith(b"OpusHead"):
             return _Opus(first)
@@ -125,7 +125,8 @@ class _Vorbis:
 def _vorbis_modes(setup: bytes) -> list[bool]:
     """Return, for each mode of the setup header, whether its blocks are long. Raises ValueError.
 
-    Reads from the end: the fields before the modes declare no length, so they would have to be decoded completely."""
+    The header is read backwards from its end. The fields before the modes declare no length, so a reader from the start
+    would have to decode them completely."""
     bits = format(int.from_bytes(setup, "little"), f"0{8 * len(setup)}b")
     at = bits.index("1") + 1  # the framing bit
     found: list[bool] = []
@@ -144,7 +145,7 @@ def _vorbis_modes(setup: bytes) -> list[bool]:
 
 
 class _Constant:
-    """A coding whose packets all have the same number of samples."""
+    """A codec whose packets all have the same number of samples."""
 
     skipped = 0
     _packet = 0

@@ -54,7 +54,7 @@ class Riff:
 
     @property
     def tag(self) -> int:
-        """Microsoft's number of the coding; for an extensible header, the number of its sub-format."""
+        """Microsoft's number of the codec; for an extensible header, the number of its sub-format."""
         tag = int.from_bytes(self.form[:2], self.order)
         return int.from_bytes(self.form[24:26], self.order) if tag == _EXTENSIBLE and len(self.form) >= 26 else tag
 
@@ -101,9 +101,9 @@ class Riff:
         return LocatedAudio(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
-        """Find further audio after byte `end`: (header, extent) of each range. Some recorders begin a new chunk `data`
-        after each pause, and write a chunk `fmt ` before it if the format changes. A chunk `slnt` declares a length of
-        silence, which follows the header."""
+        """Find further audio after byte `end`. Returns (header, extent) for each range. Some recorders begin a new
+        chunk `data` after each pause, and write a chunk `fmt ` before it if the format changes. A chunk `slnt` declares
+        a length of silence; this silence is added after the header."""
         size, form = file.seek(0, os.SEEK_END), self.form
         found = []
         for start in self.chunks.starts_after(end) if self.chunks is not None else ():
@@ -149,7 +149,8 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
 
 
 def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
-    """Search for the name of the chunk `data`, because the size of a chunk before it is wrong."""
+    """Search for the name of the chunk `data`. Used if the size of an earlier chunk is wrong, so that the chunks cannot
+    be followed."""
     at = read_at(file, 0, _SEARCH_BYTES).find(b"data")
     if at < 0:
         return None
@@ -158,8 +159,8 @@ def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: 
 
 
 def _declared(content: int, long_size: int | None, actual: int) -> int | None:
-    """Return the declared size of the audio in bytes: the size of the chunk `data`, else the size in the chunk `ds64`,
-    or None if it is unknown."""
+    """Return the declared size of the audio in bytes: the size of the chunk `data`, or the size in the chunk `ds64`.
+    Returns None if the size is unknown."""
     if content in (0, _UNKNOWN) and long_size is not None:
         return None if long_size >> 62 else long_size
     return None if is_streamed_size(content, actual) else content

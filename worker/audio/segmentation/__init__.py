@@ -1,1 +1,1 @@
-"""Where a file holds speech, where it can be cut, and how it is divided into sections."""
+"""Finds the speech in a file and the positions at which the file can be cut, and divides the file into sections."""

@@ -1,4 +1,4 @@
-"""Plans channels that are streamed separately, each by its own scan. No I/O."""
+"""Plans the sections of channels that are streamed separately. Each channel has its own scan. No I/O."""
 
 from __future__ import annotations
 

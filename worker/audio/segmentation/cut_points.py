@@ -1,4 +1,5 @@
-"""Finds the best point for a cut: in a pause near the ideal position, else at the quietest moment. No I/O."""
+"""Finds the best point for a cut: in a pause near the ideal position or, if there is no pause, at the quietest moment.
+No I/O."""
 
 from __future__ import annotations
 
@@ -36,11 +37,12 @@ Pause = tuple[int, int]
 def best_cut(
     found: Scan, kept: StreamedWindows, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
 ) -> tuple[int, bool]:
-    """Find the best cut between `first` and `last`: in a good pause, as near to `place` as possible, else at the
-    quietest moment. Returns its position, and whether it is in a pause.
+    """Find the best cut between `first` and `last`: in a good pause as near to `place` as possible or, if there is no
+    good pause, at the quietest moment. Returns the position of the cut, and whether it is in a pause.
 
-    Positions count only streamed windows (`kept`). `speech`: whether each window of the scan may contain speech, or
-    None if this is unknown. With `speech`, all other sound counts as a pause.
+    Positions are indices of streamed windows (`kept`); skipped windows have no position. `speech`: whether each window
+    of the scan may contain speech, or None if this is unknown. If `speech` is given, sound that is not speech is
+    treated as a pause.
     """
     last = max(first, last)
     place = min(max(place, first), last)
@@ -67,8 +69,8 @@ def best_cut(
 
 
 def _excess(low: Decibels, high: Decibels) -> Decibels:
-    """Return how far (dB) each window is above the quietest moment of a band, as the larger value of the two bands. So
-    constant noise in one band does not hide a pause."""
+    """Return for each window how many dB it is above the quietest moment. The difference is computed in each of the two
+    bands, and the larger one is used. So constant noise in one band does not hide a pause."""
     return np.asarray(np.maximum(low - np.float32(_quietest(low)), high - np.float32(_quietest(high))))
 
 
@@ -97,8 +99,8 @@ def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:
-    """Return the best position between `left` and `right` inside a pause, and the length of that pause, or None if
-    there is none. Long pauses near `place` are preferred."""
+    """Find the best position inside a pause between `left` and `right`. Returns the position and the length of the
+    pause, or None if there is no pause. Long pauses near `place` are preferred."""
     longest, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
     best: tuple[int, int] | None = None
     best_score = -1.0

@@ -76,7 +76,7 @@ def scan(
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Scan:
-    """Scan the whole source once, with the memory of a few blocks; blocks the thread.
+    """Scan the whole source once. Only a few blocks are in memory at a time. Blocks the thread.
 
     `progress` receives the number of seconds read so far, about once per second of audio, and may raise to stop. Raises
     DamagedSource if nothing can be decoded."""
@@ -99,8 +99,8 @@ def scan_range(
     detector: SpeechDetector | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Scan:
-    """Scan the source from second `start_s` to `end_s`. Window 0 of the result begins at `start_s`. `check` is called
-    about once per second of audio, and may raise to stop."""
+    """Scan the source from `start_s` to `end_s` (seconds). Window 0 of the result begins at `start_s`. `check` is
+    called about once per second of audio, and may raise an exception to stop."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)
     levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None

@@ -1,8 +1,8 @@
 """Plans how a file is cut into sections that are streamed at the same time, and which silence is skipped.
 
-A cut is in the middle of a pause, near the position that makes all sections equally long. Without a pause within reach,
-the next section starts a little earlier (`overlap_before`). Each word at the cut is then complete in at least one of
-the two sections.
+A cut is in the middle of a pause, near the position that would make all sections equally long. If there is no pause
+near that position, the next section starts a little before the cut (`overlap_before`). Each word at the cut is then
+complete in at least one of the two sections.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ class CutOptions:
 class SectionPlan:
     """One section: samples `start` to `end` of the file at the wire rate.
 
-    With `overlap_before` > 0 the cut may be inside a word, and streaming begins at `start - overlap_before`. The
-    previous section is streamed to its own `end`, so both sections contain the overlap. The middle of the overlap is
-    the quietest moment nearby: words before it belong to the previous section, words after it to this section.
+    If `overlap_before` is above 0, the cut may be inside a word. Streaming then begins at `start - overlap_before`,
+    while the previous section is streamed to its own `end`. So both sections contain the overlap. The middle of the
+    overlap is the quietest moment nearby: words before it belong to the previous section, words after it to this
+    section.
     """
 
     start: int
@@ -140,11 +141,12 @@ def plan(
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> StreamingPlan:
-    """Plan one file for a wire rate of `rate` Hz. Reads the file once, in bounded memory; blocks the thread.
+    """Plan one file for a wire rate of `rate` Hz. Reads the file once, with bounded memory. Blocks the thread.
 
     The file is not read if it becomes one section, nothing is skipped, and its header declares a length. `skipping`: if
-    given, audio in which `detector` finds no speech is skipped; without a detector, silence, hiss and hum are skipped
-    by their level. `progress` receives the number of seconds read so far, and may raise to stop. Raises SourceError.
+    given, audio in which `detector` finds no speech is skipped. If there is no detector, silence, hiss and hum are
+    recognized by their level and skipped. `progress` receives the number of seconds read so far, and may raise to stop.
+    Raises SourceError.
     """
     if isinstance(source, Path):
         with open_source(source) as opened:
@@ -225,8 +227,8 @@ def _placed(
 
 
 def _sample(window: int, found: Scan, rate: int) -> int:
-    """Return the sample (at the wire rate) at which a window begins; the end of the file for the window after the last
-    one."""
+    """Return the sample (at the wire rate) at which a window begins. For the index after the last window, return the
+    end of the file."""
     return found.samples(rate) if window >= found.windows else round(window * WINDOW_S * rate)
 
 
@@ -234,8 +236,8 @@ _PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 
 
 def plans_json(plans: Sequence[StreamingPlan]) -> str:
-    """Serialize the plans as JSON for the ledger: an object if channels are mixed, else a list with one plan per
-    channel."""
+    """Serialize the plans as JSON for the ledger. The JSON is an object if channels are mixed, otherwise a list with
+    one plan per channel."""
     # The object form is older than separate channels; recorded plans of earlier versions have it.
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()

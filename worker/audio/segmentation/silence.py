@@ -1,6 +1,6 @@
 """Finds the ranges of a scan that contain no speech. No I/O.
 
-In case of doubt, audio counts as speech, because a lost word is worse than some seconds of needless streaming.
+Doubtful audio is treated as speech, because a lost word is worse than some seconds of needless streaming.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class WindowRange(NamedTuple):
 
 
 class StreamedWindows:
-    """Maps positions, which count only streamed windows, to windows of the scan, which include the skipped ones."""
+    """Maps positions to windows of the scan. A position is an index among the streamed windows only; the scan also has
+    the skipped windows."""
 
     def __init__(self, windows: int, skipped: Sequence[WindowRange]) -> None:
         """`windows`: number of windows of the scan. `skipped`: sorted ranges that do not touch each other."""
@@ -66,7 +67,7 @@ class StreamedWindows:
         return at + self._before[bisect_right(self.seams, at)]
 
     def windows(self, low: int, high: int) -> npt.NDArray[np.intp]:
-        """Return the windows of the scan at the positions from `low` to `high`, `high` excluded."""
+        """Return the windows of the scan at the positions from `low` to `high`. Position `high` is not included."""
         counted = np.arange(low, high)
         placed: npt.NDArray[np.intp] = counted + np.take(self._before, np.searchsorted(self.seams, counted, "right"))
         return placed
@@ -87,8 +88,8 @@ def speech_windows(found: Scan, skipping: SkipOptions) -> npt.NDArray[np.bool_]:
 
 
 def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: SkipOptions) -> tuple[WindowRange, ...]:
-    """Return the ranges to skip: at least `min_s` long, and `margin_s` away from `speech`. Sound within `lead_s` before
-    speech is not skipped."""
+    """Return the ranges to skip. They are at least `min_s` long and at least `margin_s` away from `speech`. Sound in
+    the last `lead_s` before speech is not skipped."""
     min_windows, margin = round(skipping.min_s / WINDOW_S), round(skipping.margin_s / WINDOW_S)
     edges = np.flatnonzero(np.diff(~speech, prepend=False, append=False))
     stretches = []
@@ -113,8 +114,8 @@ def _sound_before(found: Scan, first: int, last: int) -> int:
 
 
 def _steady(found: Scan, piece: slice, min_windows: int) -> npt.NDArray[np.bool_]:
-    """Return whether each window in the slice `piece` is inside a steady run of at least `min_windows` windows: hiss,
-    hum, a dial tone. To save time, only some starts of runs are examined."""
+    """Return for each window in the slice `piece` whether it is inside a steady run (hiss, hum, a dial tone) of at
+    least `min_windows` windows. To save time, only some positions are examined as the start of a run."""
     steady = np.zeros(len(found.low[piece]), dtype=bool)
     if min_windows < 1 or len(steady) < min_windows + _SMOOTH:
         return steady
@@ -127,7 +128,7 @@ def _steady(found: Scan, piece: slice, min_windows: int) -> npt.NDArray[np.bool_
 
 
 def _runs(levels: Decibels, min_windows: int) -> npt.NDArray[np.float64]:
-    """Smooth the levels, and return all runs of `min_windows` consecutive ones, one run per row of a view."""
+    """Smooth the levels. Returns all runs of `min_windows` consecutive levels, as the rows of a view."""
     power = np.convolve(np.power(10, levels / 10), np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
     smooth = np.pad(10 * np.log10(power), (_SMOOTH // 2, _SMOOTH - 1 - _SMOOTH // 2), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(smooth, min_windows)

@@ -1,8 +1,9 @@
 """Loads and runs the speech detector Silero VAD, if it is installed.
 
 Silero VAD v6 (MIT license) is an ONNX file that the package faster-whisper (extra `local`) contains. Of six measured
-detectors, only this one rejects music on hold, ringing and the clatter of dishes. Run over many windows at once, it
-takes 6 CPU-seconds per hour of audio. Run over one window at a time, as in other packages, it takes 36 to 180.
+detectors, only this one rejects music on hold, ringing and the clatter of dishes. If it processes many windows per
+call, it takes 6 CPU-seconds per hour of audio. If it processes one window per call, as in other packages, it takes 36
+to 180 CPU-seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _STATE: Final = (1, 1, 128)  # shape of the model's two states
 
 class Silero:
     """Runs the Silero model. The model takes windows of 512 samples, each with the 64 samples before it, and passes a
-    state from window to window. A run over several windows gives the same result as one run per window."""
+    state from window to window. One call for several windows gives the same result as one call per window."""
 
     name = "silero"
 

@@ -1,4 +1,4 @@
-"""The interface of speech detectors. `silero_model` has the only one that distinguishes speech from other sound."""
+"""The interface of speech detectors. Only the detector in `silero_model` distinguishes speech from other sound."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class SpeechDetector(VoiceDetector, Protocol):
     """Name of the detector, as stored in plans."""
 
     def reset(self) -> None:
-        """Forget the previous audio, because the next samples do not continue it."""
+        """Discard the state of the previous audio. Call this if the next samples do not continue that audio."""
         ...

@@ -48,7 +48,7 @@ Mask = npt.NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class SoundRange:
     """A range with sound. `start`, `end`: in seconds from the start of the scan. `seconds`: seconds of speech if `kind`
-    is "speech", else seconds of sound, both without pauses."""
+    is "speech", otherwise seconds of sound. Pauses are not included."""
 
     start: float
     end: float
@@ -59,8 +59,8 @@ class SoundRange:
 
 
 def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
-    """Return the ranges of a scan that have enough sound to expect text. `last`: whether no text follows the scanned
-    audio."""
+    """Return the ranges of a scan that have so much sound that text is expected for it. `last`: whether no text follows
+    the scanned audio."""
     if not found.windows:
         return []
     speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
@@ -80,9 +80,9 @@ def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
 
 
 def _stretches(sound: Mask, quiet: Mask, kind: SoundKind, need_s: float) -> list[SoundRange]:
-    """Return the ranges with at least `need_s` seconds of sound, not counting their pauses. Sounds less than APART_S
-    apart belong to one range. `sound`, `quiet`: for each window, whether it has sound, and whether it is part of a
-    pause."""
+    """Return the ranges with at least `need_s` seconds of sound; pauses in a range are not included in these seconds.
+    Sounds that are less than APART_S apart belong to one range. `sound`, `quiet`: for each window, whether it has
+    sound, and whether it is part of a pause."""
     places = np.flatnonzero(sound)
     if not len(places):
         return []

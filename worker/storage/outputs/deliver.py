@@ -40,8 +40,9 @@ async def deliver(
 ) -> tuple[str, ...]:
     """Write the files `name.format` for each format into each of `folders` (on this disk, or in object stores).
 
-    Returns the written paths and addresses. If a folder fails, the others are still tried. Then all failures are raised
-    as one error: OutputUnavailable if all of them are temporary, else OutputError.
+    Returns the written paths and addresses. If the files cannot be written to one folder, the other folders are still
+    tried. Then all failures are raised as one error: OutputUnavailable if all failures are temporary, otherwise
+    OutputError.
     """
     failed: list[OutputError] = []
     written: list[str] = []

@@ -57,9 +57,9 @@ def write(transcript: Transcript, out: LocalOutputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
     Each file is written under a temporary name in its folder, synced to the disk, and renamed. All of these steps use
-    one descriptor of the folder, so a link that changes meanwhile has no effect. JSON is written last, so if it exists,
-    the other files exist too. Existing files are replaced. Raises OutputError, or OutputUnavailable for temporary
-    failures; no temporary file remains.
+    one descriptor of the folder, so a link that changes meanwhile has no effect. The JSON file is written last. So if
+    it exists, all other files exist. Existing files are replaced. Raises OutputError, or OutputUnavailable for
+    temporary failures; no temporary file remains.
     """
     name = check_name(out.name, str(out.folder))
     targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}

@@ -1,8 +1,8 @@
 """Computes the sha256 of a source in the background while the source is streamed, because it is needed only at the end.
 
-Each process hashes one file at a time, in one thread of low priority. With a thread for each of a thousand sessions
-that begin together, every thread would take the interpreter lock from the event loop after each block, and audio frames
-would be sent late.
+Each process hashes one file at a time, in one thread of low priority. If a thousand sessions began together and each
+had its own thread, every thread would take the interpreter lock from the event loop after each block. Audio frames
+would then be sent late.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _thread = _new_thread()
 
 @asynccontextmanager
 async def background_sha256(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
-    """Yield a future of the sha256 of `source` in hexadecimal. If `known` is given, it is the result; else a thread
-    computes it.
+    """Yield a future of the sha256 of `source` in hexadecimal. If `known` is given, it is the result of the future.
+    Otherwise a thread computes the sha256.
 
-    Awaiting the future raises SourceError or WorkerShortage. At the end of the context the computation is cancelled if
-    it has not begun; a running one continues in its thread, and its result is ignored."""
+    Awaiting the future raises SourceError or WorkerShortage. At the end of the context, a computation that has not
+    begun is cancelled. A running computation continues in its thread, and its result is ignored."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()

@@ -50,9 +50,9 @@ class LocalSource:
 async def local_copy(address: Address, settings: Settings) -> AsyncIterator[LocalSource]:
     """Yield the source as an open file. A downloaded file is deleted at the end of the context.
 
-    If a connection breaks and the content has not changed, the download continues at the same byte. Its length is
-    checked against the length that the server reports. A path is opened only once, so the file may then be renamed or
-    deleted. Raises SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
+    If a connection breaks and the content has not changed, the download continues at the same byte. The length of the
+    download is compared with the length that the server reports. A path is opened only once, so the file may be renamed
+    or deleted after it is opened. Raises SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
     """
     check_source(address, settings)
     if address.is_file:
@@ -111,7 +111,7 @@ class _Download:
         return None if self._version is None else remote_content_id(self._address, self._version)
 
     async def run(self) -> None:
-        """Download the whole content within STT_DOWNLOAD_TIMEOUT_S, not counting the time of waiting for disk space.
+        """Download the whole content within STT_DOWNLOAD_TIMEOUT_S. The time of waiting for disk space is not included.
 
         Raises SourceUnavailable if the time is over."""
         limit_s = self._settings.download_timeout_s
@@ -180,7 +180,8 @@ class _Download:
             raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
 
     def _has_changed(self, version: ContentVersion) -> bool:
-        """Whether `version` differs from the version of the bytes received before, in a value that both report."""
+        """Whether `version` differs from the version of the bytes that were received before. Only values that both
+        versions contain are compared."""
         known = self._version
         if known is None or self._at == 0:
             return False
@@ -190,7 +191,7 @@ class _Download:
     async def _reserve(self, size: int) -> None:
         """Reserve disk space for a file of `size` bytes; wait until other downloads release enough of it.
 
-        The time limit of the download is suspended meanwhile. Raises WorkerShortage and SourceError."""
+        The time limit of the download is suspended during the wait. Raises WorkerShortage and SourceError."""
         shown, clock = self._address.shown, asyncio.get_running_loop().time
         check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:

@@ -1,7 +1,7 @@
 """Identifies the content of sources that untrusted producers choose, with limits on time, threads and connections.
 
-Each file is hashed in its own daemon thread. So a read that never returns (from a dead network mount) delays neither
-other files nor the end of the process. Each producer can use only a part of the threads and connections.
+Each file is hashed in its own daemon thread. So a read that never returns (for example, from a dead network mount)
+delays neither other files nor the end of the process. Each producer can use only a part of the threads and connections.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class SourceIdentifier:
         self._threads = 0
 
     async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
-        """Return the identity of a source's content (see `wildcards.content_of`), and for a file also its stamp (see
-        `worker.audio.opened_file.FileStamp`), taken before the file was read.
+        """Return the identity of a source's content (see `wildcards.content_of`). For a file, also return its stamp
+        (see `worker.audio.opened_file.FileStamp`) before it was read; otherwise return None as the stamp.
 
         `lane`: name of the producer. Cancelling the call stops the reading. Raises SourceError, and SourceUnavailable
         if the time limit is over.
@@ -148,8 +148,8 @@ def _settle(
 def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
     """Return the sha256 of a file in hexadecimal. `check` is called after each block and may raise to stop the reading.
 
-    Raises WorkerShortage, and SourceError for a file with more content than its size at the start (files of the kernel,
-    files that are being written).
+    Raises WorkerShortage. Raises SourceError if the file has more content than its size at the start: it is a file of
+    the kernel, or it is being written.
     """
     size = source.stamp().size_bytes
     try:

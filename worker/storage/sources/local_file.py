@@ -20,7 +20,8 @@ _RAM_DISK: Final = "/dev/shm"  # noqa: S108
 
 
 def open_local(address: Address, settings: Settings) -> SourceFile:
-    """Open a file on this disk. With an allow-list, no link in the path may leave the allowed folders.
+    """Open a file on this disk. If the settings have an allow-list, no link in the path may lead out of the allowed
+    folders.
 
     Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
     """

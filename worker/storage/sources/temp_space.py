@@ -128,8 +128,8 @@ def _new_folder(settings: Settings) -> str:
 def _folder_of_process(setting: str, pid: int) -> Path:
     """Create the folder of this process and remove folders of ended processes. A repeated call returns the same folder.
 
-    `setting`: the value of STT_TEMP_DIR. `pid`: this process; a forked child must not get the folder of its parent from
-    the cache. Raises SettingsError, WorkerShortage."""
+    `setting`: the value of STT_TEMP_DIR. `pid`: the id of this process. It is a part of the cache's key, so that a
+    forked child does not get the folder of its parent. Raises SettingsError, WorkerShortage."""
     base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -50,10 +50,10 @@ async def read(
 ) -> AsyncIterator[RemoteBody]:
     """Open a web address for reading from the byte `offset` on.
 
-    `known`: the version that was read before, or None. The body starts at the first byte instead if `known` is None or
-    has neither an ETag nor a time, if the server's version differs from it, or if the server does not support offsets.
-    Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError. Iterating over the body's chunks raises
-    SourceUnavailable.
+    `known`: the version that was read before, or None. In some cases the body starts at the first byte and not at
+    `offset`: if `known` is None or has neither an ETag nor a time, if the server's version differs from `known`, or if
+    the server does not support offsets. Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError. Iterating
+    over the body's chunks raises SourceUnavailable.
     """
     # A compressed body would have other byte positions and another length.
     headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
@@ -101,8 +101,8 @@ async def _follow(
 
 
 def _route(address: Address, settings: Settings) -> Route:
-    """Return the route to an address. Raises SourceUnavailable if the proxy of the settings or the environment is not
-    valid, and SourceRefused for a proxy without an allow-list; see `worker.storage.guarded_http`."""
+    """Return the route to an address. Raises SourceUnavailable if the address of the proxy is not valid. Raises
+    SourceRefused if a proxy is needed but the settings have no allow-list; see `worker.storage.guarded_http`."""
     try:
         route = route_to(address, settings)
     except ProxyUnusable as exc:
@@ -117,7 +117,7 @@ def _route(address: Address, settings: Settings) -> Route:
 
 def _target(address: Address, base: Address, location: str) -> Address:
     """Parse the Location header of a redirect from `base`. `address`: the first address, for the errors. Raises
-    SourceError for anything but a web address."""
+    SourceError if the target is not a web address."""
     try:
         target = parse(urljoin(base.text, location)) if location else None
     except BadJob as exc:
@@ -168,7 +168,7 @@ def _cause(exc: BaseException, route: Route, at: Address) -> str:
 def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentVersion, int]:
     """Return the version of the content, and the position in the content of the body's first byte.
 
-    Raises SourceError, or a subclass, for a response without the content."""
+    Raises SourceError, or a subclass of it, if the response does not contain the content."""
     status, headers = response.status, response.headers
     etag = headers.get("ETag")
     if etag is not None and etag.startswith("W/"):  # ignored: contents with the same weak ETag may differ in some bytes
@@ -188,7 +188,7 @@ def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentV
 
 
 def _refusal(status: int, reason: str, address: Address) -> SourceError:
-    """Return the error for an HTTP status that brings no content."""
+    """Return the error for an HTTP status with which a server sends no content."""
     status_text = f"HTTP {status}{f' {reason}' if reason else ''}"
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return SourceNotFound(f"{address.shown}: does not exist ({status_text})")

@@ -97,7 +97,8 @@ def matcher(pattern: str) -> re.Pattern[str]:
 
 
 async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
-    """Return the result of `content_of` for each source, in the same order. Raises one of the errors, if there are any.
+    """Return the result of `content_of` for each source, in the same order. If some calls fail, the error of one of
+    them is raised.
 
     Files are read one after the other; servers are asked concurrently."""
     at_once = asyncio.Semaphore(MAX_CONCURRENT)
@@ -129,9 +130,10 @@ def _hash(path: Address, settings: Settings) -> str:
 async def content_of(address: Address, settings: Settings) -> str:
     """Return the identity of a source's content, from which the id of a job is computed.
 
-    For a file it is the sha256 in hexadecimal. For a remote source it is a text of values that the server reports, so
-    the content is not downloaded (see `remote_content_id`), or the address alone if the server cannot be reached from
-    here. Raises SourceError for a file that cannot be read, and for an address that does not exist or is not allowed.
+    For a file, the identity is the sha256 in hexadecimal. For a remote source, it is a text with values that the server
+    reports (see `remote_content_id`), so the content is not downloaded. If the server cannot be reached from this
+    machine, it is the address alone. Raises SourceError for a file that cannot be read, and for an address that does
+    not exist or is not allowed.
     """
     if address.is_file:
         return await asyncio.to_thread(_hash, address, settings)
