@@ -49,11 +49,11 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
     """Return the number of frames to decode and measure at a time. The result is 1 if a frame is not a whole number of
     windows.
 
-    Several frames at a time take a third less CPU time per frame than single frames. If the audio is `stored` at the
-    wire rate, it is only read, and two frames at a time are enough. Otherwise it is decoded, and the decoders of many
-    sessions evict each other from the processor's cache. Then eight frames (about two seconds) are decoded at a time,
-    which takes a seventh less CPU time. Frames shorter than a second are those of paced sessions, of which a process
-    may run a thousand.
+    Several frames at a time take a third less CPU time per frame than single frames. Frames shorter than a second
+    belong to paced sessions, of which a process may run a thousand. If their audio is `stored` at the wire rate, it is
+    only read, and two frames at a time are enough. Otherwise it is decoded, and the decoders of many sessions evict
+    each other from the processor's cache. Then eight frames (about two seconds) are decoded at a time, which takes a
+    seventh less CPU time.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1

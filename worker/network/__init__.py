@@ -1,1 +1,1 @@
-"""The way to servers: proxies, certificates, and the reasons of failed connections."""
+"""Connections to servers: proxies, certificates, and the reasons for which connections fail."""

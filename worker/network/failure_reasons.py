@@ -24,8 +24,8 @@ _LOGIN_WORDS: Final = ("authentication", "407")
 
 
 def named_cause(exc: BaseException, route: Route, host: str) -> str | None:
-    """Return the cause of a failed connection with its remedy, or None for a cause without one. `host`: the host that
-    the connection was for."""
+    """Return the cause of a failed connection with its remedy, or None if no remedy is known. `host`: the host to which
+    the connection was opened."""
     # The proxy first: an untrusted certificate of the proxy must not be reported as that of the service.
     return _proxy_problem(exc, route, host) or certificate_problem(exc)
 
@@ -87,7 +87,7 @@ def _proxy_problem(exc: BaseException, route: Route, host: str) -> str | None:
 
 
 def proxy_refusal(status: int, said: str, route: Route, host: str) -> str:
-    """Return the meaning of an HTTP status with which the proxy refused a request or a tunnel."""
+    """Explain the HTTP status with which a proxy refused a request or a tunnel. Returns a text for the user."""
     if route.proxy is None:
         return (
             f"a proxy on the way requires a login (HTTP {status}); set STT_PROXY to its address with user and password"
@@ -114,8 +114,8 @@ def is_refused_login(exc: BaseException) -> bool:
 
 
 def unclear_login(route: Route) -> str:
-    """Return the text for HTTP 401 to a request that a proxy forwards, when both the service and the proxy may have
-    sent it."""
+    """Return the error text for an HTTP 401 that either the service or the proxy may have sent, because the proxy
+    forwards the requests."""
     return (
         f"HTTP 401 from the service or from the proxy {route.proxy}: check STT_API_KEY, and the login of the proxy in"
         f" {route.variable}"
@@ -130,7 +130,8 @@ def _login_problem(route: Route, text: str) -> str:
 
 
 def _tunnel_refusal(exc: aiohttp_socks.ProxyError, route: Route, host: str) -> str:
-    """Return the meaning of a refusal by a SOCKS proxy, or by an HTTP proxy with the method CONNECT."""
+    """Explain why a proxy refused a tunnel: a SOCKS proxy, or an HTTP proxy with the method CONNECT. Returns a text for
+    the user."""
     text = " ".join(str(exc).split())[:200]
     if route.proxy is not None and not route.proxy.is_socks and isinstance(exc.error_code, int):
         return proxy_refusal(exc.error_code, text.removeprefix(str(exc.error_code)).strip(), route, host)

@@ -42,12 +42,13 @@ def proxy_options(proxy: ProxyUrl) -> dict[str, Any]:
 
 
 def _as_utf8(text: str) -> str:
-    """Return a text that becomes `text` in UTF-8 when a library encodes it as Latin-1, as both libraries do."""
+    """Return a text whose Latin-1 bytes are the UTF-8 bytes of `text`. Both libraries encode logins as Latin-1."""
     return text.encode().decode("latin-1")
 
 
 class TunnelFailed(aiohttp.ClientConnectionError):
-    """A tunnel could not be opened. The cause is an error of aiohttp-socks, which is none of aiohttp's errors."""
+    """A tunnel could not be opened. The cause of this exception is an error of aiohttp-socks, which aiohttp's error
+    classes do not include."""
 
 
 class _TunnelConnector(aiohttp_socks.ProxyConnector):

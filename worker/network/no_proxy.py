@@ -63,7 +63,7 @@ def _plain(host: str) -> str:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address that `host` is, an IPv4-mapped one as IPv4, or None for a name."""
+    """Return `host` as an IP address, or None if it is a name. An IPv4-mapped IPv6 address becomes an IPv4 address."""
     try:
         found = ip_address(host.partition("%")[0])
     except ValueError:

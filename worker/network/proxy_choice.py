@@ -5,7 +5,7 @@ No I/O.
 - NO_PROXY lists the other hosts that are reached directly; see `worker.network.no_proxy`.
 - STT_PROXY overrides the other variables. `none`, or an empty STT_PROXY, means no proxy.
 - `ws` uses HTTP_PROXY and `wss` uses HTTPS_PROXY; ALL_PROXY is used for schemes without a variable of their own.
-- A variable in lower case overrides that in capitals, as in curl and Python.
+- A variable in lower case overrides the same variable in capitals, as in curl and Python.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _VARIABLES: Final = {"http": "HTTP_PROXY", "ws": "HTTP_PROXY", "https": "HTTPS_P
 
 
 class ProxyUnusable(ValueError):
-    """Raised for a variable with an address that is not a supported proxy. The text names the variable."""
+    """The address in a variable is not that of a supported proxy. The text names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to a host. `variable`: the variable with the proxy; empty for a direct connection without a reason to
-    name. `reason`: why the connection is direct."""
+    """The way to a host. `variable`: the name of the variable that decides; empty if no variable does. `reason`: why
+    the connection is direct."""
 
     proxy: ProxyUrl | None = None
     variable: str = ""
@@ -46,7 +46,8 @@ class Route:
 def choose_route(
     scheme: str, host: str, port: int, settings: Settings, environ: Mapping[str, str] | None = None
 ) -> Route:
-    """Choose the route to a host. `environ`: default is the environment of the process. Raises ProxyUnusable."""
+    """Choose the route to a host. `environ`: the variables; by default, the environment of the process. Raises
+    ProxyUnusable."""
     environ = os.environ if environ is None else environ
     if is_loopback(host):
         return Route(reason="this machine is never reached through a proxy")
@@ -64,7 +65,7 @@ def choose_route(
 
 
 def _configured(variable: str, settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the name of the variable with the proxy, and its value; two empty texts if none is set."""
+    """Return the name and the value of the variable that sets the proxy, or two empty texts if no variable is set."""
     if settings.proxy:
         return "STT_PROXY", "" if settings.proxy == NO_PROXY_AT_ALL else settings.proxy
     for candidate in (variable, "ALL_PROXY"):

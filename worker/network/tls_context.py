@@ -1,7 +1,7 @@
 """Creates TLS contexts: which certificate authorities are trusted, and the client certificate for the service.
 
-OpenSSL replaces the system's list by SSL_CERT_FILE or SSL_CERT_DIR, and ignores a file that does not exist. So that
-file is checked here. STT_CA_FILE adds authorities, for example the one of a proxy that inspects TLS.
+SSL_CERT_FILE or SSL_CERT_DIR replace the system's list of authorities. OpenSSL ignores a file that does not exist, so
+this module checks that the file exists. STT_CA_FILE adds authorities, for example the one of a proxy that inspects TLS.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from worker.settings import Settings
 
 
 def client_context(settings: Settings, *, for_service: bool = False) -> ssl.SSLContext:
-    """Return the context for connections to servers. `for_service`: with the client certificate of the settings, which
-    no other host receives. Raises SettingsError for a file that cannot be used.
+    """Return the context for connections to servers. `for_service`: whether the context contains the client certificate
+    of the settings, which only the service may receive. Raises SettingsError for a file that cannot be used.
 
     The context is cached until one of its files changes."""
     certificate = (settings.client_cert_file, settings.client_key_file) if for_service else ("", "")

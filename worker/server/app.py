@@ -117,10 +117,10 @@ async def start(
 ) -> RunningServer:
     """Start a server on the address of the settings, without waiting for its recognizer.
 
-    If `recognizer` is a function, it is called in the background to load the recognizer. Handshakes wait while it
-    loads; if loading fails, they get HTTP 500 with the reason. The server closes only a recognizer that it loaded
-    itself. `recordings`: recorded sessions to play back instead of recognizing audio. Raises SettingsError if no API
-    key is set, and EndpointUnavailable if the server cannot listen on the address.
+    If `recognizer` is a function, it is called in the background to load the recognizer. Handshakes wait until the
+    recognizer is loaded. If loading fails, handshakes get HTTP 500 with the reason. The server closes only a recognizer
+    that it loaded itself. `recordings`: recorded sessions that are played back; then no audio is recognized. Raises
+    SettingsError if no API key is set, and EndpointUnavailable if the server cannot listen on the address.
     """
     accepted = auth.accepted_keys(settings)
     schedule = FaultSchedule(faults)
@@ -207,8 +207,8 @@ async def _serve(
 
 
 class SocketIoServer(socketio.AsyncServer):  # type: ignore[misc]  # it ships no types
-    """The server of python-socketio, with the answer of the official server to an unknown namespace: an object. Clients
-    of other languages expect `message` in it."""
+    """The server of python-socketio. Its answer to an unknown namespace is an object, as in the official server,
+    because clients in other languages expect the field `message`."""
 
     async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
         if pkt.packet_type == CONNECT_ERROR and isinstance(pkt.data, str):
@@ -217,8 +217,8 @@ class SocketIoServer(socketio.AsyncServer):  # type: ignore[misc]  # it ships no
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Log filter that replaces a traceback of the library by one line, so that clients with invalid packets cannot
-    flood the log. Returns True, which means that the record is logged."""
+    """Replace a traceback of the library in a log record by one line, so that clients with invalid packets cannot flood
+    the log. Used as a log filter; returns True, so that the record is logged."""
     if record.exc_info and (error := record.exc_info[1]) is not None:
         record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}"[:300], ()
         record.exc_info = None
@@ -248,7 +248,7 @@ def _socketio_server() -> socketio.AsyncServer:
 
 
 def _reachable(host: str) -> str:
-    """Return an address, for use in a URL, at which this machine can reach a server that listens on `host`."""
+    """Return the host for a URL with which this machine can reach a server that listens on `host`."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host == "::":

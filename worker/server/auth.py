@@ -1,7 +1,7 @@
 """Checks API keys and refuses requests with the right HTTP status, for polling and websocket.
 
-The check is done here because python-socketio can refuse a client only after it has accepted the connection (HTTP 200).
-The key is checked at the handshake only, because browsers cannot send headers with a request that upgrades to a
+This module checks the key because python-socketio can only refuse a client after it has accepted the connection (HTTP
+200). The key is checked at the handshake only, because browsers cannot send headers with a request that upgrades to a
 websocket. Later requests carry the session id, which is a secret as well.
 """
 
@@ -39,7 +39,7 @@ _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
 class AcceptedKeys:
-    """The set of accepted keys. `key in keys` takes the same time for every key, whatever its length."""
+    """The set of accepted keys. `key in keys` takes the same time for every key of any length."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
@@ -51,8 +51,8 @@ class AcceptedKeys:
 
 
 def accepted_keys(settings: Settings) -> AcceptedKeys:
-    """Return the keys of STT_SERVER_API_KEYS or, if it is empty, of STT_API_KEY. Raises SettingsError if both are
-    empty."""
+    """Return the keys in STT_SERVER_API_KEYS. If this setting is empty, return the keys in STT_API_KEY. Raises
+    SettingsError if both settings are empty."""
     given = settings.server_api_keys.get_secret_value() or settings.api_key.get_secret_value()
     accepted = [key.strip() for key in given.split(",") if key.strip()]
     if not accepted:
@@ -76,8 +76,9 @@ def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None
 
 
 def may_send_token(request: web.Request) -> bool:
-    """Whether the client is a browser page without the key header. It may send the key as `auth: {token}` instead,
-    because a page cannot set headers of a websocket. Other clients are refused at the handshake, with a status."""
+    """Whether the client is a browser page without the key header. Such a client may send the key as `auth: {token}`,
+    because a page cannot set headers of a websocket. All other clients without the header are refused at the handshake,
+    with an HTTP status."""
     return KEY_HEADER not in request.headers and "Origin" in request.headers
 
 

@@ -72,8 +72,8 @@ def endpointing_rules(settings: Settings) -> EndpointingRules:
 
 @dataclass(frozen=True, slots=True)
 class SegmentBounds:
-    """A segment to recognize and commit. All values are samples: `start`, `end`, the first sample with voice, and the
-    positions at which the segment is split for the recognition engine."""
+    """A segment to recognize and commit. All values are positions in samples: the start, the end, the first sample with
+    voice, and the positions at which the segment is split for the recognition engine."""
 
     start: int
     end: int
@@ -109,15 +109,17 @@ class Endpointer:
 
     @property
     def retain_from(self) -> int:
-        """First sample that the open segment or a later one may contain. Audio before it can be discarded."""
+        """First sample that the open segment or a later segment may contain. Audio before this sample can be
+        discarded."""
         if self._start is not None:
             return self._start
-        # The next segment may start with the voice in progress, and includes the pre-roll before that voice.
+        # The next segment may start with the current run of voice, and includes the pre-roll before it.
         first = self._count if self._run is None else self._run
         return max(self._floor, first * VOICE_WINDOW - _samples(self._rules.pre_roll_s))
 
     def feed(self, probabilities: Iterable[float]) -> list[SegmentBounds]:
-        """Process the probabilities of the next windows. Returns the segments that end with them, in order."""
+        """Process the probabilities of the next windows. Returns the segments that end within these windows, in
+        order."""
         segments = []
         for probability in probabilities:
             segment = self._window(float(probability))
@@ -133,7 +135,7 @@ class Endpointer:
         return [segment] if segment.end > segment.start else []
 
     def _window(self, probability: float) -> SegmentBounds | None:
-        """Process one window. Returns the segment that ends with it, or None."""
+        """Process one window. Returns the segment that ends with this window, or None if no segment ends."""
         index = self._count
         self._count += 1
         # Hysteresis (`off` is lower than `on`): a short dip of the probability inside a word does not end the voice.
@@ -202,8 +204,9 @@ class Endpointer:
         return segment
 
     def _splits(self, start: int, end: int) -> tuple[int, ...]:
-        """Return the positions that split a segment into pieces of at most `_MAX_PIECE_S` seconds and of similar
-        length, each at the quietest point near the equal division. Empty for a short segment."""
+        """Return the positions at which a segment is split into pieces. The pieces have similar lengths of at most
+        `_MAX_PIECE_S` seconds. Each position is the quietest point near the position that would make all pieces equally
+        long. Empty for a short segment."""
         max_length, slack = _samples(_MAX_PIECE_S), _samples(_PIECE_TOLERANCE_S)
         points: list[int] = []
         while end - start > max_length:

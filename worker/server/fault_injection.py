@@ -39,8 +39,8 @@ class FaultEffect(Enum):
 
 
 class FaultySession:
-    """Applies faults to one session: changes its messages, and ends it. `emit` sends a message to the client.
-    `options`: the payload of its start-session."""
+    """Applies faults to one session: changes its messages, or ends the session. `emit` sends a message to the client.
+    `options`: the payload of the start-session message."""
 
     def __init__(self, faults: Sequence[Fault], emit: Emit, options: Mapping[str, Any]) -> None:
         self._faults = {fault.kind: fault for fault in faults}
@@ -144,7 +144,7 @@ class FaultySession:
         return start <= second < end
 
     async def _repeat_partial(self) -> None:
-        """Repeat the last partial, once per second of the audio that the fault DEAF leaves without text."""
+        """Repeat the last partial once per second while the fault DEAF suppresses the text of the audio."""
         if (
             self.has(FaultKind.REPEAT_PARTIAL)
             and self._deaf_at(self._audio_s)
@@ -154,7 +154,7 @@ class FaultySession:
             await self._send({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
     async def _send_without_deaf_words(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        """Send a commit without the words that start in the time of the fault DEAF."""
+        """Send a commit without the words that start while the fault DEAF suppresses text."""
         words = [w for w in timed.get("words") or () if not self._deaf_at(w["start"])]
         text = " ".join(w["text"] for w in words if w["type"] == "word")
         if text:
@@ -170,8 +170,8 @@ class FaultySession:
             await self._apply_commit_faults(plain, timed)
 
     async def _apply_commit_faults(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        """Apply all faults except DEAF to a commit, and send it. `plain`, `timed`: its messages without and with word
-        times."""
+        """Apply all faults except DEAF to a commit, and send it. `plain`: the message of the commit without word times.
+        `timed`: its message with word times."""
         if self.has(FaultKind.NEVER_COMMIT) and self._audio_s >= self._faults[FaultKind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
             await self._send({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
@@ -221,7 +221,7 @@ class FaultySession:
         return {**timed, "words": words}
 
     def _arranged(self, plain: dict[str, Any], timed: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the messages to send for a commit, in order. Faults leave out, swap, repeat or add messages."""
+        """Return the messages to send for a commit, in order. Faults may drop, swap, repeat or add messages."""
         out = [timed, plain] if self.has(FaultKind.TIMED_FIRST) else [plain, timed]
         untimed = self._faults.get(FaultKind.UNTIMED)
         if self.has(FaultKind.PLAIN_ONLY) or (untimed and self._commits % int(untimed.number) == 0):
@@ -271,8 +271,8 @@ class FaultySession:
 
 
 async def apply_handshake_faults(request: web.Request, faults: FaultSchedule) -> web.Response | None:
-    """Apply the faults of the handshake to `request`. Returns a response to send instead of the handshake's normal
-    response, or None to continue with the handshake."""
+    """Apply the faults of the handshake to `request`. Returns a response that replaces the normal response of the
+    handshake, or None if the handshake continues normally."""
     for fault in faults.next_connection():
         if fault.kind is FaultKind.HANG:
             await asyncio.sleep(NEVER_S)

@@ -53,7 +53,8 @@ def repeated_text(message: Message, number: int) -> Message:
 def phantoms(forms: Sequence[Message], number: int) -> list[Message]:
     """Return `number` additional commits that repeat the last words of a commit, with times in the silence after it.
 
-    `forms`: the messages of that commit, which are the plain message and the message with word times. Each is repeated.
+    `forms`: the messages of that commit: the plain message and the message with word times. Each additional commit
+    repeats both messages.
     """
     return [_phantom(message, place) for place in range(1, number + 1) for message in forms if message.get("text")]
 

@@ -1,9 +1,9 @@
 """Parses faults for tests of clients: `stt-batch server --fault NAME[=VALUE][:SESSIONS]`.
 
 Each fault reproduces a misbehaviour of real services. `SESSIONS` limits a fault to some sessions, for example `:1`,
-`:1-3` or `:1,4`. The server numbers its sessions from 1 in the order of their start; for faults of the handshake it
-numbers the connections instead. If a value is a time since the start of a session, it counts the seconds of received
-audio.
+`:1-3` or `:1,4`. The server numbers its sessions from 1 in the order of their start. For faults of the handshake, the
+numbers are those of connections, not of sessions. If a value is a time since the start of a session, it is measured in
+seconds of received audio.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ HANDSHAKE_FAULTS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. `sessions`: numbers of the sessions (or, for faults of the handshake, of the connections) that it
-    applies to, None for all."""
+    """One fault. `sessions`: numbers of the sessions to which the fault applies, or None for all sessions. For faults
+    of the handshake, these are numbers of connections."""
 
     kind: FaultKind
     value: str = ""
@@ -204,7 +204,8 @@ def describe() -> str:
 
 
 class FaultSchedule:
-    """Selects the faults of each session and connection of one server. Counts both for the numbers in SESSIONS."""
+    """Selects the faults of each session and each connection of one server. Counts sessions and connections, because
+    SESSIONS refers to these numbers."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults = tuple(faults)

@@ -31,8 +31,8 @@ MAX_JOIN_BYTES: Final = 4096
 
 
 class _RequestRefused(Exception):
-    """The request is refused. `status`: the HTTP status; `error`: the error name; `code`: the number in Engine.IO's own
-    server; the text is for the client."""
+    """The request is refused. `status`: the HTTP status. `error`: the error name. `code`: the error number that
+    Engine.IO's own server uses. The text of the exception is sent to the client."""
 
     def __init__(self, status: int, text: str, error: str = "invalid_request", *, code: int | None = None) -> None:
         super().__init__(text)
@@ -145,8 +145,9 @@ class HttpEndpoint:
             return await self._engine(request)
 
     async def _poll(self, request: web.Request, sid: str) -> web.StreamResponse:
-        """Serve a polling request that waits for messages. As in Engine.IO's own server, a second one at the same time
-        closes the session: the client would receive the messages of both in any order."""
+        """Serve a polling request that waits for messages. A second such request at the same time closes the session,
+        as in Engine.IO's own server, because the client could receive the messages of the two requests in the wrong
+        order."""
         if self._sockets.uses_websocket(sid):
             raise _RequestRefused(400, "the session uses a websocket", code=BAD_REQUEST)
         if sid in self._polling:
@@ -163,7 +164,7 @@ class HttpEndpoint:
             self._polling.discard(sid)
 
     async def _post(self, request: web.Request, sid: str) -> web.StreamResponse:
-        """Serve a polling request that sends messages. A session may have only one such request at a time."""
+        """Serve a polling request that sends messages. A session may have only one request of this kind at a time."""
         if sid in self._posting:
             raise _RequestRefused(400, "the session is sending another request already")
         # The messages of two requests at a time could be processed in the wrong order.
@@ -195,8 +196,8 @@ def _transport_fits(request: web.Request, query: EngineIoQuery) -> bool:
 
 
 def close_unauthenticated(connections: TcpConnections) -> Any:
-    """Return a handler for `on_response_prepare`. It closes a connection after its response, unless one of the
-    connection's requests was accepted."""
+    """Return a handler for `on_response_prepare`. The handler makes a connection close after the response, unless one
+    of the connection's requests was accepted."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         # The websocket of a page that has not sent its key yet stays open; it is aborted if the key does not follow.

@@ -84,7 +84,8 @@ def concatenated(chunks: list[AudioChunk]) -> Pcm:
 def session_started(
     session_id: str, rate: int, model: str, language: str | None, voice: EndpointingRules
 ) -> dict[str, Any]:
-    """Return the message session_started. Its fields for the session's configuration are those of the real service."""
+    """Return the message session_started. The session's configuration in the message has the same fields as that of the
+    real service."""
     config = {
         "sample_rate": rate,
         "audio_format": f"pcm_{rate}",
@@ -105,7 +106,7 @@ def session_started(
 
 
 def partial(text: str) -> dict[str, Any]:
-    """Return the message for text in progress, which replaces the previous one and is not final."""
+    """Return the message for a partial text: a text that is not final, and that replaces the previous partial text."""
     return {"message_type": messages.TYPE_PARTIAL, "text": text}
 
 
@@ -124,8 +125,8 @@ def committed(recognition: Recognition, utterance: Utterance) -> tuple[dict[str,
 
 
 def joined(parts: list[tuple[float, Recognition]]) -> Recognition:
-    """Join the recognitions of the pieces of an utterance. The float is the piece's offset in the utterance, in
-    seconds. The language is that of the first piece with text."""
+    """Join the recognitions of the pieces of an utterance. Each piece is (offset in the utterance in seconds,
+    recognition). The language is that of the first piece with text."""
     texts, words = [], []
     language = None
     for offset_s, recognition in parts:

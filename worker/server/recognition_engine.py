@@ -38,7 +38,8 @@ class EngineLoader:
     """Loads the engine in the background and provides it. All methods must be called on the event loop."""
 
     def __init__(self, settings: Settings, recognizer: Recognizer | RecognizerLoader) -> None:
-        """`recognizer`: a loaded recognizer, which the caller must close, or a function that loads one."""
+        """`recognizer`: a loaded recognizer, or a function that loads a recognizer. The caller must close a loaded
+        recognizer."""
         self._settings = settings
         self._owned = callable(recognizer)
         self._task = asyncio.create_task(self._load(recognizer))
@@ -67,12 +68,13 @@ class EngineLoader:
         return f"the recognizer fails: {broken}" if broken else None
 
     async def ready(self) -> RecognitionEngine:
-        """Wait for the engine. Raises the exception of the recognizer's loading if it failed."""
+        """Wait for the engine. If loading the recognizer failed, raises the exception of the failure."""
         # All sessions share the loading, so a caller that is cancelled must not cancel it.
         return await asyncio.shield(self._task)
 
     async def problem_when_loaded(self) -> str | None:
-        """Wait until the engine is loaded, at most 60 s. Returns why no session can be served (`problem`), or None."""
+        """Wait at most 60 s until the engine is loaded. Returns the reason why no session can be served (see
+        `problem`), or None."""
         await asyncio.wait({self._task}, timeout=_LOAD_WAIT_S)
         return self.problem
 

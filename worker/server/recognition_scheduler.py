@@ -1,8 +1,9 @@
 """Runs recognition in threads: sessions in round-robin order, finals before partials.
 
-A *final* is the recognition of a complete utterance, a *partial* that of speech in progress. Every final is recognized.
-Sessions with waiting finals are served in round-robin order, so a session that sends hours of audio at once delays the
-others by at most one recognition. A partial is recognized only if a thread is free, and is otherwise skipped.
+A *final* is the recognition of a complete utterance. A *partial* is the recognition of an utterance that has not ended
+yet. Every final is recognized. Sessions with waiting finals are served in round-robin order, so a session that sends
+hours of audio at once delays the others by at most one recognition. A partial is recognized only if a thread is free,
+and is otherwise skipped.
 
 The threads are daemon threads: a recognition cannot be interrupted, and the process must be able to end without it.
 """
@@ -56,15 +57,15 @@ class RecognitionScheduler:
 
     @property
     def broken(self) -> str | None:
-        """The last error if `_MAX_FAILURES` or more recognitions in a row failed, or None if the recognizer works, or
-        if the last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try it again."""
+        """The last error if at least `_MAX_FAILURES` recognitions in a row failed, otherwise None. Also None if the
+        last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try the recognizer again."""
         if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
         return self._last_failure
 
     def final(self, owner: Hashable, samples: Samples) -> asyncio.Future[Recognition]:
-        """Queue the recognition of a complete utterance for the session `owner`. The returned future gets the result,
-        or the exception of the recognizer."""
+        """Queue the recognition of a complete utterance for the session `owner`. Returns a future, which gets the
+        result or the exception of the recognizer."""
         task = _RecognitionTask(samples, final=True, result=self._loop.create_future())
         if owner not in self._waiting:
             self._waiting[owner] = deque()
@@ -74,7 +75,7 @@ class RecognitionScheduler:
         return task.result
 
     def partial(self, samples: Samples) -> asyncio.Future[Recognition] | None:
-        """Start a fast recognition of speech in progress. Returns None if no thread is free."""
+        """Start a fast recognition of an utterance that has not ended yet. Returns None if no thread is free."""
         # Finals take free threads first (`_dispatch`), so a partial never delays a final that is already waiting.
         if not self._free or self._round_robin or self._closed:
             return None
@@ -92,8 +93,8 @@ class RecognitionScheduler:
             self._round_robin.remove(owner)
 
     def close(self) -> bool:
-        """Stop all threads after their running recognitions. Returns whether no recognition is running, so that the
-        recognizer can be freed now."""
+        """Stop each thread when its running recognition has ended. Returns True if no recognition is running, so that
+        the recognizer can be freed now."""
         self._closed = True
         for owner in list(self._waiting):
             self.cancel_waiting(owner)

@@ -1,8 +1,9 @@
 """A session of the server that plays back a recording (`stt-batch server --replay`) instead of recognizing audio.
 
-The order of the recording decides, not its clock: a message of the service is sent when the client has sent as much
-audio, and the same other messages, as before it in the recording. So a client that streams faster gets its answers
-earlier. Between two messages of the service without a message of the client, the recorded pause is kept.
+Messages are sent in the order of the recording, not at its times. A message of the service is sent when the client has
+sent all messages that precede it in the recording, and as much audio. So a client that streams faster gets its answers
+earlier. If two messages of the service directly follow each other in the recording, the session waits for the recorded
+time between them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOST: Final = 1006
 
 
 class NoRecognizer:
-    """Takes the place of the recognizer of a server that only plays recordings. It is never used."""
+    """The recognizer of a server that only plays back recordings. Its methods are never called."""
 
     model = "replay"
     language: str | None = None
@@ -55,7 +56,8 @@ class ReplaySession:
         emit: Emit,
         reset: Callable[[], None],
     ) -> None:
-        """`recording`: entries of one session. `reset` resets the connection, if the recorded one was lost."""
+        """`recording`: entries of one session. `reset`: resets the connection; called if the recorded connection was
+        lost."""
         self.id = session_id
         self.rate = rate
         self.backlog = Backlog(limits.backlog_s)
@@ -96,8 +98,8 @@ class ReplaySession:
             self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
     def stop(self) -> None:
-        """Accept no more audio and send the remaining messages of the recording. Raises protocol.ClientMessageRefused
-        if the session is stopping already."""
+        """Accept no more audio, and send the remaining messages of the recording. Raises protocol.ClientMessageRefused
+        if `stop` was already called."""
         if self.stopped_by_client:
             raise protocol.ClientMessageRefused("invalid_request: the session is stopping already")
         self.stopped_by_client = True
@@ -109,7 +111,7 @@ class ReplaySession:
         self._changed.set()
 
     async def run(self) -> SessionEnding:
-        """Play the recording until it or the session ends. Returns why the session ended."""
+        """Play the recording until the recording or the session ends. Returns why the session ended."""
         try:
             closed = await self._play()
         finally:
@@ -150,8 +152,9 @@ class ReplaySession:
         return None
 
     async def _wait(self, samples: int, pause_s: float, *, stopped: bool) -> bool:
-        """Wait until the client has sent `samples` samples, and stop-session if `stopped`, and `pause_s` seconds have
-        passed since then. After the client's stop, missing audio is not waited for. False: the session has ended."""
+        """Wait until the client has sent `samples` samples and, if `stopped`, stop-session; then wait for further
+        `pause_s` seconds. If the client has sent stop-session, the method does not wait for missing audio. Returns
+        False if the session has ended."""
         while self._ending is None:
             now = time.monotonic()
             ready = self.stopped_by_client or (self._samples >= samples and not stopped)

@@ -67,7 +67,7 @@ class BodyReader:
 
 
 def problem_with_packets(body: bytes) -> str | None:
-    """Return why `body` is no list of Engine.IO packets, or None if it is one."""
+    """Return the reason why `body` is not a valid list of Engine.IO packets, or None if it is valid."""
     try:
         packets = Payload(encoded_payload=body.decode()).packets
     except Exception as exc:  # noqa: BLE001  the library raises errors of many kinds for an invalid packet
@@ -79,7 +79,8 @@ def problem_with_packets(body: bytes) -> str | None:
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:
     """Return an object with the attributes of `request` that python-engineio uses, and with the complete `body`.
 
-    python-engineio calls `content.read` only once. On a real request, that call returns only the bytes received so far.
+    This is needed because python-engineio calls `content.read` only once. On a real request, one call returns only the
+    bytes that have been received so far.
     """
 
     class _Body:

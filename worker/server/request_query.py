@@ -1,7 +1,7 @@
 """Parses the query of a request to the real-time endpoint strictly. No I/O.
 
 If the server's checks and python-engineio read a query differently, clients can bypass the checks: one parser finds a
-session id in a blank, repeated or doubly encoded `sid`, and the other does not. So the query is parsed here only, and
+session id in a blank, repeated or doubly encoded `sid`, and the other does not. So only this module parses the query.
 python-engineio receives `EngineIoQuery.canonical`, which is built from the result.
 """
 
@@ -26,8 +26,8 @@ _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class QueryRefused(Exception):
-    """The query is invalid or ambiguous. The text says why and is sent to the client, with the number of the error in
-    Engine.IO's own server."""
+    """The query is invalid or ambiguous. The text gives the reason. The text and the error number that Engine.IO's own
+    server uses are sent to the client."""
 
     def __init__(self, text: str, code: int = BAD_REQUEST) -> None:
         super().__init__(text)

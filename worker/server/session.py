@@ -1,8 +1,9 @@
 """One real-time session of the server: receives audio and sends transcript messages.
 
 A session runs three asyncio tasks. `_segment` splits the queued audio into utterances. `_commit` sends the recognized
-text of the utterances in order. `_send_partials` sends partials (text in progress) and keep-alive messages, and detects
-idle clients. Every session ends with exactly one `session-closed`; after `stop`, all received audio is committed first.
+text of the utterances in order. `_send_partials` sends partials (text of an utterance that has not ended yet) and
+keep-alive messages, and detects idle clients. Every session ends with exactly one `session-closed`. After `stop`, all
+received audio is committed before `session-closed`.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 
 
 class ServerSession:
-    """One session. It is created when start-session arrives, and `run` runs it to its end. All methods must be called
-    on the event loop."""
+    """One session. The object is created when start-session arrives, and `run` runs the session to its end. All methods
+    must be called on the event loop."""
 
     def __init__(
         self, session_id: str, rate: int, engine: RecognitionEngine, limits: SessionLimits, emit: Emit
@@ -122,15 +123,15 @@ class ServerSession:
         return self._stopped is not None and self._stopped.reason == _STOPPED
 
     def stop(self, reason: str = _STOPPED) -> None:
-        """Accept no more audio, commit all received audio, then close normally. Raises
-        protocol.ClientMessageRefused if the session is stopping already."""
+        """Accept no more audio, commit all received audio, then close normally. Raises protocol.ClientMessageRefused if
+        `stop` was already called."""
         if self._stopped:
             raise protocol.ClientMessageRefused("invalid_request: the session is stopping already")
         self._stopped = SessionEnding(NORMAL, reason)
         self._arrived.set()
 
     def end(self, ending: SessionEnding) -> None:
-        """End the session immediately, without committing the text in progress."""
+        """End the session immediately. Text that is not committed yet is discarded."""
         if not self._ending.done():
             self._ending.set_result(ending)
         self.backlog.release()
@@ -257,12 +258,13 @@ class ServerSession:
 
     @property
     def _busy(self) -> bool:
-        """Whether received audio waits for segmentation or recognition. Speech in progress does not count."""
+        """Whether received audio waits for segmentation or recognition. Speech that has not ended yet is not
+        included."""
         return bool(self._inbox) or self._segmenting or self.backlog.recognizing
 
     async def _partial(self, now: float) -> bool:
-        """Recognize the speech in progress, if it has enough new audio, and send its text. Returns whether a partial
-        was sent."""
+        """Recognize the speech that has not ended yet, if there is enough new audio, and send its text. Returns whether
+        a partial was sent."""
         start = self._segmenter.open_start
         if self._busy or start is None:
             return False

@@ -32,8 +32,8 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class SessionEnding:
-    """How a session ends: `code` and `reason` of its `session-closed`, and the text of the `session-error` that is sent
-    before it, or None for no error."""
+    """How a session ends. `code`, `reason`: the values in `session-closed`. `error`: the text of the `session-error`
+    that is sent before `session-closed`, or None if no error is sent."""
 
     code: int
     reason: str
@@ -41,8 +41,8 @@ class SessionEnding:
 
 
 class Backlog:
-    """Counts the seconds of audio of a session that are received but not yet recognized. Speech in progress does not
-    count, because its recognition has to wait for its end."""
+    """Counts the seconds of audio of a session that are received but not yet recognized. Speech that has not ended yet
+    is not included, because it can only be recognized when it has ended."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -87,9 +87,9 @@ class Backlog:
         """Slow down a client that is far ahead of recognition, but not below real time. The caller does not read the
         client's connection while it waits for this coroutine.
 
-        While the backlog is above half of its limit, wait until it is smaller, but at most `audio_s` seconds, the
-        length of the audio in the last message. So a file sent at full speed is received at the speed of recognition,
-        and the backlog exceeds its limit only if recognition is slower than real time.
+        If the backlog is above half of its limit, wait until it is smaller, but at most `audio_s` seconds (the length
+        of the audio in the last message). So a file that is sent at full speed is received at the speed of recognition.
+        The backlog only exceeds its limit if recognition is slower than real time.
         """
         if self.total_s <= self._limit_s / 2:
             return
@@ -100,7 +100,7 @@ class Backlog:
             return
 
     def release(self) -> None:
-        """End the wait of `throttle`, now and in future: the session is over."""
+        """End the current wait of `throttle`, and make later calls return at once. Called when the session is over."""
         # With this limit, no later call of `throttle` waits, either.
         self._limit_s = float("inf")
         self._update()

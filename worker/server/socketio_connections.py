@@ -67,7 +67,8 @@ class SocketIoConnections:
         tcp_connections: TcpConnections,
         recordings: Sequence[Sequence[Entry]] = (),
     ) -> None:
-        """`recordings`: recorded sessions to play back, one for each session; empty: audio is recognized."""
+        """`recordings`: recorded sessions to play back, one for each session. If there are none, audio is
+        recognized."""
         self._sio = sio
         self._limits = SessionLimits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
         self._max_sessions = settings.server_max_sessions
@@ -130,7 +131,8 @@ class SocketIoConnections:
         return bool(self._sio.eio.sockets[eio_sid].upgraded)
 
     async def is_alive(self, eio_sid: str) -> bool:
-        """Whether the client of a connection has answered the last ping in time. If not, its session is closed."""
+        """Whether the client of a connection has answered the last ping in time. If it has not, its session is
+        closed."""
         return bool(await self._sio.eio.sockets[eio_sid].check_ping_timeout())
 
     async def close_session(self, eio_sid: str) -> None:
@@ -144,8 +146,9 @@ class SocketIoConnections:
 
     @contextmanager
     def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
-        """Context manager for `request`, which upgrades a polling client to a websocket. Yields True, or False if the
-        client has a websocket or is upgrading already: the caller must then refuse the request.
+        """Context manager for `request`, which upgrades a polling client to a websocket. Yields True if the upgrade may
+        continue. Yields False if the client already has a websocket or is already upgrading; the caller must then
+        refuse the request.
 
         An upgrade that is not complete after `UPGRADE_TIMEOUT_S` is aborted.
         """
@@ -382,8 +385,8 @@ class SocketIoConnections:
     def _active_client(self, sid: str) -> _ClientState | None:
         """Return the state of the client that sent an event, or None if it has disconnected.
 
-        Also resets python-engineio's ping timeout: every event counts as a pong, because the real pong may wait behind
-        audio that is not read yet.
+        Also resets python-engineio's ping timeout: every event is treated as a pong, because the real pong may wait
+        behind audio that is not read yet.
         """
         socket = self._socket(sid)
         if socket is not None and socket.last_ping:

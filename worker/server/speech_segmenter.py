@@ -34,8 +34,8 @@ class Utterance:
 
 
 class SpeechSegmenter:
-    """Runs the resampler, voice activity detector and endpointer of one session, and buffers the audio of the segment
-    in progress."""
+    """Runs the resampler, voice activity detector and endpointer of one session. It buffers the audio of the segment
+    that has not ended yet."""
 
     def __init__(self, rate: int, detector: VoiceDetector, rules: EndpointingRules) -> None:
         self._resampler = StreamResampler(rate, SAMPLE_RATE)
@@ -54,18 +54,18 @@ class SpeechSegmenter:
 
     @property
     def open_start(self) -> int | None:
-        """First sample of the speech in progress, or None in silence."""
+        """First sample of the speech that has not ended yet, or None in silence."""
         return self._endpointer.open_start
 
     def open_speech(self) -> Samples:
-        """Return a copy of the samples of the speech in progress. Empty in silence."""
+        """Return a copy of the samples of the speech that has not ended yet. Empty in silence."""
         start = self._endpointer.open_start
         if start is None:
             return np.zeros(0, np.float32)
         return self._buffer[start - self._buffer_start :].copy()
 
     def process(self, pcm: Pcm) -> list[Utterance]:
-        """Process the next samples of the session. Returns the utterances that end in them."""
+        """Process the next samples of the session. Returns the utterances that end within these samples."""
         self._in_samples += len(pcm)
         return self._take(self._resampler.process(pcm.astype(np.float32) / 32768.0))
 

@@ -2,14 +2,14 @@
 
 A connection is *unauthenticated* until one of its requests is accepted, because it has a key or the id of a session. An
 unauthenticated connection is closed after one response, or after `UNAUTHENTICATED_S` seconds. The number of
-unauthenticated connections is limited in total and per peer. Above a limit, a new one replaces the oldest. So a flood
-of unfinished requests cannot lock out a client with a key, because that client's connection is unauthenticated only for
-the milliseconds of its first request.
+unauthenticated connections is limited in total and per peer. Above a limit, a new connection replaces the oldest
+unauthenticated one. So a flood of unfinished requests cannot lock out a client with a key, because that client's
+connection is unauthenticated only for the milliseconds of its first request.
 
 The objects of aiohttp are created only when the headers of a connection's first request are complete. This reduces the
 memory of a connection without a complete request from 25 KB to 2 KB.
 
-Behind a reverse proxy all clients have the address of the proxy, so the limit per peer counts them together.
+Behind a reverse proxy, all clients have the address of the proxy, so they share one limit per peer.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class TcpConnections:
 
     def accept(self, transport: asyncio.Transport) -> bool:
         """Count a new connection. At a limit, abort an unauthenticated connection to make room for it. Returns False if
-        the new connection must be closed instead, because the limit is reached by authenticated connections alone."""
+        the new connection must be closed, because all connections up to the limit are authenticated."""
         of_peer = self._of_peer[_peer(transport)]
         # A peer at its limit loses its own oldest connection, not one of another peer.
         if len(of_peer) >= self._limits.unauthenticated_per_peer:
@@ -166,7 +166,7 @@ class TcpConnections:
 
 
 class _HeaderReader(asyncio.Protocol):
-    """Reads a connection until the headers of its first request are complete, then hands it over to aiohttp."""
+    """Reads a connection until the headers of its first request are complete, then passes the connection to aiohttp."""
 
     __slots__ = ("_connections", "_head", "_refused", "_server", "_transport")
 
@@ -240,7 +240,7 @@ class _CountedHttpHandler(web.RequestHandler):
 
 
 def _peer(transport: asyncio.Transport) -> str:
-    """Return the name under which the limit per peer counts a connection: its IPv4 address or its IPv6 /64 network,
+    """Return the name of a connection's peer for the limit per peer. This is its IPv4 address or its IPv6 /64 network,
     because one customer usually owns a whole /64. Empty if the address is unknown."""
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):

@@ -1,8 +1,8 @@
-"""Closes a websocket that sends a frame which is no Engine.IO packet.
+"""Closes a websocket on which a client sends a frame that is not an Engine.IO packet.
 
-python-engineio 4.15 decodes each frame outside of its error handling. Without this check, one such frame ends the task
-that reads the connection: the client is not noticed as disconnected, and its session occupies a place until the ping
-timeout, up to 45 s later.
+python-engineio 4.15 decodes each frame outside of its error handling. Without this check, an invalid frame ends the
+task that reads the connection. Then nothing detects that the client has disconnected, and its session occupies a place
+until the ping timeout, up to 45 s later.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class CheckedWebSocket(driver.WebSocket):  # type: ignore[misc]  # it ships no types
-    """The websocket of python-engineio, which is also closed in an orderly way after an invalid frame."""
+    """The websocket of python-engineio, with one change: after an invalid frame, it is closed in an orderly way."""
 
     async def wait(self) -> str | bytes:
-        """Return the next frame. Raises OSError after the last one, and for a frame that is no packet."""
+        """Return the next frame. Raises OSError after the last frame, and for a frame that is not a packet."""
         frame: str | bytes = await super().wait()
         try:
             Packet(encoded_packet=frame)

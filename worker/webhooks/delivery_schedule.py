@@ -1,9 +1,9 @@
 """Delivers webhooks from the outbox in Redis. Every worker does this in the background.
 
-After a failed attempt the next one is made about STT_WEBHOOK_BACKOFF_S seconds later. Each further pause is four times
-as long, up to MAX_BACKOFF_S; a Retry-After header of the receiver can lengthen a pause. After STT_WEBHOOK_ATTEMPTS
-attempts, or when another attempt could only fail in the same way, the message becomes a dead letter:
-`stt-batch webhooks` lists it, and `stt-batch webhooks retry` sends it again.
+The pause after the first failed attempt is about STT_WEBHOOK_BACKOFF_S seconds. Each further pause is four times as
+long, up to MAX_BACKOFF_S. A Retry-After header of the receiver can lengthen a pause. After STT_WEBHOOK_ATTEMPTS
+attempts, or when every further attempt would fail in the same way, the message becomes a dead letter: `stt-batch
+webhooks` lists it, and `stt-batch webhooks retry` sends it again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class WebhookDeliverer:
     async def once(self) -> int:
         """Make one attempt for each due message, for at most MAX_CONCURRENT messages. Returns their number.
 
-        Without STT_WEBHOOK_SECRET none is sent. Raises LedgerUnavailable and LedgerNewer."""
+        If STT_WEBHOOK_SECRET is not set, no message is sent. Raises LedgerUnavailable and LedgerNewer."""
         # Also without a secret: the messages then wait for a worker that has one.
         await self._outbox.check_batches()
         if not self._sender.signs:
@@ -119,7 +119,7 @@ class WebhookDeliverer:
 
 
 async def serve(settings: Settings) -> None:
-    """Deliver webhooks with a connection of its own until cancelled. Raises SettingsError for an invalid
+    """Open a connection to Redis, and deliver webhooks until cancelled. Raises SettingsError for an invalid
     STT_WEBHOOK_SECRET."""
     connection = RedisConnection(settings.redis_url)
     try:

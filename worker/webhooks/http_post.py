@@ -60,7 +60,7 @@ class SendResult:
 
 
 def signing_keys(settings: Settings) -> tuple[bytes, ...]:
-    """Return the keys in STT_WEBHOOK_SECRET, in the order of the setting; empty without a secret.
+    """Return the keys in STT_WEBHOOK_SECRET, in the order of the setting. Empty if no secret is set.
 
     Raises SettingsError for a secret that is too short or not valid base64."""
     texts = [text for text in re.split(r"[,\s]+", settings.webhook_secret.get_secret_value()) if text]
@@ -74,7 +74,8 @@ def signing_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _key(text: str) -> bytes:
-    """Decode one secret: base64 after `whsec_`, or else the text itself. Raises SettingsError."""
+    """Decode one secret. A text that begins with `whsec_` continues with the key in base64; any other text is the key
+    itself. Raises SettingsError."""
     if not text.startswith(_PREFIX):
         return text.encode()
     try:
@@ -103,7 +104,8 @@ class WebhookSender:
 
     @property
     def signs(self) -> bool:
-        """Whether a secret is set. Without one no webhook is sent, because a receiver could not verify it."""
+        """Whether a secret is set. Without a secret, no webhook is sent, because a receiver could not verify the
+        webhook."""
         return bool(self._keys)
 
     async def send(self, url: Address, message_id: str, body: bytes, now: float) -> SendResult:
@@ -139,7 +141,7 @@ class WebhookSender:
             return SendResult(False, self._reason(exc, route, url))
 
     def _allowed_route(self, url: Address) -> Route | SendResult:
-        """Return the route to the receiver, or the failure if it must not or cannot be reached."""
+        """Return the route to the receiver. If the receiver must not or cannot be reached, return the failure."""
         # Checked again at each attempt, not only at the submission: the allow-list of this worker may have changed
         # since.
         try:

@@ -1,8 +1,8 @@
 """The outbox in Redis: webhooks that wait for delivery.
 
-One atomic step writes the end of a job and adds its message to the outbox (`worker/ledger/lua/end_job.lua`), so neither
-exists without the other. A worker claims a message for CLAIM_S; if the worker dies, another worker can claim the
-message after that time. So a receiver may get a message twice, with the same id.
+One atomic step writes the end of a job and adds its message to the outbox (`worker/ledger/lua/end_job.lua`). So either
+both are written, or none of them. A worker claims a message for CLAIM_S. If the worker dies, another worker can claim
+the message after that time. So a receiver may get a message twice; both messages have the same id.
 
 | key                | type | contains                                                                     |
 |--------------------|------|------------------------------------------------------------------------------|
@@ -69,8 +69,8 @@ class Message:
 class Outbox:
     """Stores and claims webhooks. Belongs to one event loop.
 
-    All methods raise LedgerUnavailable when Redis does not answer; those that read messages raise LedgerNewer if only a
-    newer version can read them.
+    All methods raise LedgerUnavailable when Redis does not answer. The methods that read messages also raise
+    LedgerNewer if only a newer version can read the messages.
     """
 
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
@@ -98,7 +98,8 @@ class Outbox:
         return bool(await self._step("dead_letter", message.id, message.attempts, self._ttl_ms, reason))
 
     async def requeue(self, message_ids: Sequence[str]) -> list[str]:
-        """Move dead letters back to the outbox, due at once. Returns the ids of those that existed."""
+        """Move dead letters back to the outbox. They are due at once. Returns the ids of the dead letters that
+        existed."""
         return [one for one in message_ids if await self._step("requeue", one, self._ttl_ms)]
 
     async def waiting(self) -> int:
@@ -106,8 +107,8 @@ class Outbox:
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
 
     async def list_messages(self, *, dead: bool, limit: int = 1000) -> list[Message]:
-        """Return the messages that wait for delivery, or with `dead` the dead letters: the first `limit`, ordered by
-        `due_at`."""
+        """Return the messages that wait for delivery or, with `dead`, the dead letters. They are ordered by `due_at`;
+        at most `limit` are returned."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
         if found is not None and not found.readable:
@@ -129,7 +130,7 @@ class Outbox:
     # -- batches -----------------------------------------------------------------------------------------------------
 
     async def watch_batch(self, batch_id: str, url: Address) -> None:
-        """Request a webhook to `url` for the time when no job of the batch waits or runs any more.
+        """Request one webhook to `url`. It is sent when no job of the batch waits or runs any more.
 
         Call this after all jobs of the batch are submitted, because the webhook is sent only once."""
         hook, watched = self._keys[f"batch:{batch_id}:webhook"], self._keys["webhooks:batches"]

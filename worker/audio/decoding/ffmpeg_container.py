@@ -276,8 +276,8 @@ class MediaContainer:
         return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
-        """Return the id of an audio stream that ends before the chosen stream begins. Returns None if the streams are
-        parallel."""
+        """Return the id of an audio stream with many packets before the first packet of the chosen stream. Returns None
+        if there is no such stream, because the streams are parallel."""
         audio = [stream for stream in self._container.streams if stream.type == "audio"]
         if len(audio) < 2:
             return None

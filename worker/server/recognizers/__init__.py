@@ -38,7 +38,8 @@ class RecognizedWord:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The recognized text of a segment, empty if it has no speech. For speech in progress `words` may be empty."""
+    """The recognized text of a segment. The text is empty if the segment has no speech. For a segment that has not
+    ended yet, `words` may be empty."""
 
     text: str
     words: tuple[RecognizedWord, ...] = ()
@@ -60,8 +61,9 @@ class Recognizer(Protocol):
         ...
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """Recognize one segment: at most 30 s of mono audio at 16 kHz. Blocks. If `final`, the segment is complete:
-        recognize it in the best quality and with word times. Otherwise it is speech in progress: recognize it fast."""
+        """Recognize one segment: at most 30 s of mono audio at 16 kHz. Blocks. If `final`, the segment is complete and
+        must be recognized in the best quality and with word times. Otherwise the segment has not ended yet and must be
+        recognized fast."""
         ...
 
     def close(self) -> None:

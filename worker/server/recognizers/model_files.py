@@ -93,8 +93,8 @@ def check_name(model: str) -> None:
 
 
 def cache_folder(configured: str = "") -> Path:
-    """Return the folder for joined and downloaded models: the configured one, otherwise `stt-batch` in the user's cache
-    folder."""
+    """Return the folder for joined and downloaded models: the folder `configured` or, if that is empty, the folder
+    `stt-batch` in the user's cache folder."""
     if configured:
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stt-batch"
@@ -102,7 +102,7 @@ def cache_folder(configured: str = "") -> Path:
 
 def find(model: str, cache: Path) -> Path | None:
     """Return the folder with the files of `model`, in CTranslate2 format. `model` is the name of a packaged model, or a
-    folder. Returns None for any other name: that model must be downloaded from the model hub.
+    folder. For any other name, returns None; such a model must be downloaded from the model hub.
 
     Raises ModelUnavailable for a folder without a model, and ModelCorrupt if a file of a packaged model is missing or
     has wrong content.
@@ -129,7 +129,8 @@ def _folder(model: str) -> Path | None:
 
 
 def how_to_install(model: str) -> str:
-    """Return the advice for users, as text for an error message, if `model` cannot be downloaded from the model hub."""
+    """Return the text of an error message that advises the user how to install `model`, if it cannot be downloaded from
+    the model hub."""
     packaged = _PACKAGED.get(model)
     return packaged.install if packaged else "set STT_MODEL to a folder with the model's files"
 

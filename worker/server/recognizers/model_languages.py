@@ -49,9 +49,9 @@ def whisper_code(language: str) -> str:
 def choose_model(settings: Settings, language: str) -> tuple[str, str]:
     """Return the model to use for a language, and Whisper's code of the language.
 
-    The model is that of the settings if it supports the language (or if this is unknown). Otherwise, if the settings
-    only have the default model, it is the packaged multilingual model. Raises LanguageUnsupported, with advice for
-    users, if the configured model does not support the language or the multilingual model is not installed.
+    The model of the settings is used if it supports the language, or if it is unknown whether it does. Otherwise the
+    packaged multilingual model is used, if the settings do not name another model. Raises LanguageUnsupported, with
+    advice for users, if the configured model does not support the language or the multilingual model is not installed.
     """
     code = whisper_code(language)
     if code == "en" or not english_only(settings):
@@ -89,7 +89,8 @@ def cantonese_note(settings: Settings) -> str | None:
 
 
 def english_only(settings: Settings) -> bool:
-    """Whether the model of the settings supports only English. False if this is unknown without loading the model."""
+    """Whether the model of the settings supports only English. Returns False if this cannot be determined without
+    loading the model."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
         size = _vocabulary_size(folder)

@@ -1,8 +1,9 @@
 """The engine `faster-whisper`: recognizes segments of speech with Whisper models in CTranslate2.
 
-faster-whisper's public `transcribe` always pads the audio to a window of 30 s. Here the window depends on the length of
-the speech, which more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio with tiny.en). The
-window is at least 5 s longer than the speech, because the model repeats itself with shorter ones.
+faster-whisper's public `transcribe` always pads the audio to a window of 30 s. In this module the length of the window
+depends on the length of the speech. This more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio
+with tiny.en). The window is at least 5 s longer than the speech, because with a shorter window the model repeats its
+text.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def _compression(text: str) -> float:
 
 
 def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
-    """Whether the segment has no speech, so that its text must be dropped as an invention of the model."""
+    """Whether the segment has no speech. If so, the model invented its text, and the text must be dropped."""
     if not any(c.isalnum() for c in decoded.text):
         return True
     # Speakers repeat themselves too, but a repetition loop of the model has more words than can be spoken in
@@ -274,8 +275,8 @@ def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
 
 
 def load(settings: Settings) -> Whisper:
-    """Load the engine `faster-whisper` with the model of the settings, which is downloaded from the model hub if it is
-    not installed. Raises ModelUnavailable, ModelCorrupt or LanguageUnsupported."""
+    """Load the engine `faster-whisper` with the model of the settings. A model that is not installed is downloaded from
+    the model hub. Raises ModelUnavailable, ModelCorrupt or LanguageUnsupported."""
     _silence_libraries()
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
     # One BLAS thread only: the matrix product of the spectrogram would wake a second one, whose busy waiting then took
@@ -288,8 +289,8 @@ def load(settings: Settings) -> Whisper:
 
 
 def _silence_libraries() -> None:
-    """Silence CTranslate2 and older hub clients, which print warnings to standard error whatever logging is configured.
-    No failure gets lost, because they raise exceptions for failures."""
+    """Silence CTranslate2 and older hub clients, because they print warnings to standard error and ignore the
+    configuration of logging. Failures are not hidden, because these libraries raise exceptions for failures."""
     ctranslate2.set_log_level(logging.CRITICAL)
     logging.getLogger("huggingface_hub").handlers.clear()
 
