@@ -83,6 +83,8 @@ def apply_profile(settings: Settings, profile: ServiceProfile | None) -> tuple[S
         wanted["speed"] = math.floor(profile.max_speed * 10) / 10
     if profile.session_limit_s is not None:
         wanted["session_max_s"] = max(5.0, round(profile.session_limit_s * LIMIT_SHARE, 1))
+    if profile.options.get("language_code") == "confirmed":
+        wanted["language_option"] = "language_code"
     if profile.commit_pause_s is not None:
         wanted["tail_silence_min_s"] = min(60.0, round(profile.commit_pause_s + MARGIN_S, 1))
     applied = {name: value for name, value in wanted.items() if name not in settings.model_fields_set}

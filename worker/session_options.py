@@ -62,6 +62,19 @@ def parse_options(text: str) -> dict[str, JsonValue]:
     return checked_options(options)
 
 
+def check_options(text: str) -> str:
+    """Return the text of a setting with session options. Raises ValueError if it is invalid."""
+    parse_options(text)
+    return text
+
+
+def check_option_name(name: str) -> str:
+    """Return the name of a session option, or "". Raises ValueError if it is invalid."""
+    if name:
+        checked_options({name: ""})
+    return name
+
+
 def merged(defaults: Mapping[str, JsonValue], own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Return the options of a job. A value in `own` has priority over the same option in `defaults`; null in `own`
     removes the option."""

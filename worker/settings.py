@@ -19,7 +19,7 @@ from worker.header_values import check_header_value
 from worker.proxy_url import check_proxy_setting, disabled_proxy
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
-from worker.session_options import parse_options
+from worker.session_options import check_option_name, check_options
 from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
 
@@ -149,7 +149,10 @@ class Settings(BaseSettings):
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds until the lease of a job expires without renewal")
     lease_renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
     reap_interval_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs of dead workers")
-    session_options: str = Field(
+    language_option: Annotated[str, AfterValidator(check_option_name)] = Field(
+        "", description="Session option that gets the language of a job, such as `language_code`; empty: none"
+    )
+    session_options: Annotated[str, AfterValidator(check_options)] = Field(
         "", description='JSON object of options to add to `start-session`, such as `{"language_code": "yue"}`'
     )
     record_dir: str = Field(
@@ -311,12 +314,6 @@ class Settings(BaseSettings):
         minimum = 0.1 if info.field_name == "server_commit_silence_s" else 5
         if 0 < value < minimum:
             raise ValueError(f"must be 0 (the default of STT_SERVER_ENDPOINTING) or at least {minimum:g}")
-        return value
-
-    @field_validator("session_options")
-    @classmethod
-    def _session_options(cls, value: str) -> str:
-        parse_options(value)
         return value
 
     @field_validator("api_key", "server_api_keys")

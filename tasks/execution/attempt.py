@@ -8,6 +8,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from tasks.glossary_file import read_glossary
 from tasks.job_spec import JobSpec
 from worker.audio.channel_selection import ChannelSelection
@@ -19,7 +21,7 @@ from worker.ledger.records import ContentRecord
 from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListener
 from worker.pipeline.start_content import read_start_content
 from worker.realtime.slots import Slots
-from worker.session_options import merged, parse_options
+from worker.session_options import checked_options, merged, parse_options
 from worker.settings import Settings
 from worker.storage.outputs.deliver import deliver
 from worker.transcript.glossary import Term
@@ -104,11 +106,20 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
         glossary=await glossary_of(spec, settings),
-        session_options=merged(parse_options(settings.session_options), spec.session_options),
+        session_options=session_options_of(spec, settings),
         one_script=spec.style.script is not None,
         resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )
+
+
+def session_options_of(spec: JobSpec, settings: Settings) -> dict[str, JsonValue]:
+    """Return the options to add to the sessions of a job: those of the settings, its language if the service has an
+    option for it, and its own ones."""
+    defaults = parse_options(settings.session_options)
+    if settings.language_option and spec.language:
+        defaults = merged(defaults, checked_options({settings.language_option: spec.language}))
+    return merged(defaults, spec.session_options)
 
 
 async def glossary_of(spec: JobSpec, settings: Settings) -> tuple[Term, ...]:

@@ -10,7 +10,7 @@ from worker.settings import load
 
 PROFILE = ServiceProfile(
     url="https://example.com", measured_at=1000.0, commit_pause_s=2.5, max_speed=3.96, max_sessions=5,
-    session_limit_s=300.0, transport="polling",
+    session_limit_s=300.0, transport="polling", options={"language_code": "confirmed", "keyterms": "refused"},
 )  # fmt: skip
 
 
@@ -18,7 +18,7 @@ def test_a_profile_replaces_defaults() -> None:
     settings, applied = apply_profile(load({}), PROFILE)
     assert applied == {
         "transport": "polling", "api_key_max_sessions": 5, "speed": 3.9, "session_max_s": 270.0,
-        "tail_silence_min_s": 3.0,
+        "tail_silence_min_s": 3.0, "language_option": "language_code",
     }  # fmt: skip
     assert all(getattr(settings, name) == value for name, value in applied.items())
 
@@ -26,7 +26,7 @@ def test_a_profile_replaces_defaults() -> None:
 def test_explicit_settings_win() -> None:
     environ = {
         "STT_TRANSPORT": "auto", "STT_API_KEY_MAX_SESSIONS": "0", "STT_SPEED": "1", "STT_SESSION_MAX_S": "480",
-        "STT_TAIL_SILENCE_MIN_S": "2",
+        "STT_TAIL_SILENCE_MIN_S": "2", "STT_LANGUAGE_OPTION": "lang",
     }  # fmt: skip
     settings = load(environ)
     assert apply_profile(settings, PROFILE) == (settings, {})
@@ -44,6 +44,7 @@ def test_explicit_settings_win() -> None:
                 "max_sessions": None,
                 "session_limit_s": None,
                 "commit_pause_s": None,
+                "options": {},
             }
         ),
     ],

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli import main
+from tasks.execution.attempt import session_options_of
+from tasks.job_spec import JobSpec
 from worker.errors import SettingsError
 from worker.session_options import MAX_BYTES, MAX_OPTIONS, checked_options, merged, parse_options
 from worker.settings import load
@@ -74,3 +76,27 @@ def test_a_command_refuses_options_that_are_no_json_object(command: str) -> None
     result = CliRunner().invoke(main, [command, "--session-options", "language_code=yue", ".", "--out", "x"])
     assert result.exit_code == 2
     assert "must be a JSON object" in result.output
+
+
+@pytest.mark.parametrize(
+    ("language", "own", "expected"),
+    [
+        ("yue", {}, {"a": 1, "language_code": "yue"}),
+        (None, {}, {"a": 1}),
+        ("yue", {"language_code": "zh"}, {"a": 1, "language_code": "zh"}),
+        ("yue", {"language_code": None}, {"a": 1}),
+    ],
+)
+def test_the_language_is_an_option_only_where_a_setting_names_it(
+    language: str | None, own: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    spec = JobSpec.model_validate({"source": "/a.wav", "language": language, "session_options": own})
+    settings = load({"STT_SESSION_OPTIONS": '{"a": 1}', "STT_LANGUAGE_OPTION": "language_code"})
+    assert session_options_of(spec, settings) == expected
+    without = load({"STT_SESSION_OPTIONS": '{"a": 1}'})
+    assert "language_code" not in session_options_of(spec, without) or own.get("language_code")
+
+
+def test_an_invalid_name_of_the_language_option_is_refused() -> None:
+    with pytest.raises(SettingsError, match="STT_LANGUAGE_OPTION"):
+        load({"STT_LANGUAGE_OPTION": "sampleRate"})
