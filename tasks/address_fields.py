@@ -25,7 +25,7 @@ def _parsed(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 def _addresses(texts: Any, given: Any) -> Any:
     """Parse `texts`, the validated texts of `given`, as addresses. An `Address` in `given` is returned unchanged,
-    because the producer API has parsed it already."""
+    because the producer API has already parsed it."""
     if isinstance(given, Address) or texts is None:
         return given
     if isinstance(texts, tuple):

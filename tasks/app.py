@@ -92,8 +92,8 @@ class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def on_timer(every_s: float, beat: Callable[[], object], pause: Callable[[], object]) -> None:
-    """Set the callbacks of a worker process: its timer calls `beat` every `every_s` seconds, and `pause` when it stops.
-    Call this before the worker starts."""
+    """Set the callbacks of a worker process. Celery's timer calls `beat` every `every_s` seconds, and `pause` when the
+    timer stops. Call this function before the worker starts."""
     _Timer.every_s, _Timer.beat, _Timer.pause = every_s, staticmethod(beat), staticmethod(pause)
 
 
@@ -101,8 +101,8 @@ app.steps["consumer"].add(_Timer)
 
 
 class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `stopping` whenever the worker ends. The signals of Celery are not enough: after a fatal error Celery sends
-    none and waits for all running tasks."""
+    """Calls `stopping` whenever the worker ends. The signals of Celery are not enough: after a fatal error, Celery
+    sends no signal and waits for all running tasks."""
 
     requires = ("celery.worker.components:Pool",)
     stopping: Callable[[], object] | None = None
@@ -136,7 +136,8 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _check_worker(instance: Any, **_: Any) -> None:
-    """Refuse to start without a service, or on another pool than `threads`, which would lose or repeat work."""
+    """Refuse to start if the settings name no service, or if the pool is not `threads`. Other pools would lose or
+    repeat work."""
     try:
         check_service(load())
     except SettingsError as exc:

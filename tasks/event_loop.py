@@ -52,7 +52,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end; returns its result or raises its exception. Blocks the calling thread only."""
+        """Run `work` to its end. Returns its result or raises its exception. Blocks only the calling thread."""
         return self.submit(work).result()
 
     def soon(self, action: Callable[[], object]) -> None:
@@ -78,7 +78,7 @@ def shared_loop() -> LoopThread:
 
 
 def _after_fork() -> None:
-    """Forget the loop in the child of a fork, because the thread of the loop does not exist there."""
+    """Discard the loop in a forked child, because the thread of the loop does not exist in the child."""
     global _lock  # noqa: PLW0603  a thread that no longer exists may have locked the old one
     _lock = threading.Lock()
     _shared.clear()

@@ -13,8 +13,9 @@ LINGER_S: Final = 2.0
 
 
 def leave_soon(status: int, after_s: float = LINGER_S) -> None:
-    """End the process with `status` after `after_s` seconds, unless it ends earlier. Returns at once. Without this call
-    Python waits at exit for every thread, even for one that hashes many gigabytes or resolves a host name."""
+    """End the process with `status` after `after_s` seconds, unless it ends earlier. Returns at once. Without this
+    call, Python waits at exit for every thread, even for a thread that hashes many gigabytes or resolves a host
+    name."""
 
     def leave() -> None:
         time.sleep(after_s)

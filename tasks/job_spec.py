@@ -102,8 +102,8 @@ class JobSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit options of later versions with their default values, so that older workers, which do not have these
-        options, can run the job too."""
+        """Omit newer options that have their default values. Older workers do not have these options, and could not run
+        the job if it contained them."""
         fields: dict[str, Any] = write(self)
         unused: dict[str, Any] = {
             "channels": "mix",
@@ -157,11 +157,12 @@ class JobSpec(BaseModel):
 
     @property
     def out_dirs(self) -> tuple[Address, ...]:
-        """All folders and addresses that the files are written to."""
+        """All folders and addresses to which the files are written."""
         return _each(self.out_dir)
 
     def outputs(self) -> tuple[Address, ...]:
-        """Return the addresses of the files that the job writes: for each folder, in the order of `formats`."""
+        """Return the addresses of the files that the job writes. For each folder, the files are in the order of
+        `formats`."""
         return tuple(folder.below(f"{self.output_name}.{fmt}") for folder in self.out_dirs for fmt in self.formats)
 
 
@@ -196,8 +197,8 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
 
 
 def recorded(text: str) -> JobSpec:
-    """Parse a job that the ledger stores. Raises JobNewer for unknown fields: the producer has validated the job, so
-    they belong to a newer version. Raises SourceRefused for a name with control characters."""
+    """Parse a job that the ledger stores. Raises JobNewer if the job has unknown fields: the producer has validated the
+    job, so such fields belong to a newer version. Raises SourceRefused for a name with control characters."""
     try:
         return JobSpec.model_validate_json(text)
     except ValidationError as exc:
@@ -303,8 +304,8 @@ class JobStatus(BaseModel):
 
 
 class BatchStatus(BaseModel):
-    """The current state of a batch. `counts`: number of jobs in each state that occurs. `total`: number of all jobs,
-    also of expired ones, which are not in `counts`."""
+    """The current state of a batch. `counts`: number of jobs in each state that occurs. `total`: number of all jobs. It
+    includes expired jobs, which are not in `counts`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -27,8 +27,8 @@ def profile_file(settings: Settings) -> Path:
 
 
 async def store_profile(settings: Settings, profile: ServiceProfile) -> list[str]:
-    """Store the profile in Redis and in the file. Returns where it is stored, for the report; the reason if a place
-    fails."""
+    """Store the profile in Redis and in the file. Returns one text for each of the two places: where the profile is
+    stored, or why it could not be stored."""
     text = profile.model_dump_json()
     try:
         async with asyncio.timeout(REDIS_TIMEOUT_S):
@@ -58,7 +58,7 @@ def with_profile_of_file(settings: Settings) -> tuple[Settings, dict[str, Any]]:
 
 async def with_profile_of_redis(settings: Settings) -> tuple[Settings, dict[str, Any]]:
     """Return the settings with the profile in Redis, and the applied values. If Redis does not answer, the settings are
-    unchanged: a worker waits for Redis later."""
+    returned unchanged, because a worker waits for Redis later."""
     try:
         async with asyncio.timeout(REDIS_TIMEOUT_S):
             text = await _redis(settings, lambda redis, key: redis.get(key))

@@ -17,8 +17,8 @@ _process = WorkerProcess()
 
 @app.task(name=TRANSCRIBE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
-    """Run a job: `{"job_id": …}` for a job in the ledger, or `{"job": {…}}` with all fields of a `JobSpec`. Either may
-    be the first argument, see `tasks.broker.message_validation.job_request`."""
+    """Run a job: `{"job_id": …}` for a job in the ledger, or `{"job": {…}}` with all fields of a `JobSpec`. The value
+    of `job_id` or `job` may also be the first argument, see `tasks.broker.message_validation.job_request`."""
     handler = _process.handler()
     if handler is None:
         raise Reject("this worker is shutting down", requeue=True)

@@ -1,1 +1,1 @@
-"""The work of a worker process beside its jobs: intake, reaper, health and metrics."""
+"""The background tasks of a worker process: intake, reaper, health and metrics."""

@@ -68,7 +68,7 @@ class Monitor:
             await connection.close()
 
     async def _queue(self, reader: QueueStatsReader, breaker: KeyBreaker) -> str | None:
-        """Update the metrics of the queue. Returns the reason if Redis is unreachable, else None."""
+        """Update the metrics of the queue. If Redis is unreachable, returns the reason, otherwise None."""
         try:
             found, key = await reader.read(), await breaker.check()
         except LedgerUnavailable as exc:

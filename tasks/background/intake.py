@@ -190,7 +190,7 @@ class Intake:
         self._turn = 0
 
     async def run(self) -> None:
-        """Read and handle entries until cancelled. Each entry has its own asyncio task, so none waits for another
+        """Read and handle entries until cancelled. Each entry has its own asyncio task, so no entry waits for another
         one."""
         async with asyncio.TaskGroup() as group:
             while True:
@@ -235,8 +235,8 @@ class Intake:
             await self._connection.pipeline(queue, each=True)
 
     async def _read_fairly(self) -> list[tuple[IntakeStream, StreamEntry]]:
-        """Read new entries of all streams, at most MAX_PER_POLL of each, within the limits of entries handled at the
-        same time. Each poll begins with another stream, so that none is always last."""
+        """Read new entries of all streams, at most MAX_PER_POLL of each stream. The number of entries that are handled
+        at the same time is also limited. Each poll begins with another stream, so that no stream is always last."""
         # Fail before the read, because a read counts as a delivery of the entry (see MAX_DELIVERIES).
         await self._producer.ledger.check_schema()
         streams = await self._streams.filled()
@@ -299,8 +299,8 @@ class Intake:
             await asyncio.sleep(jittered(REDIS_RETRY_S))
 
     async def _handle(self, stream: IntakeStream, entry: StreamEntry, *, retry_shortage: bool = False) -> None:
-        """Handle and answer an entry. Raises LedgerUnavailable without an answer. `retry_shortage`: also raise
-        WorkerShortage without an answer, so that the caller retries; else the entry is refused."""
+        """Handle and answer an entry. Raises LedgerUnavailable; the entry is then not answered. `retry_shortage`: for a
+        shortage, raise WorkerShortage without an answer, so that the caller retries. Otherwise the entry is refused."""
         try:
             request = read_request(entry)
             check(request.spec, self._settings)
@@ -364,7 +364,7 @@ class Intake:
 
 def claim_ms(settings: Settings) -> int:
     """Return the idle time in ms after which this process claims an entry that another process has read and not
-    answered. It is longer than the time limit of an entry."""
+    answered. The idle time is longer than the time limit of an entry."""
     return int((settings.intake_timeout_s + CLAIM_MARGIN_S) * 1000)
 
 

@@ -58,8 +58,8 @@ class IntakeStreams:
         return IntakeStream(name, key, replies, f"{replies}:{name}" if name else "")
 
     async def all(self) -> list[IntakeStream]:
-        """Search for new streams if a search is due. Return all streams: the shared one first, then those of the
-        producers, sorted by name."""
+        """Search for new streams if a search is due. Return all streams: first the shared stream, then the streams of
+        the producers, sorted by name."""
         if time.monotonic() >= self._look_again:
             # Half of the pause between two searches, so that streams that other processes find are seen soon.
             self._look_again = time.monotonic() + SEARCH_S / 2
@@ -73,8 +73,8 @@ class IntakeStreams:
         return [self.shared, *(self._stream(name) for name in sorted(names) if NAME.fullmatch(name))]
 
     async def filled(self) -> list[IntakeStream]:
-        """Return the streams that may have entries, always including the shared stream. After each search, return all
-        streams once, because an empty stream may have used up its ids and then needs a reset."""
+        """Return the streams that may have entries, always including the shared stream. The first call after each
+        search returns all streams, because an empty stream may have used up its ids and then needs a reset."""
         streams = await self.all()
         named = streams[1:]
         if not named:

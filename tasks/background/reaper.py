@@ -28,8 +28,8 @@ class Reaper:
         renew: Callable[[], Awaitable[None]],
         events: EventStream | None = None,
     ) -> None:
-        """`wake` sends a message for each of the given job ids. It may block, and raise LedgerUnavailable.
-        `renew` renews the leases of the jobs that this process runs; it may raise LedgerUnavailable."""
+        """`wake`: sends a message for each of the given job ids; may block. `renew`: renews the leases of the jobs that
+        this process runs. Both may raise LedgerUnavailable."""
         self._events = events
         self._settings = settings
         self._ledger = ledger
@@ -37,8 +37,8 @@ class Reaper:
         self._renew = renew
 
     async def run(self) -> None:
-        """Search every STT_REAP_INTERVAL_S seconds until cancelled. Random differences of the pauses separate workers
-        that started together."""
+        """Search every STT_REAP_INTERVAL_S seconds until cancelled. The pauses vary randomly, so that workers that
+        started together do not search at the same time."""
         loop = asyncio.get_running_loop()
         # Start at a random time within the first interval.
         pause_s = jittered(self._settings.reap_interval_s / 2, spread=1.0)

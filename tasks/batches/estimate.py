@@ -72,7 +72,8 @@ class BatchEstimate(_EstimateModel):
 
 
 def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], limits: BatchLimits) -> BatchEstimate:
-    """Estimate the batch of `probes`; `failing` are the sources that cannot be transcribed."""
+    """Estimate a batch. `probes`: its sources that can be transcribed. `failing`: its sources that cannot be
+    transcribed."""
     known = [look for look in probes if look.length_s is not None]
     sections = [list(_sections(look, limits)) for look in known]
     flat = [length for some in sections for length in some]
@@ -99,7 +100,8 @@ def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], li
 
 
 def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
-    """Yield the seconds of audio to stream for each section of a file (a part of one channel with its own sessions)."""
+    """Yield how many seconds of audio are streamed for each section of a file. A section is a part of one channel with
+    its own sessions."""
     if not look.channels:
         return
     length_s = look.length_s or 0.0
@@ -119,8 +121,8 @@ def _rotations(seconds: float, limits: BatchLimits) -> int:
 
 
 def _shared(lengths: Sequence[float], slots: int) -> float:
-    """Return the seconds until all work of the given `lengths` is done by `slots` in parallel, if each free slot takes
-    the longest remaining one."""
+    """Return how many seconds `slots` parallel slots need for pieces of work with the given `lengths`, if each free
+    slot takes the longest remaining piece."""
     busy = [0.0] * max(1, min(slots, len(lengths) or 1))
     for length in sorted(lengths, reverse=True):
         heapq.heapreplace(busy, busy[0] + length)

@@ -1,8 +1,8 @@
 """Reads manifests: lists of sources as CSV with a header, or as JSON lines.
 
-Each entry has `source`, a path (relative to the manifest's folder) or an address. It may have `id` and options of the
-job: the fields of `tasks.job_spec.JobSpec`, either one column or key for each, or all together as a JSON object in
-`options`. Empty cells are ignored.
+Each entry has `source`, a path (relative to the manifest's folder) or an address. It may also have `id` and options of
+the job. The options are fields of `tasks.job_spec.JobSpec`. They are given either in one column or key for each, or
+together as a JSON object in `options`. Empty cells are ignored.
 
     source,id,language,formats
     monday/call.wav,call-1,yue,json srt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def format_duration(seconds: float | None) -> str:
-    """Format a duration as `0:07` or `1:02:03`; an unknown duration as a dash."""
+    """Format a duration as `0:07` or `1:02:03`. Return a dash for an unknown duration."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -14,10 +14,10 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_count(number: int, noun: str) -> str:
-    """Return a number with its noun, whose plural ends in -s: `1 session`, `2 sessions`."""
+    """Return a number with a noun: `1 session`, `2 sessions`. The plural of the noun must end in -s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_speed(speed: float | None) -> str:
-    """Format a factor of real time as `1.5x`; an unknown speed as a dash."""
+    """Format a factor of real time as `1.5x`. Return a dash for an unknown speed."""
     return "–" if speed is None else f"{speed:.1f}x"

@@ -16,8 +16,8 @@ _ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\
 
 
 def with_short_paths(summary: BatchSummary, folder: Path) -> BatchSummary:
-    """Return `summary` with shortened paths: sources relative to their common folder, outputs relative to `folder`
-    (where the summary is written), and other paths in texts as file names. Addresses do not change."""
+    """Return `summary` with shortened paths. Sources become relative to their common folder, and outputs relative to
+    `folder`, where the summary is written. Other paths in texts are replaced by file names. Addresses do not change."""
     names = _names(job.source for job in summary.jobs)
     root = str(folder.absolute())
 

@@ -130,8 +130,8 @@ class BatchSummary(_SummaryModel):
 def summarize(
     name: str, jobs: Sequence[JobLine], *, now: float, elapsed_s: float | None = None, expired: int = 0
 ) -> BatchSummary:
-    """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: wall time of the batch; default: computed from the
-    jobs."""
+    """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: wall time of the batch; if None, it is computed from
+    the jobs."""
     fresh = [job for job in jobs if not job.skipped]
     open_ = [job for job in fresh if not job.state.ended]
     if elapsed_s is None:
@@ -166,8 +166,8 @@ def summarize(
 
 
 def review_texts(quality: Quality | None) -> tuple[str, ...]:
-    """Return the reasons why a person should review a transcript. Missing audio is not among them, because the error of
-    the job names it."""
+    """Return the reasons why a person should review a transcript. Missing audio is not included, because the error of
+    the job already reports it."""
     if quality is None:
         return ()
     return tuple(reason.text for reason in quality.reasons if reason.code != "missing")

@@ -35,7 +35,7 @@ small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointe
 
 
 def page(summary: BatchSummary, folder: Path | None = None) -> str:
-    """Render the page as HTML. `folder`: the folder of the page, which links to outputs are relative to."""
+    """Render the page as HTML. `folder`: the folder of the page. Links to outputs are relative to this folder."""
     return "\n".join(_page(summary, folder)) + "\n"
 
 

@@ -22,8 +22,8 @@ class EtaBudget:
         self._bytes = 0
 
     def take(self, eta: float, size_bytes: int, now: float) -> bool:
-        """Count a message that waits until `eta`. Returns False, and does not count it, if that would exceed a
-        limit."""
+        """Count a message that waits until `eta`. If this would exceed a limit, returns False and does not count the
+        message."""
         while self._waiting and self._waiting[0][0] <= now:
             self._bytes -= heapq.heappop(self._waiting)[1]
         if len(self._waiting) >= self._max_messages or self._bytes + size_bytes > self._max_bytes:

@@ -37,10 +37,11 @@ else:
 class _QoS(transport.QoS):
     """Tolerates errors of kombu 5.7 after a broken connection.
 
-    The errors occur when kombu closes the connection while Redis is still down, and when a task ends whose message came
-    on the broken connection. Without this class both errors end the worker, so a restart of Redis ends all workers. A
-    message that is then neither requeued nor acknowledged is delivered again after the visibility timeout. Before that,
-    the reaper sends a new message for each job that needs one.
+    An error occurs when kombu closes the connection while Redis is still down. Another error occurs when a task ends
+    whose message came on the broken connection. Without this class, each of these errors ends the worker, so a restart
+    of Redis would end all workers. After such an error, the message is neither requeued nor acknowledged. It is
+    delivered again after the visibility timeout; before that, the reaper sends a new message for each job that needs
+    one.
     """
 
     def restore_unacked(self, client: Any = None) -> None:
@@ -129,7 +130,7 @@ class _Checked(_Base):
 
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
         """Check the message `raw` from the list `list_name`. Returns the reply for kombu: the list and the rebuilt
-        message, or None, as for an empty queue, if the message is refused."""
+        message. If the message is refused, returns None, which is the reply for an empty queue."""
         queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
         if queue.endswith(_REPLIES):
             return list_name, raw
@@ -145,7 +146,8 @@ class _Checked(_Base):
         return None
 
     def _count_eta(self, made: bytes) -> None:
-        """Count a message that Celery stores in memory until its eta. Raises MessageRefused above the limit."""
+        """Count a message that Celery stores in memory until its eta. Raises MessageRefused if there are too many of
+        these messages."""
         eta = eta_of(made)
         if eta and self._etas is None:
             self._etas = EtaBudget()  # one per channel: Celery drops waiting messages when the connection breaks
@@ -176,8 +178,8 @@ class _Checked(_Base):
 
     def _guarded(self, queue: str, deliver: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Wrap `deliver`, so that an error of kombu or Celery on a message ends neither the worker nor its connection.
-        For messages of the remote control, which arrive by publish and subscribe, this is the only protection; all
-        others are also checked before (`checked`)."""
+        This is the only protection for messages of the remote control, which arrive by publish and subscribe. All other
+        messages are also checked earlier (see `checked`)."""
 
         def call(message: Any) -> Any:
             try:
@@ -196,8 +198,8 @@ class _Checked(_Base):
 
 
 def _pause_after_refusal(exc: Exception) -> None:
-    """Pause after a permanent refusal, such as for a queue key that is not a list. Raising the error would not help:
-    Celery would reconnect continuously."""
+    """Pause after Redis refused a command permanently, for example because the key of the queue is not a list. The
+    error is not raised, because Celery would then reconnect continuously."""
     _LOG.error("no messages are received: Redis refuses to read the queue (STT_QUEUE): %s", exc)
     time.sleep(REFUSAL_PAUSE_S)
 

@@ -1,9 +1,9 @@
 """Validates and rebuilds Celery messages of any producer before kombu and Celery read them. No I/O.
 
-kombu 5.7 and Celery 5.7 assume that a message has the right shape. A field of the wrong type raises TypeError,
-AttributeError or KeyError inside the worker's event loop; the worker ends, or reconnects and receives the message
-again. So no raw message reaches them: it is parsed here, and a new message is built from the valid values. Protocol 2
-and protocol 1 (celery-node, gocelery) are accepted.
+kombu 5.7 and Celery 5.7 assume that a message has the right fields and types. A field of the wrong type raises
+TypeError, AttributeError or KeyError inside the worker's event loop. Then the worker ends, or it reconnects and
+receives the message again. So no raw message reaches kombu and Celery: this module parses the message, and builds a new
+message from the valid values. Protocol 2 and protocol 1 (celery-node, gocelery) are accepted.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
 
 
 def job_request(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JobRequest:
-    """Read the job from the arguments of the task: `("id")`, `({job})`, `("id", {job})`, or the keywords `job_id` and
-    `job`. Raises MessageRefused."""
+    """Read the job from the arguments of the task. The arguments are `("id")`, `({job})` or `("id", {job})`, or the
+    keywords `job_id` and `job`. Raises MessageRefused."""
     named = dict(zip(("job_id", "job"), args, strict=False))
     unknown = [name for name in kwargs if name not in ("job_id", "job")]
     twice = [name for name in kwargs if name in named]
@@ -352,7 +352,7 @@ def _truth(where: str, value: Any) -> bool:
 
 
 def _time(where: str, value: Any) -> str:
-    """Return the ISO time `value` in UTC. A time without a zone counts as UTC. Raises MessageRefused."""
+    """Return the ISO time `value` in UTC. A time without a time zone is treated as UTC. Raises MessageRefused."""
     try:
         found = datetime.fromisoformat(_text(where, value))
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()

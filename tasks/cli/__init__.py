@@ -79,7 +79,8 @@ class _Group(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command on demand: `stt-batch health` runs every few seconds and must not load all commands."""
+        """Import a command when it is needed, because `stt-batch health` runs every few seconds and must not load all
+        other commands."""
         if cmd_name not in self.commands and cmd_name in _COMMANDS:
             module, attribute = _COMMANDS[cmd_name].split(":")
             self.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), cmd_name)

@@ -1,9 +1,9 @@
 """The exit status of a command, and an exit that skips the interpreter's shutdown.
 
-obstore, a library written in Rust, calls Python from its own threads. Such a call may still run when the interpreter
-shuts down. Before Python 3.14 the interpreter then ends the thread; Rust cannot unwind it and aborts the process with
-exit code 134, although all work is done (11 of 100 exits on a busy machine). So a process that has loaded obstore exits
-with `os._exit` after all other exit handlers have run.
+obstore, a library written in Rust, calls Python from its own threads. A call may still run when the interpreter shuts
+down. Before Python 3.14, the interpreter then ends the thread of the call. Rust cannot unwind this thread, so it aborts
+the process with exit code 134, although all work is done. This happened at 11 of 100 exits on a busy machine. So a
+process that has loaded obstore exits with `os._exit` after all other exit handlers have run.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def exit_status(error: SttError) -> int:
 
 
 class ExitHook:
-    """Exit handler that skips the interpreter's shutdown if obstore is loaded. Create it before any other exit handler
-    is registered: handlers run in reverse order, so this one runs last."""
+    """Exit handler that skips the interpreter's shutdown if obstore is loaded. Create the object before any other exit
+    handler is registered. Exit handlers run in reverse order, so this handler then runs last."""
 
     def __init__(self) -> None:
         self.code = 1

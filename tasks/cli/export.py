@@ -63,7 +63,8 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
 
 @dataclass(slots=True)
 class Export:
-    """Writes transcripts to one folder or object store, and records which were written or left out."""
+    """Writes transcripts to one folder or object store, and records which transcripts were written and which were
+    skipped."""
 
     settings: Settings
     out: Address

@@ -18,7 +18,7 @@ from worker.text_escaping import printable_lines
 
 
 def hide_library_output(ctx: click.Context) -> None:
-    """Print only warnings and errors of our own loggers, to standard error, until `ctx` ends."""
+    """Until `ctx` ends, print only warnings and errors of this program's own loggers, to standard error."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     handler = logging.lastResort

@@ -139,7 +139,7 @@ def channels(function: F) -> F:
 
 
 def channels_from(given: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options that `channels` adds from `given`. Returns those that were set, as fields of JobSpec. Raises
+    """Remove the options of `channels` from `given`. Returns the options that were set, as fields of JobSpec. Raises
     BadJob."""
     names = ("channels", "channel_names", "track")
     found = {name: value for name in names if (value := given.pop(name)) is not None}
@@ -156,8 +156,8 @@ def channels_from(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of JobSpec for one source: the `common` fields of the command, overridden by the `own` fields
-    that a manifest gives for this source."""
+    """Return the fields of JobSpec for one source. `common`: fields of the command. `own`: fields of this source in a
+    manifest, which override the `common` fields."""
     fields = {**common, **own}
     if own.get("channels") == "mix" and "channel_names" not in own:
         fields.pop("channel_names", None)
@@ -175,8 +175,8 @@ glossary = click.option(
 
 
 def glossary_from(option: Path | None, settings: Settings) -> dict[str, Any]:
-    """Read the file of the option `glossary`, or that of the settings. Returns the terms as fields of JobSpec; empty
-    without a file. Raises BadJob."""
+    """Read the glossary file that the option names or, without the option, the file of the settings. Returns the terms
+    as fields of JobSpec, or no fields if there is no file. Raises BadJob."""
     file = option or (Path(settings.glossary) if settings.glossary else None)
     return {} if file is None else {"glossary": read_glossary(file)}
 
@@ -198,7 +198,8 @@ session_options = click.option(
 
 
 def session_options_from(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the value of the option `session_options` out of `given`. Returns the field of JobSpec, or nothing."""
+    """Remove the option `session_options` from `given`. Returns its value as a field of JobSpec, or no field if the
+    option was not set."""
     options = given.pop("session_options")
     return {"session_options": options} if options else {}
 
@@ -213,7 +214,7 @@ dry_run = click.option(
 
 
 def _only_one(ctx: click.Context, option: click.Parameter, value: T) -> T:
-    """Refuse a second option of `log_level` or `verbosity`: which of two opposite options wins would not be obvious."""
+    """Refuse two options of `log_level` or `verbosity` in one command, because they may contradict each other."""
     if value:
         name = option.opts[0]
         if (first := ctx.meta.setdefault(_VERBOSITY, name)) != name:

@@ -96,7 +96,7 @@ def print_plan(
     names_left_out: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Print the estimate, without sending, queueing or writing anything. Returns the exit code.
+    """Print the estimate. Nothing is sent, queued or written. Returns the exit code.
 
     `fields`: the fields of JobSpec for channels and tracks. `speech`: read all audio and detect speech.
     """
@@ -225,8 +225,8 @@ def _probe_channels(
 
 
 def _probe_header(audio: Audio, source: str, channels: int) -> SourceProbe:
-    """Take the length from the header, or read the whole file if the header has none. Always decode the first block, so
-    that a file which cannot be decoded is reported."""
+    """Take the length from the header. If the header declares no length, read the whole file. Always decode the first
+    block, so that a file that cannot be decoded is reported."""
     blocks = audio.blocks()
     next(blocks, None)
     length_s = audio.info.duration_s

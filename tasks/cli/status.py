@@ -78,7 +78,8 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
 
 
 async def _watch(settings: Settings, name: str, as_json: bool) -> None:
-    """Follow the batch until it has ended: with a live display on a terminal, else with one output per change."""
+    """Follow the batch until it has ended. On a terminal, shows a live display; otherwise prints the status after each
+    change."""
     ledger = Ledger(settings)
     console = Console(highlight=False, quiet=as_json)
     before: list[str] = []
@@ -161,7 +162,7 @@ def _plain(found: StatusResult, with_jobs: bool) -> Any:
 
 
 def summary_json(summary: BatchSummary, *, with_jobs: bool) -> dict[str, Any]:
-    """Convert the summary to a JSON document, in which the name of the batch is called `id`."""
+    """Convert the summary to a JSON document. In this document, the field for the name of the batch is `id`."""
     left_out = set() if with_jobs else {"jobs", "slowest"}
     return {"id": summary.name, **summary.model_dump(mode="json", exclude=left_out)}
 

@@ -13,8 +13,8 @@ _WIDE: Final = 10_000
 
 
 def show_table(console: Console, table: Table) -> None:
-    """Print a table. On a terminal it is as wide as the terminal. In a file or pipe each row is one line, so that grep
-    finds whole rows."""
+    """Print a table. On a terminal, the table is as wide as the terminal. In a file or pipe, each row is one line, so
+    that grep finds whole rows."""
     if console.quiet or console.is_terminal:
         console.print(table)
         return
@@ -26,7 +26,8 @@ def show_table(console: Console, table: Table) -> None:
 
 
 def display_path(place: str | Path) -> str:
-    """Return a path below the current folder relative to it. Other paths and addresses are returned unchanged."""
+    """Return a path below the current folder as a path relative to that folder. Other paths and addresses are returned
+    unchanged."""
     try:
         return str(Path(place).relative_to(Path.cwd()))
     except ValueError:

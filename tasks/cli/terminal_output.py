@@ -11,7 +11,7 @@ from worker.text_escaping import printable, printable_lines
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print one line on standard output, or with `err` on standard error."""
+    """Print one line on standard output or, if `err`, on standard error."""
     click.echo(printable(text), err=err)
 
 

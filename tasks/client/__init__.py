@@ -1,1 +1,1 @@
-"""The producer API: submitting jobs, following them and controlling them."""
+"""The producer API: submits, follows and controls jobs."""

@@ -1,8 +1,8 @@
 """Builds the message that wakes a worker: a Celery message (protocol 2), as kombu writes it to Redis.
 
-Producers send this message without Celery. The import of Celery takes a third of a second and its `send_task` a
-millisecond per job; without it, one Redis command sends thousands of messages. Workers send their messages through
-Celery (`tasks.app.wake`).
+Producers send this message without Celery. The import of Celery takes a third of a second, and `send_task` of Celery
+takes a millisecond per job. Without Celery, one Redis command sends thousands of messages. Workers send their messages
+through Celery (`tasks.app.wake`).
 
 A worker that receives a message runs the first job in the ledger's queue, which may not be the job that the message
 names. The order of the messages therefore does not matter: the ledger orders jobs by priority and rotates between

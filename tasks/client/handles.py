@@ -58,7 +58,8 @@ class JobHandle(_Job):
         return _run_blocking(self._producer.status(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
-        """Wait until the job has ended, in any state. Raises TimeoutError, and KeyError if the job has expired."""
+        """Wait until the job has ended, in any state. Raises TimeoutError after `timeout_s` seconds, and KeyError if
+        the job has expired."""
         _run_blocking(self._producer.wait([self.id], timeout_s))
         return self.status()
 
@@ -81,7 +82,7 @@ class JobHandle(_Job):
             time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
-        """Return the finished transcript as JSON, or None before the end of the job and after the transcript has
+        """Return the finished transcript as JSON. Returns None if the job has not ended yet, or if the transcript has
         expired."""
         return _run_blocking(self._producer.ledger.transcript(self.id))
 

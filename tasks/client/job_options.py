@@ -25,8 +25,8 @@ class StyleOptions(TypedDict, total=False):
 
 
 class BatchOptions(TypedDict, total=False):
-    """Options that all jobs of a batch share: the fields of `tasks.job_spec.JobSpec`, where each is described, except
-    `source` and `batch`."""
+    """Options that all jobs of a batch share. They are the fields of `tasks.job_spec.JobSpec` except `source` and
+    `batch`; JobSpec describes each field."""
 
     out_dir: str | Path | Address | Sequence[str | Path | Address] | None
     out_name: str | None

@@ -11,5 +11,5 @@ POLL_S: Final = (0.1, 1.0)
 
 
 def poll_pause_s(idle: int) -> float:
-    """Return the seconds until the next poll, after `idle` polls in a row that found nothing new."""
+    """Return the seconds until the next poll. `idle`: number of polls in a row that found nothing new."""
     return jittered(exponential_s(idle, *POLL_S, factor=1.5), spread=0.2)

@@ -39,8 +39,8 @@ MAX_CONTENTS: Final = 1_000_000
 
 
 class Identities:
-    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes the files, the other
-    records the jobs."""
+    """Hashes of sources whose jobs are not recorded yet. Two producers may share this object: one of them hashes the
+    files, and the other one records the jobs."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}
@@ -74,8 +74,8 @@ class Producer:
     # -- submitting ------------------------------------------------------------------------------------------------
 
     async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
-        """Return the job's id, for which this hashes the file, or asks the server of an address for facts that identify
-        the content. Raises SourceError if this machine cannot read the source."""
+        """Return the job's id. To compute the id, a file is hashed; for an address, the server is asked for values that
+        identify the content. Raises SourceError if this machine cannot read the source."""
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
@@ -119,8 +119,8 @@ class Producer:
             await self.hash_cache.put(read, ttl=HASH_TTL)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
-        """Send a message for each of these waiting jobs, so that a worker runs it. A superfluous message does no
-        harm."""
+        """Send a message for each waiting job in `job_ids`, so that a worker runs the job. A superfluous message does
+        no harm."""
         elements = [celery_message.message(identity, self.settings.queue) for identity in job_ids]
         for first in range(0, len(elements), AT_ONCE):
             some = elements[first : first + AT_ONCE]
@@ -143,8 +143,8 @@ class Producer:
     ) -> list[StateChange]:
         """Record the jobs of one batch and wake the workers. `webhook` is notified when the whole batch has ended.
 
-        Errors of a file are raised before any job is queued. QueueFull may be raised after a part was queued; repeat
-        the call to queue the rest.
+        Errors of a file are raised before any job is queued. QueueFull may be raised after some jobs were queued;
+        repeat the call to queue the other jobs.
         """
         identities = await self.identify_many(specs)
         if batch is not None and webhook is not None:
@@ -163,7 +163,7 @@ class Producer:
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
     ) -> list[StateChange]:
         """Record jobs with the given ids and wake the workers. Raises QueueFull. `producer`: name of a producer with
-        its own intake stream, which may only change jobs that it queued; raises BadJob for other jobs."""
+        its own intake stream. Such a producer may only change jobs that it queued; BadJob is raised for other jobs."""
         created: list[StateChange] = []
         announcements: list[asyncio.Task[None]] = []
         try:
@@ -228,7 +228,8 @@ class Producer:
                     idle += 1
 
     async def commits_after(self, identity: str, after: str) -> tuple[list[CommitEntry], bool]:
-        """Return at most AT_ONCE commits of a job after the stream id `after`, and whether these were the last ones."""
+        """Return at most AT_ONCE commits of a job after the stream id `after`. Also returns whether these are the last
+        commits of the job."""
         record = await self.ledger.get(identity)
         entries: list[CommitEntry] = []
         async for entry in self.ledger.commits(identity, after=after):
@@ -277,7 +278,7 @@ def shared_producer(settings: Settings) -> Producer:
 
 @lru_cache(maxsize=8)
 def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
-    """Create one producer per event loop: a forked process has a new loop and needs a new producer."""
+    """Create one producer per event loop, because a forked process has a new loop and needs a new producer."""
     return Producer(settings)
 
 

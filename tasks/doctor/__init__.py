@@ -32,8 +32,8 @@ PART_TIMEOUT_S: Final = 180.0
 async def checkup(
     settings: Settings, *, sample: Path = SAMPLE, outputs: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Finding]:
-    """Yield each finding as soon as it is known. `sample`: audio file with speech for the service. `outputs`: folders
-    and object stores to test in addition to those of STT_ALLOWED_OUTPUTS."""
+    """Yield each finding as soon as it is known. `sample`: audio file with speech that is streamed to the service.
+    `outputs`: folders and object stores to test in addition to those in STT_ALLOWED_OUTPUTS."""
     findings = (*of_settings(settings, environ), *network.of_network(settings, environ))
     for finding in (*findings, storage.check_open_files(settings)):
         yield finding

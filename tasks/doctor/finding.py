@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check. `part`: the checked part, such as `redis`; `remedy`: what to do, or empty."""
+    """Result of one check. `part`: the checked part, such as `redis`. `remedy`: the advice for the user, or empty."""
 
     part: str
     status: Status

@@ -1,4 +1,5 @@
-"""Shows the way to the service, downloads and webhooks: direct or through which proxy, and the trusted certificates."""
+"""Shows how the service, downloads and webhooks are reached: directly or through a proxy, and with which trusted
+certificates."""
 
 from __future__ import annotations
 

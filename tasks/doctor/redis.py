@@ -98,7 +98,7 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
 
 
 def of_schema(found: schema.Schema | None) -> Finding:
-    """Compare the schema version in Redis with the one that this version reads. No I/O."""
+    """Check whether this program can read the schema version in Redis. No I/O."""
     if found is None:
         return ok("redis", f"contains no jobs yet; this version writes records of version {schema.VERSION}")
     if not found.readable:
@@ -126,8 +126,8 @@ async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
 
 
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
-    """Return a warning for each stream that accepts no new entries, because a producer wrote an entry with a huge id
-    and ids must rise. No I/O."""
+    """Return a warning for each stream that accepts no new entries. This happens if a producer wrote an entry with a
+    huge id, because the ids of a stream must rise. No I/O."""
     way = (
         "give its producer a stream of its own (docs/guides/service.md, Producers); workers reset this one when it "
         "is empty"
@@ -137,7 +137,7 @@ def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
 
 
 def of_clock(ahead_s: float) -> Finding:
-    """Compare the clock of this machine with that of Redis. `ahead_s`: seconds by which this clock is ahead. No I/O."""
+    """Check the clock of this machine. `ahead_s`: how many seconds it is ahead of the clock of Redis. No I/O."""
     if abs(ahead_s) < CLOCK_WARN_S:
         return ok("clock", f"within {max(0.1, abs(ahead_s)):.1f} s of the clock of Redis")
     text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the clock of Redis"

@@ -47,7 +47,7 @@ class SampleResult:
 
 
 class _Latencies:
-    """The log and the listener of a pipeline run. Stores nothing; only measures the latency of each commit."""
+    """The log and the listener of a pipeline run. It stores nothing, and only measures the latency of each commit."""
 
     def __init__(self) -> None:
         self._begun = float("inf")

@@ -1,4 +1,4 @@
-"""Checks the outputs by writing a probe file to each, and the free space on the disk for downloads."""
+"""Checks the outputs by writing a probe file to each of them. Also checks the free disk space for downloads."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class Child:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Self:
-        """Start `command` under a supervisor, with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL.
-        `orphan_s`: seconds that the child may continue to run after this process was killed."""
+        """Start `command` under a supervisor. Its output is written to `log`. `grace_s`: seconds from SIGTERM to
+        SIGKILL. `orphan_s`: seconds that the command may continue to run after this process was killed."""
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  our own command
                 [sys.executable, "-I", "-S", _GUARD, str(grace_s), str(orphan_s), *command],
@@ -72,8 +72,8 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def request_stop(self, word: str = "stop") -> None:
-        """Ask the supervisor to end the process: with `stop` by SIGTERM and, after the grace period, SIGKILL; with
-        `kill` by SIGKILL at once. Does not wait for the end."""
+        """Request that the supervisor ends the process. The word `stop` requests SIGTERM, and SIGKILL after the grace
+        period. The word `kill` requests SIGKILL at once. Does not wait for the end."""
         stdin = self.process.stdin
         if stdin is None or stdin.closed:
             return
@@ -84,8 +84,8 @@ class Child:
             stdin.close()
 
     async def wait_ended(self) -> None:
-        """Wait until the process has ended; call `request_stop` before. A supervisor that hangs is killed; on Linux the
-        kernel then also kills the child."""
+        """Wait until the process has ended. Call `request_stop` before. A supervisor that hangs is killed; on Linux,
+        the kernel then also kills its command."""
         deadline = time.monotonic() + self.grace_s + 2.0
         while self.process.poll() is None:
             if time.monotonic() > deadline:

@@ -85,8 +85,8 @@ class Stack:
         await self.stop()
 
     def check(self) -> None:
-        """Check the disk and the processes. Raises StackError if the disk is full, or if a process has ended, then with
-        the end of its log."""
+        """Check the disk and the processes. Raises StackError if the disk is full or if a process has ended. The error
+        for an ended process contains the end of its log."""
         check_free_space(self.folder)
         for child in self._children:
             child.check()
@@ -251,7 +251,7 @@ def _is_alive(pid: str) -> bool:
 
 
 def check_recognizer(settings: Settings) -> None:
-    """Check that the recognizer of the settings is installed, and that its model can exist. Raises
+    """Check that the recognizer of the settings is installed, and that the name of its model is possible. Raises
     SettingsError."""
     if settings.server_recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
         raise SettingsError(
@@ -291,8 +291,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _python_path() -> str:
-    """Return PYTHONPATH for the child processes: it contains this package, even if that is not installed, but not the
-    current folder."""
+    """Return PYTHONPATH for the child processes. It contains the folder of this package, even if the package is not
+    installed, but not the current folder."""
     given = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 

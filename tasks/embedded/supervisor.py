@@ -27,7 +27,7 @@ POLL_S = 0.05
 
 def _die_with_parent() -> None:
     """Request that the kernel kills the child when the supervisor ends. Runs in the child before exec. The kernel
-    watches only the thread that forked; the supervisor has only one."""
+    watches only the thread that forked; this is sufficient, because the supervisor has only one thread."""
     import ctypes  # noqa: PLC0415
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

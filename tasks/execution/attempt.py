@@ -49,7 +49,7 @@ class AttemptRunner:
         self._slots = slots
 
     def max_attempts(self, lease: Lease) -> int:
-        """Return the maximum number of attempts in a row at this job. If the last one fails, so does the job."""
+        """Return the maximum number of attempts in a row at this job. If the last attempt fails, the job fails."""
         return self._settings.output_attempts if lease.transcribed else self._settings.job_attempts
 
     async def run(self, lease: Lease, spec: JobSpec, listener: RunListener) -> Result:
@@ -123,8 +123,8 @@ def session_options_of(spec: JobSpec, settings: Settings) -> dict[str, JsonValue
 
 
 async def glossary_of(spec: JobSpec, settings: Settings) -> tuple[Term, ...]:
-    """Return the corrections of the job, or those of this worker's settings. Raises BadJob if the file of the settings
-    cannot be read."""
+    """Return the corrections of the job or, if it has none, those of this worker's settings. Raises BadJob if the
+    glossary file of the settings cannot be read."""
     if spec.glossary or not settings.glossary:
         return spec.glossary
     return await asyncio.to_thread(read_glossary, Path(settings.glossary))
@@ -140,7 +140,7 @@ def _content(record: ContentRecord) -> KnownContent:
 
 
 async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
-    """Read from the ledger what earlier attempts have done, so that this attempt continues after it. Text that the
+    """Read the results of earlier attempts from the ledger, so that this attempt continues after them. Text that the
     service never committed is dropped, and its audio is streamed again. Raises LedgerUnavailable."""
     # A first attempt need not read the ledger. The number of attempts alone does not show one: an attempt that the
     # worker stopped (drain, pause) is not counted, but its commits remain.

@@ -77,8 +77,8 @@ class JobReporter:
 
 
 def _count_quality(quality: Quality | None) -> str | None:
-    """Record the quality of a finished transcript in the metrics. Returns the codes of the reasons to review it, or
-    None without such reasons."""
+    """Record the quality of a finished transcript in the metrics. Returns the codes of the reasons to review the
+    transcript, or None if there is no reason."""
     if quality is None:
         return None
     if quality.confidence is not None:

@@ -1,4 +1,5 @@
-"""Decides what follows a failed attempt at a job: another attempt after a pause, or the failure of the job. No I/O.
+"""Decides how to continue after a failed attempt at a job: with another attempt after a pause, or with the failure of
+the job. No I/O.
 
 Pauses grow exponentially with jitter, so that jobs that failed together are not retried together.
 """
@@ -70,7 +71,7 @@ class Fail:
 
 
 def decide(exc: Exception, job: FailedAttempt, first_pause_s: float) -> Retry | Fail:
-    """Decide what follows an attempt that ended with `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
+    """Decide how to continue after an attempt that ended with `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
     # If the worker lacks a resource, that is not the fault of the job, so it has its own counter of attempts.
     shortage = shortage_of(exc)
     # Above the maximum, the error counts as an ordinary one, so that a job on a worker that never recovers ends.

@@ -34,8 +34,8 @@ class _Probe:
 class KeyGate:
     """Lets jobs and sessions pass while their key is not paused. Implements `Slots`, around `slots`.
 
-    Without a `breaker` nothing is paused: after a refusal, all later sessions of the process fail at once with the same
-    error, because a single run has to end. For use on one event loop."""
+    Without a `breaker`, jobs are not paused. Then, after a refusal, all later sessions of the process fail at once with
+    the same error, because a single run has to end. For use on one event loop."""
 
     def __init__(self, slots: Slots, breaker: KeyBreaker | None = None, events: EventStream | None = None) -> None:
         self._slots = slots
@@ -85,8 +85,8 @@ class KeyGate:
             await self._breaker.release(token, used=probe.used)
 
     async def refused(self, job_id: str, error: AccessRefused) -> None:
-        """Pause the key because of `error`, which ended an attempt at the job. Does nothing if the breaker knows the
-        error. Raises LedgerUnavailable."""
+        """Pause the key because of `error`, which ended an attempt at the job. Does nothing if `error` was already
+        reported to the breaker. Raises LedgerUnavailable."""
         if self._breaker is None:
             self._refusal = error
             return
@@ -102,7 +102,8 @@ class KeyGate:
 
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
-        """Context with a slot, see `Slots.slot`. Raises KeyPaused while the key is paused, except for the probe."""
+        """Context with a slot, see `Slots.slot`. Raises KeyPaused while the key is paused, unless the session belongs
+        to the probe."""
         self._fail_as_before()
         async with self._slots.slot(job_id):
             self._fail_as_before()
@@ -147,7 +148,8 @@ class KeyGate:
         return self._slots.make_room(job_id)
 
     async def _admit(self, job_id: str) -> _Probe | None:
-        """Return the probe if the session is its only one. Raises KeyPaused if the key is paused."""
+        """Return the probe if this session is the one that the probe may open. Raises KeyPaused if the key is
+        paused."""
         if self._breaker is None:
             return None
         probe = self._probe

@@ -28,8 +28,8 @@ STOP_TRIES: Final = 3
 class LeaseRenewer:
     """Renews leases, writes progress and detects lost leases.
 
-    One round trip to Redis every WRITE_EVERY_S seconds does this for all jobs together. A round trip for each
-    report of each job would cost more time than streaming does."""
+    One round trip to Redis every WRITE_EVERY_S seconds serves all jobs together. A separate round trip for each report
+    of each job would need more processor time than streaming."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
@@ -39,8 +39,8 @@ class LeaseRenewer:
 
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
-        """Until the `with` block ends, write the progress of the job of the lease regularly, and set the event
-        `lease.lost` when the lease was lost."""
+        """Until the `with` block ends, regularly write the progress of the lease's job. Sets the event `lease.lost`
+        when the lease was lost."""
         self._leases.add(lease)
         metrics.JOBS_RUNNING.inc()
         if self._writing is None or self._writing.done():
@@ -52,8 +52,8 @@ class LeaseRenewer:
             metrics.JOBS_RUNNING.dec()
 
     async def run(self, lease: Lease, attempt: Coroutine[Any, Any, T]) -> T:
-        """Run `attempt` and renew the lease meanwhile. Returns the result of the attempt. When the lease is lost, stop
-        the attempt and raise LeaseLost."""
+        """Run `attempt`, and renew the lease until the attempt has ended. Returns the result of the attempt. If the
+        lease is lost, stops the attempt and raises LeaseLost."""
         running = asyncio.create_task(attempt)
         # Each progress write extends the lease as well (`_write`). This task is for the case that Redis does not
         # answer: it ends the attempt before another worker can acquire the job.
@@ -94,8 +94,8 @@ class LeaseRenewer:
         metrics.LEASE_AGE.set(0.0)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
-        """Cancel the tasks and wait until they have ended. Cancel again, up to STOP_TRIES times, if this takes longer
-        than closing a session, because a library may swallow a cancellation."""
+        """Cancel the tasks and wait until they have ended. If they have not ended after the time that closing a session
+        takes, cancel them again, up to STOP_TRIES times, because a library may swallow a cancellation."""
         for _ in range(STOP_TRIES):
             pending = [task for task in tasks if not task.done()]
             if not pending:

@@ -92,9 +92,9 @@ class MessageHandler:
         events: EventStream | None = None,
         breaker: KeyBreaker | None = None,
     ) -> None:
-        """`wake` sends a message for the job with the given id; it may block, and raise LedgerUnavailable. `slots`
-        limits the number of open sessions of all workers together; with None there is no limit. `breaker` pauses jobs
-        while the service refuses the key; with None such jobs fail."""
+        """`wake`: sends a message for the job with the given id; may block, and may raise LedgerUnavailable. `slots`:
+        limits the number of open sessions of all workers together, or None for no limit. `breaker`: pauses jobs while
+        the service refuses the key; if it is None, the jobs fail."""
         self._wake = wake
         self._events = events
         self._settings = settings
@@ -158,8 +158,9 @@ class MessageHandler:
         return Outcome.SKIPPED
 
     async def _requeue_whole(self, identity: str) -> Outcome:
-        """Return REQUEUED after a pause that grows with each requeue of this message. For a message with a whole job
-        that could not be recorded in the ledger: it is never dropped, because the job is recorded nowhere else."""
+        """Return REQUEUED after a pause that grows with each requeue of this message. Used for a message with a whole
+        job that could not be recorded in the ledger. Such a message is never dropped, because only the message contains
+        the job."""
         times = self._count_requeue(identity)
         await self._wait_or_drain(exponential_s(times - 1, REQUEUE_PAUSE_S, MAX_REQUEUE_PAUSE_S))
         return Outcome.REQUEUED
@@ -201,9 +202,9 @@ class MessageHandler:
         return outcome
 
     async def _resend(self, identity: str) -> Outcome:
-        """Send a new message for the job, and return RESENT, or REQUEUED if that fails. Requeuing the current message
-        is not enough: it no longer exists if its connection broke, or if a duplicate of it was acknowledged. A
-        superfluous message does no harm."""
+        """Send a new message for the job. Returns RESENT, or REQUEUED if the message could not be sent. Requeuing the
+        current message is not enough: that message no longer exists if its connection broke, or if a duplicate of it
+        was acknowledged. A superfluous message does no harm."""
         if self._wake is None:
             return Outcome.REQUEUED
         try:
@@ -232,8 +233,8 @@ class MessageHandler:
         return identity
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for `work`, which may take long, and return its result. Raises _Draining if the worker must stop
-        before."""
+        """Wait for `work`, which may take long, and return its result. Raises _Draining if the worker must stop before
+        `work` has ended."""
         working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
         try:
             await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)

@@ -83,7 +83,7 @@ class WorkerProcess:
     """The lifecycle of a worker process: `prepare`, `start_background`, `drain`, `close`. All task threads share one
     instance.
 
-    Each method also works if the steps before it did not happen, because a worker may be stopped at any time."""
+    Each method also works if the methods before it were not called, because a worker may be stopped at any time."""
 
     def __init__(self, loop: Callable[[], LoopThread] = shared_loop) -> None:
         self._loop = loop
@@ -126,7 +126,7 @@ class WorkerProcess:
         logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 
     def handler(self) -> MessageHandler | None:
-        """Return the handler of the process, which the first call creates, or None once `drain` was called."""
+        """Return the handler of the process; the first call creates it. Returns None after `drain` was called."""
         # Create the handler before reading the flag. `drain` sets the flag first and then stops an existing handler, so
         # in either order of the threads no handler starts jobs after `drain`.
         handler = self._shared_context().handler
@@ -176,8 +176,8 @@ def check_settings(settings: Settings) -> None:
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version can use the ledger. Raises LedgerNewer. If Redis is unreachable, this is not an error:
-    the first job then makes the check."""
+    """Check that this version can use the ledger. Raises LedgerNewer if it cannot. If Redis is unreachable, no error is
+    raised, because the first job makes the same check."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):

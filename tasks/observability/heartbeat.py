@@ -1,12 +1,13 @@
 """The health file of a process. The process writes it while it runs; `stt-batch health` checks it.
 
-A worker has two heartbeats: a timer of Celery's own loop, and the asyncio loop that all sessions share. If either one
-stops, the process counts as stuck. A process can be alive but not ready. For example, a worker whose Redis is
-unreachable counts as alive, because a restart would not help, but it is not ready for work.
+A worker has two heartbeats: a timer of Celery's own loop, and the asyncio loop that all sessions share. If one of them
+stops, the process is reported as stuck. A process can be alive but not ready. For example, a worker whose Redis is
+unreachable is alive, because a restart would not help, but it is not ready for work.
 
-The file contains JSON: `pid`; `written`, the time of writing, and `beats`, the time of the last beat of each part, in
-seconds of the monotonic clock, which all processes of a machine share; and `problem`, the reason why the process is not
-ready, or null. This module imports only light modules, because `stt-batch health` runs every few seconds.
+The file contains JSON with these fields. `pid`: id of the process. `written`: time of writing. `beats`: time of the
+last beat of each part. `problem`: the reason why the process is not ready, or null. Times are seconds of the monotonic
+clock, which all processes of a machine share. This module imports only light modules, because `stt-batch health` runs
+every few seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Heartbeat:
     """Writes the health file. Methods may be called from any thread. With an empty path no file is written."""
 
     def __init__(self, path: str, *parts: str) -> None:
-        """`parts`: names of the parts of the process that must call `beat` regularly from now on."""
+        """`parts`: names of the parts of the process. From now on, each part must call `beat` regularly."""
         self._path = Path(path) if path else None
         self._lock = threading.Lock()
         self._beats = dict.fromkeys(parts, time.monotonic())
@@ -46,7 +47,7 @@ class Heartbeat:
             self._beats[part] = time.monotonic()
 
     def pause(self, part: str) -> None:
-        """Stop expecting beats of `part`, until it beats again."""
+        """Do not expect beats of `part` until its next beat."""
         with self._lock:
             self._beats.pop(part, None)
 
@@ -78,8 +79,8 @@ class Heartbeat:
         """Record a beat of `part` and write the file every BEAT_S seconds until cancelled. `problem` returns the reason
         why the process is not ready, or None.
 
-        Writes on the event loop itself and not in a thread pool: a few hundred bytes do not delay the loop, and the
-        pool may be busy while the loop works well."""
+        The file is written on the event loop itself and not in a thread pool. A few hundred bytes do not delay the
+        loop, and the pool may be busy although the loop works well."""
         import asyncio  # noqa: PLC0415  `stt-batch health` does not need it
 
         while True:

@@ -63,7 +63,8 @@ class LogDeduplicator:
 
 
 def _counted(seen: _Seen, how_often: str) -> logging.LogRecord:
-    """Return a record like the first of the equal ones, with the count before its message and without its traceback."""
+    """Return a record like the first of the equal records. The new record has the count before its message, and no
+    traceback."""
     old = seen.first
     # An event of structlog is a dict until it is written.
     words = old.msg if isinstance(old.msg, dict) else {"event": old.getMessage()}

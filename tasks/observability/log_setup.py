@@ -40,8 +40,8 @@ _log: Final = structlog.get_logger(__name__)
 def set_up(settings: Settings, level: str | None = None) -> None:
     """Send all log lines of this process to standard error, in the format and from the log level of the settings.
 
-    `level` overrides the log level of the settings. Of libraries (Celery, kombu, watchfiles, the model hub), only
-    warnings and errors are written, unless the log level is `debug`.
+    `level` overrides the log level of the settings. Only warnings and errors of libraries (Celery, kombu, watchfiles,
+    the model hub) are written, unless the log level is `debug`.
     """
     name = (level or settings.log_level).upper()
     debug = name == "DEBUG"

@@ -66,8 +66,8 @@ class BatchRun:
         left_out: Sequence[LeftOutFile] = (),
         options: dict[str, Any],
     ) -> None:
-        """`options`: the fields of JobSpec common to all jobs. Raises BadJob, before any process starts, if an option
-        is invalid or does not match an option of a manifest."""
+        """`options`: the fields of JobSpec that are common to all jobs. Raises BadJob if an option is invalid, or does
+        not match an option of a manifest. No process has been started at that time."""
         self._settings = settings
         self._embedded = embedded
         self._out = out

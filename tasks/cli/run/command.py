@@ -182,7 +182,7 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
 
 
 def _print_cantonese_note(settings: Settings) -> None:
-    """Print what users must know about the Cantonese text of the model of the settings, if anything."""
+    """Print a note about the Cantonese text of the model in the settings, if there is a note about this model."""
     from worker.server.recognizers.model_languages import cantonese_note  # noqa: PLC0415  not needed otherwise
 
     if settings.server_recognizer == "faster-whisper" and (note := cantonese_note(settings)):
@@ -191,7 +191,7 @@ def _print_cantonese_note(settings: Settings) -> None:
 
 def _one_language(files: Sequence[File], common: str | None) -> str | None:
     """Return the language of all files, or None if neither the command nor a manifest names one. Raises
-    LanguageUnsupported for several languages, because the embedded recognizer is loaded for one language."""
+    LanguageUnsupported if there are several languages, because the embedded recognizer is loaded for one language."""
     asked: dict[str | None, list[str]] = {}
     for file in files:
         code = file.options.get("language", common)

@@ -44,7 +44,7 @@ class File:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds as far as it is known, else 0."""
+        """Length in seconds, or 0 if the length is not known."""
         if self.record is None:
             return 0.0
         progress = self.record.progress
@@ -53,7 +53,7 @@ class File:
     @property
     def behind_s(self) -> float:
         """Seconds of audio whose text is committed, or the whole length of a file that is done. Audio that was sent but
-        not committed does not count, because at speed `max` it is far ahead of the text."""
+        is not committed is not included, because at speed `max` the sent audio is far ahead of the text."""
         if self.record is None:
             return 0.0
         return self.duration_s if self.state is JobState.DONE else self.record.progress.committed_s

@@ -32,12 +32,12 @@ MAX_TABLE_ROWS: Final = 30
 
 
 class RunDisplay:
-    """Displays one run. Bars are shown within `with display.live():`. `update` refreshes the display; `ended` reports
-    one file."""
+    """Displays one run. Progress bars are shown within `with display.live():`. `update` refreshes the display. `ended`
+    reports one file."""
 
     def __init__(self, console: Console, tracker: RunTracker, out: Path, *, print_failures: bool = False) -> None:
-        """`print_failures`: also print failures on standard error; needed if `console` is quiet, because a quiet
-        console prints nothing."""
+        """`print_failures`: also print failures on standard error. This is needed if `console` is quiet, because a
+        quiet console prints nothing."""
         self._console = console
         self._tracker = tracker
         self._out = out
@@ -57,8 +57,8 @@ class RunDisplay:
         self._status = text
 
     def ended(self, file: File) -> None:
-        """Print one line for a file that has ended, with its warnings below. Print nothing for skipped files, and on a
-        terminal nothing for transcribed files that the final table lists."""
+        """Print one line for a file that has ended, and its warnings below the line. Print nothing for skipped files.
+        On a terminal, print nothing for transcribed files that the final table lists."""
         if file.skipped:
             return
         if file.error is not None:

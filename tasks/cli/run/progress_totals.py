@@ -53,11 +53,11 @@ class RunTracker:
     _marks: deque[tuple[float, float]] = field(default_factory=deque)
 
     def files_to_poll(self, running: Sequence[str]) -> list[File]:
-        """Return the files whose records may have changed: all running ones, and some of the waiting ones. `running`:
-        ids of the running jobs.
+        """Return the files whose records may have changed: all files that are running, and some of the files that wait.
+        `running`: ids of the running jobs.
 
-        Jobs start approximately in the order of the queue. So the head of the queue is polled each time and the rest
-        in rotation: 10,000 files must not cause 10,000 queries five times a second.
+        Jobs start approximately in the order of the queue. So the first files of the queue are polled every time, and
+        the other files in rotation. Otherwise 10,000 files would cause 10,000 queries five times a second.
         """
         now = set(running)
         open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]
@@ -116,8 +116,8 @@ class RunTracker:
         return (last - first) / (last_at - first_at) if last > first and last_at > first_at else None
 
     def _seconds(self) -> tuple[float, float]:
-        """Return the seconds of audio in all files, estimated where unknown, and how many of them are finished. Skipped
-        files do not count."""
+        """Return the seconds of audio in all files, and the seconds of audio that are finished. Unknown lengths are
+        estimated. Skipped files are not included."""
         files = [file for file in self.files if not file.skipped]
         known = [file for file in files if file.duration_s]
         known_bytes = sum(file.size_bytes for file in known)

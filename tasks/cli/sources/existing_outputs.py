@@ -22,9 +22,9 @@ def all_there(spec: JobSpec) -> bool:
 
 
 def document_of(spec: JobSpec, identity: str) -> Path | None:
-    """Return the path of the JSON transcript of this job (`identity`: its id) if all its files exist. JSON is written
-    last, so the job is then done. Returns None if a file is missing, if the JSON names another job, or if no JSON was
-    requested."""
+    """Return the path of the JSON transcript of a job if all files of the job exist. `identity`: id of the job. JSON is
+    written last, so the job is done if the JSON exists. Returns None if a file is missing, if the JSON names another
+    job, or if no JSON was requested."""
     documents = [path for path in _local(spec) if path.suffix == ".json"]
     if not documents or not all_there(spec):
         return None

@@ -53,7 +53,7 @@ class Listing:
 
 
 def opens_media() -> bool:
-    """Whether FFmpeg is installed, which opens the formats that libsndfile cannot open."""
+    """Whether FFmpeg is installed. FFmpeg opens the formats that libsndfile cannot open."""
     return find_spec("av") is not None
 
 
@@ -140,8 +140,8 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
 
 
 def _place(place: PurePosixPath) -> PurePosixPath:
-    """Return `place`, or a file `source` below it if its own name cannot be a file name: a web address may end in a
-    slash or in a dot."""
+    """Return `place`. If its last part cannot be a file name, return a file `source` below `place`. For example, a web
+    address may end in a slash or in a dot."""
     return place if place.name.strip(".") else place / "source"
 
 

@@ -1,4 +1,4 @@
-"""Finds the recordings in a folder, and the media files that are left out, with the reasons."""
+"""Finds the recordings in a folder. Also finds the media files that are not transcribed, with the reason for each."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class LeftOutFile:
 
 
 def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOutFile]:
-    """Yield the recordings below a folder in order, and the files that are left out. `media`: include formats that only
-    FFmpeg opens. `by_content`: also inspect the content of files without the ending of an audio format."""
+    """Yield the recordings below a folder in order, and the media files that are not transcribed. `media`: include
+    formats that only FFmpeg opens. `by_content`: also inspect the content of files without the ending of an audio
+    format."""
     root = os.path.realpath(folder)
     failures: list[OSError] = []
     for here, folders, files in os.walk(folder, onerror=failures.append):
@@ -67,7 +68,8 @@ def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterat
 
 
 def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
-    """Return None for a recording, "" for a file that is not media, else the reason to leave the file out."""
+    """Return the reason not to transcribe a media file. Returns None for a recording, and "" for a file that is not
+    media."""
     if path.name.startswith("."):
         bare = path.with_name(path.name.lstrip(".") or "x")
         return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
@@ -77,7 +79,8 @@ def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) 
 
 
 def _why_unfit(path: Path) -> str | None:
-    """Return the reason to leave out a file that has the ending of an audio format, or None to transcribe it."""
+    """Return the reason not to transcribe a file whose name has the ending of an audio format, or None if it should be
+    transcribed."""
     try:
         facts = path.stat()
     except FileNotFoundError:
@@ -88,8 +91,8 @@ def _why_unfit(path: Path) -> str | None:
 
 
 def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print the files that are left out on standard error: all of them if `everything`, else the first few and the
-    number of the others."""
+    """Print the files that are not transcribed, on standard error. If `everything`, all files are printed, otherwise
+    the first few and the number of the other files."""
     shown = left_out if everything else left_out[:_SHOWN]
     for one in shown:
         echo(f"left out: {one.source}: {one.reason}", err=True)
@@ -98,7 +101,7 @@ def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None
 
 
 def print_left_out_count(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print how many files are left out, as the last line of a command."""
+    """Print how many files are not transcribed, as the last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
         hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out lists all with the reasons"
@@ -118,7 +121,8 @@ def _is_named(path: Path) -> bool:
 
 
 def _by_content(path: Path) -> str:
-    """Return the reason to leave out a file without the ending of an audio format, or "" if it contains no audio."""
+    """Return the reason not to transcribe a file whose name has no ending of an audio format, or "" if the file
+    contains no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
@@ -142,8 +146,8 @@ def _is_apple_double(path: Path) -> bool:
 
 
 def _is_source_code(path: Path) -> bool:
-    """Whether a .ts file is text, such as TypeScript, and not an MPEG transport stream. The text is examined as well as
-    the first byte, because a stream that was cut may begin with any byte."""
+    """Whether a .ts file is text, such as TypeScript, and not an MPEG transport stream. The first byte is not
+    sufficient, because a stream that was cut may begin with any byte. So the text is examined as well."""
     start = _start(path, 512) if _ending(path) == "ts" else b""
     return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
 

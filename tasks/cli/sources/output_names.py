@@ -17,7 +17,7 @@ _FULL_NAME: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundSource:
-    """A source, and its path relative to the argument of the command that contains it (`place`)."""
+    """A source. `place`: its path relative to the argument of the command that contains the source."""
 
     source: Address
     """If this is a path, it is absolute."""
@@ -31,7 +31,8 @@ class FoundSource:
 
     @property
     def key(self) -> tuple[str, str | None, str]:
-        """Return a key that is equal if two arguments contain the same source with the same options."""
+        """Return a key of the source and its options. Two arguments that contain the same source with the same options
+        give equal keys."""
         place = os.path.realpath(self.source.text) if self.source.is_file else self.source.text
         return place, self.id, repr(sorted(self.options.items()))
 
@@ -57,13 +58,14 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]) -> list[NamedSource]:
-    """Give each source a unique name below `out`: its folder and its name without the ending; if another source has
-    this name too, with the ending; if that is not unique either, with more of the folders above it. A name is also
-    avoided if an output file would replace a source. Names from a manifest do not change. Raises BadJob if two of these
-    are equal.
+    """Give each source a unique name below `out`. The name is the source's folder and its file name without the ending.
+    If two sources would get the same name, the ending is added; if the names are still equal, more of the folders above
+    the source are added. A name is also not used if an output file would replace a source. Names from a manifest do not
+    change. Raises BadJob if two names from manifests are equal.
 
-    Names that differ only in case count as equal, because the disks of macOS and Windows ignore case. Sources whose own
-    paths differ only in case are an exception, because their disk distinguishes case.
+    Names that differ only in the case of letters are treated as equal, because the disks of macOS and Windows ignore
+    case. There is one exception: if the paths of the sources also differ only in case, their disk distinguishes case,
+    and the names may differ only in case.
     """
     levels = [0] * len(found)
     given = [item.options.get("out_name") for item in found]
@@ -120,8 +122,8 @@ def _name(item: FoundSource, level: int) -> str:
 
 
 def _clash(group: Sequence[tuple[str, str]]) -> bool:
-    """Whether sources need other names. `group`: (name, source) of each; the names are equal except for case. They are
-    not changed if only the case of the sources differs too."""
+    """Whether sources need other names. `group`: (name, source) for each source; the names are equal except for the
+    case of letters. The names may stay if the sources also differ only in case."""
     exact = {name for name, _ in group}
     return len(exact) < len(group) or len({_folded(source) for _, source in group}) > 1 < len(group)
 

@@ -32,7 +32,7 @@ class SettlingFiles:
             self._waiting[path] = (stamp, now)
 
     def gone(self, path: Path) -> None:
-        """Record that the file no longer exists. A later file of the same name counts as new."""
+        """Record that the file no longer exists. A later file of the same name is a new file."""
         self._waiting.pop(path, None)
         self._taken.pop(path, None)
 

@@ -47,8 +47,8 @@ class FolderSubmitter:
         return len(self._open)
 
     async def take(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
-        """Submit each file whose transcript does not exist yet. Yields each file once it is handled. A file that has
-        not changed since it was hashed, even by an earlier process, is not read again."""
+        """Submit each file whose transcript does not exist yet. Yields each file when it has been handled. A file is
+        not read again if it has not changed since it was hashed, by this process or an earlier one."""
         paths = list(settled)
         for first in range(0, len(paths), MAX_PER_POLL):
             async for path in self._take_some({path: settled[path] for path in paths[first : first + MAX_PER_POLL]}):
@@ -81,8 +81,8 @@ class FolderSubmitter:
                     yield taken
 
     async def _read(self, path: Path, spec: JobSpec, stamp: FileStamp) -> str | None:
-        """Return the content hash of the file, or None if the file is gone or cannot be read; the latter is
-        reported."""
+        """Return the content hash of the file. Returns None if the file no longer exists. If the file cannot be read,
+        reports that and returns None."""
         try:
             content = await content_of(spec.source, self._producer.settings)
             unchanged = await asyncio.to_thread(FileStamp.at, path) == stamp
@@ -116,8 +116,9 @@ class FolderSubmitter:
                 yield path
 
     def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
-        """Decide how to submit the job of a file. Returns None if there is nothing to do, which is reported as an
-        event; True if a job that is done must run again, because its files are missing; else False.
+        """Decide how to submit the job of a file. Returns True if the job is done but must run again, because its files
+        are missing. Returns False for all other jobs to submit. Returns None if there is nothing to submit; this is
+        reported as an event.
 
         After a restart of this process a failed job is only reported. If the file settles a second time, it was touched
         or replaced, and is submitted again.

@@ -211,8 +211,9 @@ class Watch:
             self._report("left out", path, error=reason)
 
     def _report_hidden(self) -> None:
-        """Report media files that are left out because they or their folders are hidden. Only the regular scans do
-        this: an upload in progress often has a hidden name, and usually has ended before the next scan."""
+        """Report media files that are not transcribed because the file or a folder above it is hidden. Only the regular
+        scans report them: a file often has a hidden name while it is uploaded, and most uploads have ended before the
+        next scan."""
         for item in scan_folder(self._folder, media=True, by_content=False):
             if isinstance(item, LeftOutFile) and not Path(item.source).is_relative_to(self._out):
                 self._leave_out(Path(item.source), item.reason)
@@ -226,8 +227,8 @@ class Watch:
         self._settling.seen(path, stamp, time.monotonic())
 
     def _hidden(self, path: Path) -> bool:
-        """Whether a file is not watched: it or a folder above it is hidden, or it is in an output folder inside the
-        watched folder."""
+        """Whether a file is not watched. This is so if the file or a folder above it is hidden, or if the file is in an
+        output folder inside the watched folder."""
         inside = path.relative_to(self._folder)
         if any(part.startswith(".") for part in inside.parts):
             return True
@@ -250,7 +251,8 @@ class Watch:
             self._print(f"{event:<9} {name}: {without_source(str(facts.get('error')), show(str(source)))}")
 
     def _print(self, text: str) -> None:
-        """Print a line for people: on standard error if JSON events use standard output."""
+        """Print a line for people. The line is printed on standard error if JSON events are printed on standard
+        output."""
         echo(text, err=self._as_json)
 
     def _print_trouble(self, trouble: str | None) -> None:
@@ -272,7 +274,8 @@ class Watch:
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """Yield the file itself, or the files below a folder in order, except those in hidden folders."""
+    """Yield `place` if it is a file. If it is a folder, yield the files below it in order, except those in hidden
+    folders."""
     if not place.is_dir():
         yield place
         return

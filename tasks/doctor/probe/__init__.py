@@ -1,7 +1,7 @@
 """`stt-batch doctor --probe`: measures how a real-time service behaves, within a budget of audio.
 
-`session` is a bare client that shows what the service does; `steps` are the measurements; `probe` runs them in order
-and builds the profile."""
+`session` is a simple client that does not compensate faults of the service. `steps` contains the measurements. `probe`
+runs the measurements in order and builds the profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates from the messages of a measurement. No I/O."""
+"""Computes estimates from the messages of a measurement. No I/O."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ MIN_DRIFT_S: Final = 0.02
 
 
 def speech_end(pcm_levels: Sequence[float], window_s: float) -> float:
-    """Return the second at which the last sound of a sample ends. `pcm_levels`: loudness of each window of `window_s`
-    seconds, 0 to 1; a window counts as sound above a tenth of the loudest one."""
+    """Return the end of the last sound of a sample, in seconds. `pcm_levels`: loudness (0 to 1) of each window of
+    `window_s` seconds. A window has sound if it is louder than a tenth of the loudest window."""
     loudest = max(pcm_levels, default=0.0)
     loud = [index for index, level in enumerate(pcm_levels) if level > loudest / 10]
     return (loud[-1] + 1) * window_s if loud else 0.0
 
 
 def drift_of(starts: Sequence[float], period_s: float) -> float | None:
-    """Return the seconds by which the start of the same word is later with each repetition of a sample.
+    """Return the drift of word times: by how many seconds the start of the same word is later with each repetition of a
+    sample.
 
-    `starts`: time of the sample's first word in each repetition; `period_s`: distance of the repetitions. None for
-    fewer than three repetitions; 0 for a drift below the accuracy of word times."""
+    `starts`: time of the sample's first word in each repetition. `period_s`: seconds between two repetitions. Returns
+    None for fewer than three repetitions, and 0 for a drift below the accuracy of word times."""
     if len(starts) < 3:
         return None
     late = [start - number * period_s for number, start in enumerate(starts)]

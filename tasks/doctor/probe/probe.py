@@ -30,8 +30,8 @@ DEFAULT_PAUSE_S: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of a probe. `audio_s`: seconds of audio in all sessions together, which the service may charge for;
-    `sessions`: maximum number of sessions at the same time."""
+    """Limits of a probe. `audio_s`: maximum seconds of audio in all sessions together; the service may charge for this
+    audio. `sessions`: maximum number of sessions at the same time."""
 
     audio_s: float = 600.0
     sessions: int = 16
@@ -81,7 +81,7 @@ async def probe(
 
 
 def _used(sample: Sample, pause_s: float) -> float:
-    """Return the seconds of audio that the measurements before that of the longest session send at most."""
+    """Return the maximum seconds of audio that all measurements send before the measurement of the longest session."""
     drift_s = (sample.length_s + pause_s) * steps.REPEATS
     speeds_s = (steps.SPEED_AUDIO_S + sample.length_s + 1.0) * len(steps.SPEEDS)
     return 2 * sample.length_s + steps.MAX_PAUSE_S + drift_s + speeds_s

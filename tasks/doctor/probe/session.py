@@ -1,4 +1,5 @@
-"""One session of a measurement: a bare client that records when each message arrives, and compensates nothing."""
+"""One session of a measurement. This simple client records when each message arrives, and does not compensate faults of
+the service."""
 
 from __future__ import annotations
 
@@ -84,14 +85,14 @@ class ProbeSession:
         return started[-1].config if started else None
 
     def commits(self) -> list[tuple[float, Committed]]:
-        """Return the commits with text, each with the clock time of its arrival. If a commit comes in two forms, only
-        the form with word times counts once it has arrived."""
+        """Return the commits with text, each with the clock time of its arrival. If both messages of a commit have
+        arrived, only the message with word times is returned."""
         found = [(at, one) for at, one in self.events if isinstance(one, Committed) and one.text.strip()]
         timed = {one.text.strip() for _, one in found if one.timed}
         return [(at, one) for at, one in found if one.timed or one.text.strip() not in timed]
 
     async def send(self, pcm: bytes, speed: float = 1.0) -> bool:
-        """Send audio at `speed` times real time. False if the session ended before all was sent."""
+        """Send audio at `speed` times real time. Returns False if the session ended before all audio was sent."""
         size = round(FRAME_S * self._rate) * BYTES_PER_SAMPLE
         began, first_s = time.monotonic(), self.sent_s
         for at in range(0, len(pcm), size):
@@ -110,7 +111,8 @@ class ProbeSession:
         await self._client.emit(messages.STOP)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until `condition` is true, which is checked after each message. False after `timeout_s` seconds."""
+        """Wait until `condition` returns True. It is called after each message. Returns False if it did not return True
+        within `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             self._changed.clear()

@@ -1,6 +1,7 @@
 """The measurements of a probe. Each opens its own sessions and returns the fields of the profile that it measured.
 
-All raise EndpointError if the service refuses a session for a reason that is no limit."""
+All measurements raise EndpointError if the service refuses a session, unless the service refuses it because a limit is
+reached."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ IDLE_WAIT_S: Final = 35.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Speech as PCM (16-bit little-endian mono at the session's rate). `speech_s`: second at which the speech ends."""
+    """Speech as PCM (16-bit little-endian mono at the session's rate). `speech_s`: end of the speech, in seconds."""
 
     pcm: bytes
     rate: int
@@ -78,7 +79,8 @@ async def measure_pause(settings: Settings, sample: Sample) -> dict[str, Any]:
 
 
 async def measure_stop(settings: Settings, sample: Sample) -> dict[str, Any]:
-    """Send the sample up to the end of its speech, and stop at once: are its last words committed?"""
+    """Send the sample up to the end of its speech, and stop the session at once. Measures whether the service commits
+    the last words."""
     async with ProbeSession(settings) as session:
         await session.send(sample.pcm[: round(sample.speech_s * sample.rate) * BYTES_PER_SAMPLE])
         stopped = time.monotonic()
@@ -88,7 +90,8 @@ async def measure_stop(settings: Settings, sample: Sample) -> dict[str, Any]:
 
 
 async def measure_drift(settings: Settings, sample: Sample, pause_s: float) -> dict[str, Any]:
-    """Send the sample several times with a pause that commits it. Measures how word times change."""
+    """Send the sample several times, each time followed by a pause after which the service commits. Measures how word
+    times drift."""
     period_s = sample.length_s + pause_s
     async with ProbeSession(settings) as session:
         await session.send((sample.pcm + sample.silence(pause_s)) * REPEATS)
@@ -105,7 +108,8 @@ async def measure_drift(settings: Settings, sample: Sample, pause_s: float) -> d
 
 
 async def measure_speed(settings: Settings, sample: Sample) -> dict[str, Any]:
-    """Send audio faster and faster. Measures the highest speed at which the service ends no session and keeps up."""
+    """Send audio faster and faster. Measures the highest speed at which the service ends no session and answers in
+    time."""
     best = 1.0
     for speed in SPEEDS:
         pcm = (sample.pcm + sample.silence(1.0)) * (1 + int(SPEED_AUDIO_S / (sample.length_s + 1.0)))
@@ -125,7 +129,8 @@ async def measure_speed(settings: Settings, sample: Sample) -> dict[str, Any]:
 
 
 async def measure_sessions(settings: Settings, limit: int) -> dict[str, Any]:
-    """Open sessions until the service refuses one, at most `limit`. Then wait until it closes an idle one."""
+    """Open sessions until the service refuses one, at most `limit` sessions. Then wait until the service closes an idle
+    session."""
     async with AsyncExitStack() as stack:
         opened: list[ProbeSession] = []
         refused = False
