@@ -256,7 +256,8 @@ async def test_a_slow_connection_attempt_succeeds_and_a_hanging_one_times_out(
 ) -> None:
     async with tone_service("slow=0.5", **QUICK) as settings:
         assert_said(await transcribe(recording, settings), spoken)
-    async with tone_service("hang:1", **QUICK) as settings:
+    # Two connections: polling is tried after a websocket that is not answered.
+    async with tone_service("hang:1-2", **QUICK) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
     assert "no connection within 2 s" in transcript.failures[0]

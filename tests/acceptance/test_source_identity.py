@@ -226,4 +226,4 @@ async def test_a_shortage_while_connecting_ends_the_attempt_at_once(
         monkeypatch.setattr(aiohttp.TCPConnector, "connect", no_descriptor)
         with pytest.raises(WorkerShortage, match="too many files open"):
             await transcribe(source, settings)
-    assert tries == 2, "over websocket and polling, once each"
+    assert tries == 1, "the other transport would lack the same resource"

@@ -265,3 +265,24 @@ async def test_any_form_of_a_refusal_is_one_error(said: str) -> None:
     await asyncio.sleep(0)
     gc.collect()
     assert not left
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+@pytest.mark.parametrize("status", [200, 201, 204])
+@pytest.mark.parametrize(
+    "body",
+    ["", "0", "0{}", "0null", "0[]", "0{", "0 ", "{}", "[]", "OK", "\0", '0{"sid": 1}',
+     '0{"sid": "a", "upgrades": null, "pingInterval": 1e400, "pingTimeout": 1}',
+     '0{"sid": "a", "upgrades": [], "pingInterval": "x", "pingTimeout": null}'],
+    ids=lambda body: body[:12] or "empty",
+)  # fmt: skip
+async def test_an_answer_that_is_no_handshake_is_named(body: str, status: int, transport: str) -> None:
+    """Of a captive portal, a health check that answers every path, or another API."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body)
+
+    async with serving(answering(handler)) as url:
+        error = await refusal(url, STT_TRANSPORT=transport)
+    assert isinstance(error, EndpointUnavailable)
+    assert "check STT_URL" in str(error)

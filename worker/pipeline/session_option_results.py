@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from worker.realtime.error_table import ErrorKind, kind_of
 from worker.realtime.session_states import EndReason, SessionEnd
 from worker.secret_masking import Masker
 from worker.text_escaping import printable
@@ -64,6 +65,9 @@ class SessionOptionResults:
         by_error = end.reason is EndReason.ERROR and end.name in REFUSALS
         by_close = end.reason is EndReason.CLOSED and end.close_code == POLICY_VIOLATION
         if not sent or transcribed or not (by_error or by_close):
+            return ()
+        # Not the options: a limit, the key or the account, for which the next session must not lose them.
+        if by_close and kind_of((), end.detail) not in (ErrorKind.UNKNOWN, ErrorKind.REQUEST, ErrorKind.PROTOCOL):
             return ()
         words = set(re.findall(r"[A-Za-z0-9_.-]+", end.detail)) | set(re.findall(r"\w+", end.detail))
         names = [name for name in sent if name in words] or list(sent)

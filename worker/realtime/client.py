@@ -60,6 +60,15 @@ QUEUE_INTERVAL_S: Final = 4.0
 closes the connection, so a ping that is a few seconds late would end a streaming session."""
 
 
+# The library parses an answer without checks, so one that is no handshake (an empty page, `0{}`, a JSON list, invalid
+# JSON) raises any of these.
+_UNREADABLE: Final = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError)
+
+
+class _NoHandshake(Exception):
+    """The answer to the handshake is not that of an Engine.IO server."""
+
+
 class _RefusedInBand(Exception):
     """The service refused the connection after a handshake with HTTP 200. `payload`: the payload of the packet
     CONNECT_ERROR."""
@@ -244,8 +253,9 @@ class Client:
                     # The default of 1 s is too short for a service under load.
                     wait_timeout=timeout_s,
                 )
-        # ValueError: raised by the library for a refusal whose JSON body is invalid.
-        except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
+        except _UNREADABLE as exc:
+            return _NoHandshake(str(exc) or type(exc).__name__)
+        except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError) as exc:
             # If the service refuses over polling after HTTP 200, the library waits until the timeout: the refusal is
             # the cause, not the TimeoutError.
             if requests.redirect is not None:
@@ -335,7 +345,9 @@ class Client:
         status = _status(exc)
         if status is not None:
             return refusals.of_response(status, {}, "").error(shown)
-        if isinstance(exc, TimeoutError):
+        if isinstance(exc, _NoHandshake):
+            reason = f"no real-time service: the answer to the handshake is not that of a Socket.IO server ({exc})"
+        elif isinstance(exc, TimeoutError):
             by = "" if self._requests.connected or self._route.proxy is None else f" {self._route}"
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:

@@ -80,6 +80,12 @@ def test_a_session_of_another_section_with_the_same_options_is_opened_again_too(
         SessionEnd(EndReason.COMPLETED),
         SessionEnd(EndReason.CLOSED, detail="closed with 1000", close_code=1000),
         SessionEnd(EndReason.DROPPED, detail="lost"),
+        SessionEnd(
+            EndReason.CLOSED, detail="closed with 1008: Too many concurrent sessions, try later", close_code=1008
+        ),
+        SessionEnd(EndReason.CLOSED, detail="closed with 1008: Invalid API key", close_code=1008),
+        SessionEnd(EndReason.CLOSED, detail="closed with 1008: Insufficient credits", close_code=1008),
+        SessionEnd(EndReason.CLOSED, detail="closed with 1008: session_time_limit_exceeded", close_code=1008),
         SessionEnd(EndReason.ERROR, name="auth_error", detail="auth_error"),
         SessionEnd(EndReason.ERROR, name="quota_exceeded", detail="quota_exceeded"),
     ],
