@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from worker.realtime.error_table import KIND_OF_NAME, known_name, name_in
+from worker.realtime.error_table import KIND_OF_NAME, known_name, name_in, status_of
 
 MAX_TEXT: Final = 300
 """Maximum characters of the service's own text in a message."""
@@ -20,7 +20,18 @@ MAX_TEXT: Final = 300
 _MAX_DEPTH: Final = 6
 _MAX_ITEMS: Final = 20
 _NAME_FIELDS: Final = (
-    *("code", "error_code", "errorCode", "status", "type", "error_type", "name", "kind", "message_type"),
+    *(
+        "code",
+        "error_code",
+        "errorCode",
+        "status",
+        "statusCode",
+        "status_code",
+        "httpStatus",
+        "http_status",
+        "httpCode",
+    ),
+    *("httpCode", "http_code", "type", "error_type", "name", "kind", "message_type"),
 )
 _TEXT_FIELDS: Final = (
     *("message", "error", "detail", "details", "error_description", "description", "msg", "reason", "title", "text"),
@@ -61,6 +72,12 @@ class ErrorFacts:
         # `error` is the name of every error, so any other name says more.
         return next(iter((*specific, *(name for name in (*fields, *words) if name != "error"), *fields, *words)), None)
 
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that a field contains as a number or as text, or the beginning of a text."""
+        starts = (text.split(": ", 1)[0] for text in self.texts)
+        return next((status for word in (*self.names, *starts) if (status := status_of(word)) is not None), None)
+
 
 def read_error(payload: object) -> ErrorFacts:
     """Read the names and texts of an error. A payload of unknown fields becomes its JSON text."""
@@ -83,6 +100,8 @@ def _read(value: object, facts: ErrorFacts, depth: int) -> None:
         return
     if isinstance(value, str):
         facts.texts.append(value)
+    elif status_of(value) is not None:
+        facts.names.append(str(value))
     elif isinstance(value, Mapping):
         _read_fields(value, facts, depth)
     elif isinstance(value, Sequence) and not isinstance(value, bytes):
@@ -96,7 +115,7 @@ def _read_fields(fields: Mapping[object, object], facts: ErrorFacts, depth: int)
         if isinstance(value, str) and value.strip():
             # A field such as `status` may contain a sentence.
             (facts.names if re.fullmatch(r"[\w.\- ]{1,64}", value.strip()) else facts.texts).append(value.strip())
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping | int | float):
             _read(value, facts, depth - 1)
     for name in _TEXT_FIELDS:
         value = fields.get(name)

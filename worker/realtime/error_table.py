@@ -173,6 +173,9 @@ CLOSE_CODES: Final[Mapping[int, ErrorKind]] = {
 """Kinds of close codes, for a close whose reason names no error. Other codes concern only the ended session."""
 _PRIVATE_CODES: Final = 4000
 """Private close codes are often this number plus an HTTP status: 4401, 4402, 4403, 4429."""
+_STATUS_TEXT: Final = re.compile(
+    r"(?:(?:error|https?|status|code|request failed with)[ _:=#-]{0,3}){0,5}(4?[45][0-9]{2})(?:\.0)?", re.IGNORECASE
+)
 STATUSES: Final[Mapping[int, ErrorKind]] = {
     400: ErrorKind.PROTOCOL,
     401: ErrorKind.KEY,
@@ -242,9 +245,21 @@ def kind_of_close(code: int | None, reason: str) -> ErrorKind:
         return kind
     if code is None:
         return ErrorKind.SESSION
-    if _PRIVATE_CODES + 400 <= code < _PRIVATE_CODES + 600:
-        return kind_of_status(code - _PRIVATE_CODES)
+    if (status := status_of(code)) is not None:
+        return kind_of_status(status)
     return CLOSE_CODES.get(code, ErrorKind.SESSION)
+
+
+def status_of(code: object) -> int | None:
+    """Return the HTTP error status that a code is: a number, its digits, `HTTP 401`, or a private close code such as
+    4401. None for any other value."""
+    if isinstance(code, str):
+        found = _STATUS_TEXT.fullmatch(code.strip())
+        code = int(found[1]) if found else None
+    if not isinstance(code, int | float) or isinstance(code, bool) or code != code // 1:
+        return None
+    number = int(code) - _PRIVATE_CODES if code >= _PRIVATE_CODES else int(code)
+    return number if 400 <= number < 600 else None
 
 
 def kind_of_status(status: int) -> ErrorKind:
@@ -265,4 +280,5 @@ __all__ = [
     "kind_of_status",
     "known_name",
     "name_in",
+    "status_of",
 ]

@@ -197,6 +197,8 @@ def _parse_error(payload: object, outer: str = "") -> ServiceError:
     inner, named = facts.name, known_name(outer)
     specific = next((name for name in (named, inner) if name in KIND_OF_NAME), None)
     general = next((name for name in (inner, named) if name and name != "error"), None)
+    if facts.status is not None:
+        general = f"http_{facts.status}"
     fallback = named or (outer if outer.endswith("_error") else inner)
     return ServiceError(
         name=specific or general or fallback or "unknown", text=facts.text or outer or "the service gave no reason"

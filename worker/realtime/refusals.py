@@ -32,6 +32,7 @@ from worker.realtime.error_table import (
     kind_of,
     kind_of_close,
     kind_of_status,
+    status_of,
 )
 from worker.realtime.intermediaries import is_error_of_cdn, is_from_intermediary, is_html, page_title
 from worker.realtime.retry_after import retry_after_s, seconds_of
@@ -48,6 +49,8 @@ _DECISIVE: Final[Mapping[ErrorKind, tuple[ErrorKind, ...]]] = {
 credit, and 429 to a used up quota."""
 _OF_HANDSHAKE: Final = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
 """Kinds that the body of any other response can have."""
+_KIND_IN_SESSION: Final = {ErrorKind.PROTOCOL: ErrorKind.REQUEST, ErrorKind.NOT_FOUND: ErrorKind.UNKNOWN}
+"""Kind of the HTTP status of a handshake -> the kind of the same status in an error message of a session."""
 _MAYBE_TRANSIENT: Final = (400, 403)
 """Statuses with which intermediaries refuse requests, too."""
 _CHECK: Final = "check STT_URL, the network, and that the service runs"
@@ -113,6 +116,8 @@ def of_response(status: int, headers: Mapping[str, str], body: str) -> Refusal:
     lower = {name.lower(): value for name, value in headers.items()}
     payload = _json(body)
     facts = read_error(payload) if payload is not None else ErrorFacts()
+    # The message begins with the status, so the body need not repeat it.
+    facts.names = [name for name in facts.names if status_of(name) != status]
     html = payload is None and is_html(lower, body)
     if payload is None and not html:
         facts.texts.append(body)
@@ -133,12 +138,13 @@ def of_packet(payload: object, mask: Callable[[str], str] = str) -> Refusal:
     facts = read_error(payload)
     text = shown_text(mask(facts.text))
     detail = f"connection refused: {text}" if text else "connection refused without a reason"
-    return Refusal(kind_of(facts.names, facts.text), detail, retry_after_s=seconds_of(facts.retry_after), in_band=True)
+    return Refusal(_kind_in_band(facts), detail, retry_after_s=seconds_of(facts.retry_after), in_band=True)
 
 
 def of_error(name: str, text: str) -> Refusal:
     """Read an error message of a session. `name`: the name of the error, which may be missing in the table."""
-    return Refusal(kind_of((name,), text), shown_text(text) or name)
+    kind = _kind_in_band(ErrorFacts([name], [text]))
+    return Refusal(_KIND_IN_SESSION.get(kind, kind) if status_of(name) else kind, shown_text(text) or name)
 
 
 def of_close(code: int | None, reason: str, detail: str) -> Refusal:
@@ -152,6 +158,14 @@ def of_drop(reason: str) -> Refusal:
     kind = kind_of((), reason)
     decisive = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
     return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(reason))
+
+
+def _kind_in_band(facts: ErrorFacts) -> ErrorKind:
+    """Return the kind of an error without an HTTP response. A status in it counts like the one of a response."""
+    named = kind_of(facts.names, facts.text)
+    if facts.status is None or facts.name in KIND_OF_NAME:
+        return named
+    return _kind_of_response(facts.status, facts, json_body=True, html=False, headers={})
 
 
 def _kind_of_response(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from email import message_from_string
 from typing import Any
@@ -159,6 +160,8 @@ PACKETS: list[tuple[str, RetryAction, type[e.EndpointError], str]] = [
     ('4{"message": "No permission for speech to text"}', FAIL, e.PermissionRefused, "No permission"),
     ('4{"message": "Invalid namespace"}', FAIL, e.ProtocolRefused, "Invalid namespace"),
     ('4{"message": "server is shutting down"}', RETRY, e.EndpointUnavailable, "shutting down"),
+    ('4{"message": "Request failed with status code 402"}', FAIL, e.AccountRefused, "code 402"),
+    ('4"401: nope"', FAIL, e.AuthRefused, "401: nope"),
     ("4", RETRY, e.EndpointUnavailable, "without a reason"),
     ('4["Unauthorized", 7]', FAIL, e.AuthRefused, "Unauthorized"),
 ]
@@ -169,6 +172,65 @@ def test_a_connect_error_packet(wire: str, action: RetryAction, error: type[e.En
     made = refusals.of_packet(Packet(encoded_packet=wire).data, MASKER.text).error(URL)
     assert (after_refusal(made, key_accepted=False).action, type(made)) == (action, error), str(made)
     assert text in str(made)
+
+
+CODES = [
+    '{"code": %s}',
+    '{"status": %s}',
+    '{"statusCode": %s}',
+    '{"status_code": %s}',
+    '{"error": %s}',
+    '{"errorCode": %s, "message": "nope"}',
+    '{"message": "nope", "code": %s}',
+    '{"message": "nope", "data": {"code": %s}}',
+    '{"message": "nope", "data": {"error": {"status": %s}}}',
+    '{"errors": [{"statusCode": %s, "detail": "nope"}]}',
+]
+STATUSES = [
+    (400, FAIL, e.ProtocolRefused, e.RequestRefused),
+    (401, FAIL, e.AuthRefused, e.AuthRefused),
+    (402, FAIL, e.AccountRefused, e.AccountRefused),
+    (403, FAIL, e.PermissionRefused, e.PermissionRefused),
+    (404, RETRY, e.EndpointUnavailable, e.SessionLost),
+    (429, RETRY, e.EndpointBusy, e.EndpointBusy),
+    (503, RETRY, e.EndpointUnavailable, e.SessionLost),
+]
+
+
+SPELLINGS = ["%d", '"%d"', "%d.0", '"HTTP %d"', "4%d"]
+
+
+@pytest.mark.parametrize(
+    ("body", "spelling", "status", "action", "error", "in_session"),
+    [
+        *((body, "%d", *STATUSES[2]) for body in CODES),
+        *((CODES[-4], spelling, *STATUSES[1]) for spelling in SPELLINGS),
+        *((CODES[-4], "%d", *status) for status in STATUSES),
+    ],
+)
+def test_a_numeric_code_is_an_http_status(
+    body: str,
+    spelling: str,
+    status: int,
+    action: RetryAction,
+    error: type[e.EndpointError],
+    in_session: type[e.EndpointError],
+) -> None:
+    payload = body % (spelling % status)
+    for wire in (f"4{payload}", f'4["nope", {payload}]'):
+        made = refusals.of_packet(Packet(encoded_packet=wire).data, MASKER.text).error(URL)
+        assert (after_refusal(made, key_accepted=False).action, type(made)) == (action, error), str(made)
+        assert str(status) in str(made)
+    for wire in (err(payload), msg(payload[:1] + '"message_type": "error", ' + payload[1:])):
+        decision = decision_of(wire)
+        assert (decision.action, type(decision.error)) == (action, in_session), str(decision.error)
+
+
+@pytest.mark.parametrize("code", ["true", "7", "399", "600", "401.5", "1e400", "-401", '"x401"', '"4015"', "NaN"])
+def test_other_codes_are_no_http_status(code: str) -> None:
+    made = refusals.of_packet({"message": "nope", "code": json.loads(code.replace("1e400", "Infinity"))}).error(URL)
+    assert type(made) is e.EndpointUnavailable
+    assert "the service fails (connection refused: " in str(made)
 
 
 def err(body: str) -> str:
@@ -229,6 +291,7 @@ MESSAGES: list[tuple[str, RetryAction, type[e.EndpointError], str]] = [
     (closed('{"code": 1013, "reason": ""}'), RETRY, e.EndpointBusy, "1013"),
     (closed('{"code": 1009, "reason": ""}'), FAIL, e.RequestRefused, "1009"),
     (closed('{"code": 4401, "reason": ""}'), FAIL, e.AuthRefused, "4401"),
+    (closed('{"code": 401, "reason": "nope"}'), FAIL, e.AuthRefused, "nope"),
     (closed('{"code": 4402}'), FAIL, e.AccountRefused, "4402"),
     (closed('{"code": 4429, "reason": "later"}'), RETRY, e.EndpointBusy, "later"),
     (closed('{"code": 3000, "reason": ""}'), FAIL, e.AuthRefused, "3000"),
