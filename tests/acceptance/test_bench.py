@@ -1,4 +1,5 @@
-"""The short benchmark: detects large changes of the cost of streaming by ratios that are measured in one run."""
+"""Runs the short benchmark. Large changes of the cost of streaming are detected by ratios of two figures of the same
+run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A service that stops transcribing without an error: the words come in a second session, or count as missing."""
+"""A service stops transcribing without an error. The lost words are transcribed in a second session, or reported as
+missing."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def lost(transcript: Transcript, words: Sequence[ToneWord]) -> list[ToneWord]:
 
 
 def assert_named(transcript: Transcript, words: Sequence[ToneWord]) -> None:
-    """Assert that every word that is not in the text is within a missing part."""
+    """Assert that every word that is missing in the text is within a part that is reported as missing."""
     gaps = transcript.coverage.missing
     for word in lost(transcript, words):
         assert any(gap.start - 0.1 <= word.start and word.end <= gap.end + 0.1 for gap in gaps), word

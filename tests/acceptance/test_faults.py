@@ -347,7 +347,7 @@ async def test_the_pause_that_a_service_demands_is_kept(recording: Path, spoken:
 
 @pytest.mark.parametrize("status", [400, 403, 502])
 async def test_refusals_after_a_success_are_retried(recording: Path, spoken: list[ToneWord], status: int) -> None:
-    """A key that was accepted before: an intermediary may have sent the refusal."""
+    """The key was accepted before, so an intermediary may have sent the refusal."""
     async with tone_service("drop=12:1", f"http={status}:2-3", STT_TRANSPORT="websocket", **QUICK) as settings:
         transcript = await transcribe(recording, settings, speed=PACE)
     assert_said(transcript, spoken)

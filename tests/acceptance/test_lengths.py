@@ -1,4 +1,5 @@
-"""Length, coverage and words of files whose header gives no length or a wrong one, through the whole pipeline."""
+"""Files whose header declares no length, or a wrong length, through the whole pipeline. Checks length, coverage and
+words."""
 
 from __future__ import annotations
 

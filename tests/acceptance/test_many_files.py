@@ -123,7 +123,7 @@ class Worked:
 def test_an_interrupted_run_of_many_files_continues(
     cli: Cli, good: int, speed: str, stops: Sequence[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`stops`: share of the valid files (0 to 1) that is done at each Ctrl-C."""
+    """`stops`: for each Ctrl-C, the share (0 to 1) of the valid files that is done at that time."""
     said = write_all(cli.folder / "in", good)
     out = cli.folder / "transcripts"
     arguments = ("run", "in", "--format", "json", "--speed", speed)

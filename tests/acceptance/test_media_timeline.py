@@ -35,7 +35,7 @@ def stored(folder: Path, words: list[ToneWord], coding: Coding, rate: int, chann
 
 
 def joined(folder: Path, kind: str) -> bytes:
-    """Two recordings with different rates or channels, one after the other in a file."""
+    """Return a file with two recordings, one after the other, which have different rates or channels."""
     if kind == "mp4":
         parts = [media(folder, w, "mp4", "aac", *f) for w, f in ((FIRST, (48000, 2)), (SECOND, (24000, 1)))]
         return mp4_of_two(parts[0], parts[1], (48000, 24000))

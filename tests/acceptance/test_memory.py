@@ -34,7 +34,8 @@ def silence(path: Path, hours: float, rate: int, coding: Coding) -> Path:
 
 
 async def grown_mb(short: Path, long: Path) -> float:
-    """Return by how many MB the peak memory is higher for a long file than for a short one, without the transcript."""
+    """Return how many MB more peak memory a long file needs than a short file. The memory of the transcript is not
+    included."""
     async with tone_service() as settings:
         one = await measured(short, settings)
         other = await measured(long, settings)

@@ -149,12 +149,14 @@ async def test_a_restart_of_the_service_loses_no_word(recording: Path, spoken: l
 
 
 def sockets() -> set[tuple[object, ...]]:
-    """Local and remote address of each TCP socket of this process; servers that tests share have some."""
+    """Return the local and remote address of each TCP socket of this process, including those of servers that tests
+    share."""
     return {(one.laddr, one.raddr) for one in psutil.Process().net_connections("tcp")}
 
 
 def client_tasks() -> list[str]:
-    """Running tasks of the client, without those of the service on the same event loop."""
+    """Return the names of the running tasks of the client. Tasks of the service, which uses the same event loop, are
+    not included."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith(("AsyncClient.", "SessionStream.", "Client."))]
 

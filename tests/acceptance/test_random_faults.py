@@ -1,4 +1,5 @@
-"""Random files and random faults: the words of an undisturbed run, in order and at the same times."""
+"""Random files and random faults. The transcript has the same words, in the same order and at the same times, as
+without faults."""
 
 from __future__ import annotations
 

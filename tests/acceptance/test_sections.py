@@ -64,7 +64,7 @@ async def test_any_number_of_sessions_gives_the_same_words(files: Path, coding: 
 
 
 class StartedLog(MemoryLog):
-    """Remembers the sections with committed text at the time at which the first section is finished."""
+    """When the first section is finished, stores the numbers of the sections that have committed text."""
 
     started: frozenset[int] | None = None
 

@@ -52,7 +52,8 @@ def main() -> None:
 
 
 def _before(path: Path | None, described: dict[str, Any], *, short: bool) -> dict[str, Any]:
-    """Return the result in `path` if it has the same form, machine and libraries, so that parts can run one by one."""
+    """Return the earlier result in the file `path`, so that the parts can be run one by one. The result is only used if
+    it was measured in the same form, on the same machine and with the same libraries."""
     if path is not None and path.exists():
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if before["short"] == short and before["machine"] == described:

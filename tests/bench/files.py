@@ -1,4 +1,5 @@
-"""Audio for the benchmark: tone-coded speech with a little noise, so that codecs compress it as they do speech."""
+"""Audio for the benchmark: tone-coded speech with a little noise. With the noise, codecs compress it like real
+speech."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ WAV = Spec("16 kHz mono WAV", 16000, 1, audiofiles.WAV)
 
 
 def make(folder: Path, minutes: float, spec: Spec) -> Path:
-    """Write one minute of sound, repeated: broadband like music and speech, never silent, different in each channel."""
+    """Write a file that repeats one minute of sound. The sound is broadband like music and speech, never silent, and
+    different in each channel."""
     path = folder / f"{minutes:g}min-{spec.rate}-{spec.channels}.{spec.coding.ending}"
     if path.exists():
         return path

@@ -1,6 +1,6 @@
 """Measures the cost of each stage alone, without our code, in s/h: `python -m tests.bench.floors FILE URL`.
 
-Their sum is the lower limit for a client in one thread with these libraries.
+The sum of these costs is the lower limit for a client in one thread with these libraries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REPEATS = 9
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file that does not seek after each read; the library's own class does."""
+    """A sound file that does not seek after each read. The library's own class does seek."""
 
     def seekable(self) -> bool:
         return False
@@ -90,7 +90,8 @@ def encode(frames: list[bytes]) -> list[str]:
 
 
 async def send(url: str, texts: list[str]) -> float:
-    """Return the CPU seconds to send messages over a raw websocket, each written completely before the next one."""
+    """Return the CPU seconds that it takes to send messages over a raw websocket. Each message is written completely
+    before the next one."""
     ready = [f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]' for text in texts]
     address = f"{url}{messages.PATH}/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:

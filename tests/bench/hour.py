@@ -27,8 +27,8 @@ def make(folder: Path, minutes: float) -> tuple[Path, list[ToneWord]]:
 
 
 def run(folder: Path, minutes: float, sessions: int) -> dict[str, Any]:
-    """Return the seconds from submission to the stored transcript in `sessions` sections at 1x, and those of one
-    session at full speed through a service without the limit."""
+    """Return the seconds from submission to the stored transcript in two cases: `sessions` sections at real time, and
+    one session at full speed through a service without a speed limit."""
     path, words = make(folder, minutes)
     with tone_server(folder, MORE_THAN_REAL_TIME) as url:
         many, elapsed_s, cpu_s = _transcribe(url, path, speed="1", sessions=sessions)

@@ -1,9 +1,9 @@
 """Clients as one would write them from the API page: `python -m tests.bench.naive WAY URL FILE...`.
 
-Prints s/h and files per second. Chunks of 100 ms, JSON and base64 of the standard library, python-socketio with its
-defaults; not paced, so that only work is measured. WAY is `loop` (the asyncio client, one file at a time), `threads`
-(the threaded client, one thread for each of THREADS files) or `ffmpeg` (as `loop`, but ffmpeg decodes).
-`tests.bench.prefork` is another way.
+Prints s/h and files per second. The clients send chunks of 100 ms, use JSON and base64 of the standard library, and
+python-socketio with its defaults. They do not wait between chunks, so that only work is measured. WAY is `loop` (the
+asyncio client, one file at a time), `threads` (the threaded client, one thread for each of THREADS files) or `ffmpeg`
+(as `loop`, but ffmpeg decodes). `tests.bench.prefork` is another way.
 """
 
 from __future__ import annotations

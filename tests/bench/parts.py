@@ -30,7 +30,7 @@ class Bench:
         return [(spec.name, files.make(self._folder, self._minutes, spec)) for spec in SPECS]
 
     def whole(self) -> dict[str, Any]:
-        """Measure the whole path at full speed and the minimum costs of its stages, alternately."""
+        """Measure the whole pipeline at full speed, and alternately the minimum costs of its stages."""
         found = {}
         for name, path in self._cases():
             floors, costs, speeds = [], [], []
@@ -51,7 +51,7 @@ class Bench:
     # -- live sessions -----------------------------------------------------------------------------------------------
 
     def session(self) -> dict[str, Any]:
-        """Measure memory and CPU time of each live session after the first."""
+        """Measure the memory and CPU time of each additional live session."""
         return {spec.name: self._session(OURS, spec) for spec in SPECS}
 
     def live_flac(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Bench:
     # -- one file ----------------------------------------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
-        """Measure the peak memory of a process by the length of its file."""
+        """Measure the peak memory of a process for files of different lengths."""
         lengths = (1, 60) if self._short else (1, 24 * 60)
         peaks = []
         with machine.sink() as url:
@@ -117,8 +117,9 @@ class Bench:
         return found
 
     def tail(self) -> dict[str, Any]:
-        """Measure the time from the end of the sound to the stored transcript, with a service that commits after 1.5 s
-        of silence, in the audio (which may be sent faster than real time) or on the clock. Reports the slower one."""
+        """Measure the time from the end of the sound to the stored transcript. The service commits after 1.5 s of
+        silence. The silence is measured in the audio, which may be sent faster than real time, or on the clock. Reports
+        the slower result of the two."""
         found = {}
         for wall in (False, True):
             with machine.sink(pause_s=1.5, wall=wall) as url:

@@ -1,4 +1,5 @@
-"""A Celery prefork worker as in Celery's examples: one process per session, with the loop of the API page as its task.
+"""A Celery prefork worker as in Celery's examples. It has one process per session, and its task is the client loop of
+the API page.
 
 Not part of the product; the benchmark compares the product with it.
 """

@@ -1,11 +1,12 @@
 """A service that only counts: `python -m tests.bench.sink [PAUSE [wall]]` prints its address, runs until input ends.
 
-Plain aiohttp websockets with the parts of Engine.IO and Socket.IO that a client of the real-time API needs. Audio is
-counted by the length of its messages and never decoded. `GET /stats` returns the counts since the last call.
+The service uses plain aiohttp websockets, with the parts of Engine.IO and Socket.IO that a client of the real-time API
+needs. The amount of audio is computed from the length of the messages; audio is never decoded. `GET /stats` returns the
+counts since the last call.
 
 It commits words for all audio, two per second, every five seconds; otherwise clients would stream speech without text
-again. With PAUSE (seconds) it commits like the real service: after that much silence in the audio, and nothing on stop.
-With `wall`, the silence is measured on the clock, however fast it is sent.
+again. With PAUSE (seconds) it commits like the real service: after that much silence in the audio, and not at the stop.
+With `wall`, the silence is measured on the clock, and not by the amount of audio.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ COLUMNS = {
 
 
 def beside(measured: Mapping[str, Measured]) -> str:
-    """Return the comparison with other clients as a Markdown table, or "" if none was measured."""
+    """Return the comparison with other clients as a Markdown table, or "" if no other client was measured."""
     ways: dict[str, dict[str, Any]] = {"stt-batch": _ours(measured)}
     for part in ("beside-loop", "beside", "beside-live"):
         for way, found in measured.get(part, {}).items():

@@ -162,7 +162,8 @@ class Soak:
             self.upstream.restart()
 
     def words(self) -> tuple[int, int, Counter[str]]:
-        """Return lost words, duplicated words (in transcripts or among commits), and states."""
+        """Return the number of lost words, the number of duplicated words (in transcripts or among commits), and the
+        number of jobs in each state."""
         lost = doubled = 0
         states: Counter[str] = Counter()
         for job_id, said in self.jobs.items():

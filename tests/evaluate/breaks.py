@@ -1,7 +1,7 @@
-"""Bad line breaks in subtitles of Cantonese, ours beside BudouX.
+"""Compares bad line breaks in Cantonese subtitles: those of this project with those of BudouX.
 
-A file of marked sentences has one sentence a line. `|` is a good place for a break, `/` a weak one; an editor never
-breaks elsewhere. A cue is bad if one of its lines ends where no mark is.
+A file of marked sentences has one sentence per line. `|` marks a good position for a break, and `/` a weak position. An
+editor would not break at any other position. A cue is bad if one of its lines ends at a position without a mark.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def ours(preset: Preset) -> Layout:
 
 
 def peer() -> Layout:
-    """Divide sentences with BudouX, the segmenter of Chrome and Android: its phrases fill lines of 16 characters, two
-    lines a cue."""
+    """Lay out sentences with BudouX, the segmenter of Chrome and Android. Its phrases are put into lines of at most 16
+    characters, with two lines per cue."""
     parser = budoux.load_default_traditional_chinese_parser()
 
     def layout(text: str) -> list[list[str]]:

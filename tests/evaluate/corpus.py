@@ -1,4 +1,4 @@
-"""The recordings that are evaluated, and what is said in them.
+"""The recordings that are evaluated, and their texts.
 
 A corpus is a folder with `manifest.json`: `{"files": [{"file", "language", "reference", "duration_s",
 "words": [{"w", "start", "end"}] (optional, gold word times in seconds), …}]}`.

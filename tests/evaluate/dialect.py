@@ -1,4 +1,4 @@
-"""How well the quality check of Cantonese transcripts finds written Chinese, English and mixed scripts.
+"""Measures how well the quality check of Cantonese transcripts finds written Chinese, English and mixed scripts.
 
 A file has one sentence a line: its kinds, a tab, the text. The kinds are `cantonese`, `written`, `english` and
 `mixed` (both Chinese scripts), or several of them joined by `+`. A folder stands for its `.txt` files. Each sentence is

@@ -1,7 +1,7 @@
 """Figures of merit: word error rate, and how exact the starts of words are (pure).
 
-Both sides go through the Whisper English normaliser first: case, punctuation, fillers, contractions and the spelling
-of numbers are no errors.
+Both texts are first normalized with Whisper's English normalizer. So differences of case, punctuation, fillers,
+contractions and the spelling of numbers are no errors.
 """
 
 from __future__ import annotations

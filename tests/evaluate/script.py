@@ -1,8 +1,8 @@
 """Wrong characters of `--script hk`: traditional text of Hong Kong, simplified by OpenCC, and converted back.
 
-Each line of a file is a sentence in the spelling of Hong Kong. A character that does not come back is an error, except
-between two spellings that people in Hong Kong use side by side (裏 and 裡), which simplified text does not tell apart.
-The unchanged text is converted as well: it should stay as it is.
+Each line of a file is a sentence in the spelling of Hong Kong. A character that differs after both conversions is an
+error. There is one exception: people in Hong Kong use some pairs of characters (裏 and 裡) interchangeably, and
+simplified text has one character for both. The original text is also converted directly, and should not change.
 """
 
 from __future__ import annotations

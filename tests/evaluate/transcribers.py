@@ -1,4 +1,4 @@
-"""The ways one recording becomes text, to be compared: through the product, and by the recognizer without it."""
+"""Transcribes recordings in several ways that are compared: with the product, and with the recognizer alone."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def through_product(
 
 
 def on_segments(recordings: Sequence[Recording], language: str = "") -> Run:
-    """Call the recognizer of the service directly, on the segments that its endpointer finds in the whole file: without
-    sockets, frames, pacing and client."""
+    """Call the recognizer of the service directly, on the segments that the service's endpointer finds in the whole
+    file. No sockets, frames, pacing or client are used."""
     config = settings_module.load()
     if language:
         config = for_language(config, language)
@@ -99,7 +99,7 @@ def on_segments(recordings: Sequence[Recording], language: str = "") -> Run:
 
 
 def on_whole_files(recordings: Sequence[Recording]) -> Run:
-    """Transcribe whole files with `transcribe` of faster-whisper, beam 5: what users would run without this project."""
+    """Transcribe whole files with `transcribe` of faster-whisper (beam 5), as users would do without this project."""
     from faster_whisper import WhisperModel
 
     config = settings_module.load()

@@ -1,4 +1,4 @@
-"""Real servers for the integration tests, and what most of them start from; a module may have its own `settings`."""
+"""Real servers and common fixtures for the integration tests. A test module may define its own fixture `settings`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`stt-batch cancel`, `pause`, `resume`, `retry` and their effect on `status`; no worker runs. Each command also
-runs once as a separate process; the other tests call it in this process."""
+"""`stt-batch cancel`, `pause`, `resume`, `retry` and their effect on `status`. No worker runs. Each command also runs
+once as a separate process; all other tests call the commands in this process."""
 
 from __future__ import annotations
 

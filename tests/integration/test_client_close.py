@@ -1,4 +1,5 @@
-"""A close that is cancelled in the middle still leaves nothing open: a worker may stop a session that is closing."""
+"""If closing a connection is cancelled, nothing stays open. This happens when a worker stops a session that is
+closing."""
 
 from __future__ import annotations
 

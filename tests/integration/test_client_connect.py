@@ -1,4 +1,5 @@
-"""Connecting to endpoints that refuse, hang or are not there: one clear error each, within its bound, nothing left."""
+"""Connecting to endpoints that refuse, hang or do not exist. Each attempt ends with one clear error within its time
+limit, and leaves nothing open."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ def client(url: str, **settings: str) -> Client:
 
 
 def left_tasks() -> list[str]:
-    """Return the tasks of Socket.IO clients that still run. Those of the servers, which use the same event loop, are
-    not counted."""
+    """Return the tasks of Socket.IO clients that still run. Tasks of the servers, which use the same event loop, are
+    not included."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith("AsyncClient.")]
 

@@ -1,4 +1,5 @@
-"""Our client against the official Node Socket.IO server: every sample arrives, every word comes back at its place."""
+"""This project's client with the official Node Socket.IO server: every sample arrives, and every word is in the
+transcript at its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A redirect is never followed: the key goes to the service of STT_URL and nowhere else."""
+"""A redirect is never followed: the key is only sent to the service in STT_URL."""
 
 from __future__ import annotations
 

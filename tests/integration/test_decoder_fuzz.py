@@ -1,6 +1,7 @@
-"""Mutated files of every kind never crash the decoder, never hang it, and never raise but what says why.
+"""Mutated files of every kind neither crash nor hang the decoder. If a file is refused, the error states the reason.
 
-Short here; `pytest -m chaos tests/integration/test_decoder_fuzz.py` goes on for STT_FUZZ_S seconds (default 600).
+The default run is short. `pytest -m chaos tests/integration/test_decoder_fuzz.py` runs for STT_FUZZ_S seconds (default
+600).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Memory does not grow with the length of a file: peaks of own processes that do nothing but decode to frames."""
+"""Memory does not grow with the length of a file. Measures the peak memory of processes that only decode files to
+frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads from a web server that misbehaves: whole, or refused with the reason; and nothing is left on disk."""
+"""Downloads from a faulty web server are complete, or are refused with the reason. No file stays on the disk."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def left_behind(settings: Settings) -> list[Path]:
 
 
 def tries_without_progress(server: FaultyWeb) -> int:
-    """Return the highest number of connections in a row that brought no new bytes; only these are limited. A request
-    shows at which byte the connection before it ended. No request follows the last connection, so it counts as one
-    without new bytes."""
+    """Return the highest number of connections in a row without new bytes. Only the number of these connections is
+    limited. A request shows at which byte the previous connection ended. No request follows the last connection, so it
+    is treated as one without new bytes."""
     starts = [int(range_.removeprefix("bytes=").removesuffix("-") or 0) for _, range_ in server.requests]
     longest = row = furthest = 0
     for start in starts[1:]:
@@ -289,7 +289,8 @@ async def test_a_folder_for_downloads_that_cannot_be_made_now(
 async def test_a_part_with_a_number_that_is_none_is_refused(
     given: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python converts no number of more than 4,300 digits: once, such a header ended the job with `internal`."""
+    """Python refuses to convert a number of more than 4,300 digits. An earlier version therefore ended the job with the
+    error `internal`."""
     monkeypatch.setattr(download, "MAX_FAILURES", 1)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Sessions that fail in the silence after the last sample: a new session only if text is missing."""
+"""Sessions that fail in the silence after the last sample. A new session is opened only if text is missing."""
 
 from __future__ import annotations
 

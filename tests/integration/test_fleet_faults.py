@@ -1,6 +1,6 @@
 """Workers that are killed, suspended, disconnected or terminated: the transcript has each word exactly once.
 
-The numbers are those of the list of faults that the design answers.
+The numbers in the names of the tests are those of the list of faults in the design.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet, limit_s: floa
 @limit_of(5.0)
 @pytest.mark.timeout(400)
 def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet, limit_s: float) -> None:
-    """At a tenth of real time no session ends while the others open, however slow the machine is. The first word of a
-    recording is followed by a pause, so that it is committed early."""
+    """Audio is sent at a tenth of real time, so that no session ends before all sessions are open, even on a slow
+    machine. The first word of a recording is followed by a pause, so that it is committed early."""
     said = {n: [ToneWord(n, 0.2), *speech(12, seed=n, lead_s=2.0)] for n in range(200)}
     files = [write_words(fleet.folder / f"many{n}.wav", words, RATE) for n, words in said.items()]
     worker = fleet.start(sessions=200, STT_SPEED="0.1", STT_LEASE_S="30", STT_LEASE_RENEW_S="5", **PATIENT)

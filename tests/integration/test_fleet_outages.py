@@ -43,7 +43,7 @@ def test_6_a_redis_that_is_suspended_for_75_seconds(tmp_path: Path, service: str
 
 
 def test_workers_survive_a_redis_that_refuses_writes_for_some_time(fleet: Fleet) -> None:
-    """Redis does so when its disk is full, or after it has become a replica. Reads still work."""
+    """Redis refuses writes when its disk is full, or after it has become a replica. Reads still work."""
     path, words = fleet.audio("refused", 12)
     worker = fleet.start()
     job = submit(path, settings=fleet.settings, speed=2.0)
@@ -146,8 +146,8 @@ def test_16_a_worker_whose_loop_is_stuck_loses_its_jobs_to_others(fleet: Fleet) 
 
 
 def test_a_worker_that_was_suspended_for_longer_than_the_service_waits(tmp_path: Path, redis_url: str) -> None:
-    """Its lease has not expired, but the service has closed its session as idle. The same attempt continues in another
-    session."""
+    """The worker's lease has not expired, but the service has closed its session as idle. The same attempt continues in
+    another session."""
     with tone_server(tmp_path, STT_SERVER_IDLE_TIMEOUT_S="1") as url:
         fleet = Fleet(tmp_path, redis_url, url, {"STT_LEASE_S": "30"})
         try:

@@ -1,6 +1,7 @@
-"""Garbage for the server and the intake, from many sides at once: nothing ends, nothing grows, others are served.
+"""Many clients send invalid data to the server and the intake at the same time. No process ends, no memory grows, and
+valid clients are served.
 
-`-m chaos` runs the same for longer: STT_FUZZ_ROUNDS (default 40 there, 1 in the gate).
+`-m chaos` runs more rounds. STT_FUZZ_ROUNDS sets their number; the default is 40 with `-m chaos`, otherwise 1.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ DONE = {"run", "plan", "submit"}
 
 
 def test_the_check_of_the_operator_guide(cli: Cli, folder: Path, redis_url: str) -> None:
-    """All parts but the spoken sample, which a recognizer of tones cannot know."""
+    """All checks run except that of the spoken sample, because a recognizer of tones cannot recognize speech."""
     (command,) = commands("operator.md", "doctor")
     command = [word.replace("/results", str(folder / "results")) for word in command]
     (folder / "results").mkdir()

@@ -412,7 +412,7 @@ async def test_a_producer_can_trim_only_its_own_stream(intake: Intake, raw: redi
 async def test_a_producer_cannot_change_a_job_of_another_producer(
     intake: Intake, producer: Producer, raw: redis.Redis, audio: Any, victim: str, state: str
 ) -> None:
-    """Neither with the idempotency key of that job, nor with the id of its content, nor by the same content."""
+    """The producer tries the idempotency key of that job, the id of its content, and the same content."""
 
     async def hand_in(stream: str, **fields: str) -> dict[str, str]:
         request = str(raw.xadd(f"stt:intake:from:{stream}" if stream else "stt:intake", fields))

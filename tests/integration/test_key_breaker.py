@@ -220,7 +220,8 @@ async def test_the_pauses_grow_and_stay_below_the_maximum(redis_url: str, raw: r
 
 
 async def test_a_flapping_account_stays_within_the_budget(redis_url: str, raw: redis.Redis) -> None:
-    """Each probe succeeds, and the next session is refused: the pauses continue to grow, and the hour has a maximum."""
+    """Each probe succeeds, and the next session is refused. The pauses continue to grow, and the number of handshakes
+    per hour stays within its maximum."""
     connection, clock = RedisConnection(redis_url), Clock(raw)
     breaker = KeyBreaker(load({}, redis_url=redis_url, api_key=SECRET), connection)
     tried: list[float] = []
@@ -302,7 +303,8 @@ async def test_a_probe_opens_one_session_even_of_a_job_with_several_sections(red
 
 
 async def test_a_probe_without_a_result_gives_its_right_back(redis_url: str, raw: redis.Redis) -> None:
-    """A failure that says nothing of the key: the job is retried as usual, and another probe follows."""
+    """The probe fails for a reason that has nothing to do with the key. The job is retried as usual, and another probe
+    follows."""
     async with fleet(redis_url, raw) as (workers, service, clock):
         service.refusal = AccountRefused("no credit")
         workers.add()

@@ -1,4 +1,5 @@
-"""Text of services and producers puts no secrets or control sequences into ledger, transcript and terminal."""
+"""Text from services and producers may contain secrets or control sequences. They do not reach the ledger, the
+transcript or the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/make-secrets.sh writes to each container of docker-compose.yml the secrets that it needs, and no other."""
+"""deploy/make-secrets.sh gives each container of docker-compose.yml the secrets that it needs, and no others."""
 
 from __future__ import annotations
 

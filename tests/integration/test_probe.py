@@ -1,4 +1,5 @@
-"""`stt-batch doctor --probe` finds what a service was configured to do, stores it, and workers use it."""
+"""`stt-batch doctor --probe` measures how a service was configured, and stores the result. Workers use the stored
+result."""
 
 from __future__ import annotations
 

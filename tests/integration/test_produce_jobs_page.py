@@ -1,4 +1,5 @@
-"""Every way of the guides for services submits a job, beside a program's own `tasks.py` and `worker.py`."""
+"""Every method in the guides with which a program submits a job works, even if the program has its own modules
+`tasks.py` and `worker.py`."""
 
 from __future__ import annotations
 

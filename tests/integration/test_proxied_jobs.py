@@ -1,4 +1,4 @@
-"""Downloads and webhooks through proxies with a login, and the checks that still apply then."""
+"""Downloads and webhooks through proxies with a login, and the checks of addresses that also apply with a proxy."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LOGIN = "ann:s3cret"
 
 @asynccontextmanager
 async def web_server(scheme: str, folder: Path) -> AsyncIterator[tuple[str, list[web.Request], dict[str, str]]]:
-    """A server for downloads and webhooks at files.test, which only the proxy resolves; its address, requests, and
-    settings to trust it."""
+    """Run a server for downloads and webhooks at files.test, a name that only the proxy resolves. Yields its address,
+    its requests, and the settings with which its certificate is trusted."""
     requests: list[web.Request] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -95,7 +95,8 @@ async def test_faults_of_the_proxy_are_named(kind: str, scheme: str) -> None:
     "host", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "[::ffff:10.0.0.1]", "localhost", "metadata.google.internal"]
 )
 async def test_private_addresses_stay_refused_through_a_proxy(host: str, kind: str) -> None:
-    """An entry for a domain, or for another host, does not allow them; nor does the absence of a list."""
+    """Private addresses are refused if the allow-list has an entry for a domain or for another host, and if there is no
+    list."""
     async with forward_proxy(running()) as proxy:
         for listed in ("", "https://files.test, https://*.internal"):
             settings = load({

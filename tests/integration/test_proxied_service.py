@@ -40,7 +40,8 @@ def recording(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def service_at(scheme: str, folder: Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    """The service under a name that only the test's proxy resolves; its address, and settings to trust it."""
+    """Run the service under a name that only the test's proxy resolves. Yields its address, and the settings with which
+    its certificate is trusted."""
     async with tone_service() as settings:
         port = int(settings.url.rpartition(":")[2])
         if scheme in ("http", "ws"):
@@ -153,7 +154,7 @@ async def test_a_refused_login_is_named(login: str, kind: str, scheme: str, tmp_
 @pytest.mark.parametrize("transport", ["auto", "websocket"])
 @pytest.mark.parametrize("scheme", ["ws", "https"])
 async def test_a_proxy_that_answers_401_to_a_wrong_login(scheme: str, transport: str) -> None:
-    """As tinyproxy does. It must not look like a refused API key, and polling must not be tried."""
+    """tinyproxy answers in this way. The error must not look like a refused API key, and polling must not be tried."""
     async with forward_proxy(ForwardProxy(answer=401)) as proxy:
         at = {"STT_PROXY": proxy.url(login="ann:s3cret-but-wrong"), "STT_TRANSPORT": transport}
         said = await reason(settings_for(f"{scheme}://service.test", **at))

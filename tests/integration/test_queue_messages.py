@@ -1,5 +1,5 @@
 """Malformed messages to real workers: no worker ends, valid jobs finish, and each refused message is in the dead
-letters with its reason. The forms themselves are in tests/unit/tasks/test_message_validation.py."""
+letters with its reason. All kinds of malformed messages are tested in tests/unit/tasks/test_message_validation.py."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ __all__ = ["node_modules"]
 
 
 def snippet(language: str, **changes: str) -> str:
-    """Return the only client in `language` of the documentation, after the replacements `changes`. Each must occur in
-    it."""
+    """Return the code of the documentation's only client in `language`. `changes`: texts to replace, each of which must
+    occur in the code."""
     found = re.findall(rf"```{language}\n(.*?)```", readme.text(), re.DOTALL)
     (code,) = [str(block) for block in found if "start-session" in block]
     for old, new in changes.items():

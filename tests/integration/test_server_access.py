@@ -1,5 +1,5 @@
-"""No access without a key: every form of a request that once opened a session, or might, and the sessions of
-others."""
+"""No access without a key. Tries every form of a request that once opened a session or might do so, and the session ids
+of other clients."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ async def test_headers_are_bounded() -> None:
 
 
 class FullHouse:
-    """A stand-in for the transport of a connection from an address."""
+    """A stand-in for the transport of a connection. It reports a given address as that of the peer."""
 
     def __init__(self, address: str) -> None:
         self.address, self.aborted = address, False

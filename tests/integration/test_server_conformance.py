@@ -1,5 +1,5 @@
-"""What the test suites of the Engine.IO and Socket.IO protocols (version 4 and 5) demand of a server, where our service
-differed: errors of the handshake, polls after a failure, unknown namespaces, and the key of a browser page."""
+"""Requirements of the test suites of the Engine.IO and Socket.IO protocols (version 4 and 5) that the service once did
+not meet: errors of the handshake, polls after a failure, unknown namespaces, and the key of a browser page."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_errors_have_the_status_and_number_of_engine_io(method: str, query
 
 @pytest.mark.parametrize("body", ["abc", "4x\x1e?", "9", "4x\x1e9"])
 async def test_an_invalid_packet_ends_the_session(body: str) -> None:
-    """Not answered with 200: the client would believe that its audio arrived."""
+    """The answer must not be 200, because the client would then believe that its audio arrived."""
     async with http() as client:
         query, _ = await client.join()
         assert (await client.request("POST", query, body))[0] == 400

@@ -1,4 +1,5 @@
-"""The HTTP side of the self-hosted service: 200, 401, 500 on polling and on websocket, healthz, large bodies."""
+"""The HTTP responses of the self-hosted service: 200, 401 and 500 for polling and websocket, /healthz, and large
+bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source that turns out longer than the worker's limit while it is sent."""
+"""A source is longer than the worker's limit, which is only detected while the source is sent."""
 
 from __future__ import annotations
 

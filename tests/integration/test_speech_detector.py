@@ -1,4 +1,4 @@
-"""Silence skipping with the detector, on real speech and on what a telephone plays: no word is lost, noise is.
+"""Skipping silence with the detector, on real speech and on sounds of telephones. No word is skipped, but noise is.
 
 The recordings are in the folder `STT_TEST_AUDIO`, with a `manifest.json` that gives times where they are known.
 """
@@ -131,7 +131,8 @@ def test_no_word_is_lost(detector: Silero, entry: dict[str, Any], condition: str
 @needs_recordings
 @pytest.mark.parametrize(("entry", "around"), sampled(SPOKEN, ("digital silence", "hiss", "music on hold")))
 def test_speech_between_other_sounds_is_streamed(detector: Silero, entry: dict[str, Any], around: str) -> None:
-    """A recording between twelve seconds of other sound: only its own quiet parts may be skipped."""
+    """A recording with twelve seconds of other sound before and after it. Within the recording, only its quiet parts
+    may be skipped."""
     signal, wait = signal_of(entry["file"]), sounds.NOT_SPEECH[around](12)
     found = planned(np.concatenate([wait, signal, wait]), detector)
     assert lost(found, list(said(entry)), offset_s=12) == []

@@ -1,4 +1,4 @@
-"""Traces: a span for each attempt, section and session, below one another, with no name of a file; nothing when off."""
+"""Traces: nested spans for each attempt, section and session, without names of files. No spans if tracing is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The libraries of the recognizer do not print past the log set-up."""
+"""The libraries of the recognizer print nothing outside the configured log."""
 
 from __future__ import annotations
 

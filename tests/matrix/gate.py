@@ -1,4 +1,5 @@
-"""The combinations that the default suite runs: some of each tool, container and shape."""
+"""The cases of the matrix that run by default: some for each tool, each container and each variant of files
+(`Shape`)."""
 
 from typing import Final
 

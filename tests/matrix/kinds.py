@@ -1,6 +1,6 @@
 """Containers and codecs of the matrix: all that FFmpeg (in PyAV or as a command) and sox can write here.
 
-Left out, each with its reason:
+These formats are not included:
 - raw codecs without a header (alaw, g722, s16le …): no program can tell their rate. `test_decode.py` tests the
   refusal.
 - `aptx`, `sbc`, `dfpwm`, `daud`, `vidc`, `roq`, `rso`, `wsaud`: FFmpeg 8 recognizes its own files by their name only.
@@ -27,7 +27,7 @@ Tool = Literal["pyav", "ffmpeg", "sox", "sndfile"]
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """An encoder. `rate`: in Hz; `second`: the rate after a change inside the file."""
+    """An encoder. `rate`: in Hz. `second`: the rate, in Hz, after a change of rate inside the file."""
 
     encoder: str
     rate: int = 48000

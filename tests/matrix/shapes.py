@@ -1,4 +1,5 @@
-"""The cases of the matrix: each container and codec in each suitable shape, with the expected result."""
+"""The cases of the matrix: each container and codec, with each suitable variant of the file (`Shape`), and the expected
+result."""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ def _without_times(container: Container, coding: Coding) -> bool:
 
 
 def _has_wandering_times(container: Container, coding: Coding) -> bool:
-    """Whether FFmpeg's timestamps deviate: those of PCM in a program stream differ by up to 10 ms from the samples."""
+    """Whether FFmpeg's timestamps differ from the samples. For PCM in a program stream, they differ by up to 10 ms."""
     return container.muxer in ("mpeg", "vob") and coding.encoder.startswith("pcm_")
 
 

@@ -1,4 +1,5 @@
-"""Each container and codec in each shape is read as by a job: all words at their times, and the duration."""
+"""Reads each container and codec, in each variant (`Shape`), as a job does. Checks all words with their times, and the
+duration."""
 
 from __future__ import annotations
 

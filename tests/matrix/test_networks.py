@@ -1,4 +1,4 @@
-"""The service behind proxies that others wrote: each word once, or the reason by name."""
+"""The service behind proxies of other projects. Each word is transcribed once, or the error names the reason."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def write(
     piped: bool = False,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write float32[n]. `late_s`: start of the audio in seconds; the picture starts at 0. `hole`: (sample, seconds):
-    from that sample on, times are later by these seconds. `piped`: write to a file that cannot seek."""
+    """Write float32[n]. `late_s`: start of the audio in seconds; the picture starts at 0. `hole`: (sample, seconds).
+    From this sample on, all times are later by these seconds. `piped`: write to a file that cannot seek."""
     rate = rate or coding.rate
     if container.tool == "sndfile":
         samples = np.repeat(signal[:, None], coding.channels, axis=1)

@@ -59,8 +59,8 @@ CODINGS = (
 def write_blocks(
     path: Path, blocks: Iterable[np.ndarray], sample_rate: int, coding: Coding = WAV, channels: int = 1
 ) -> Path:
-    """Write a signal that is given as blocks: float32[n], which is the same in every channel, or float32[n, channels].
-    Uses constant memory. Returns the path."""
+    """Write a signal that is given as blocks. A block is float32[n, channels], or float32[n] for the same signal in
+    every channel. Uses constant memory. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(
         path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype

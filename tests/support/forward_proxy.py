@@ -19,9 +19,9 @@ HOP_BY_HOP = (b"proxy-authorization", b"proxy-connection", b"connection", b"upgr
 
 @dataclass
 class ForwardProxy:
-    """`hosts`: names that lead to this machine, instead of the address of the same text. `login`: `user:password`.
-    `connect_ports`: ports to which CONNECT is allowed; None for all. `answer`: status with which all requests are
-    refused, or 0. `silent`: whether it answers nothing."""
+    """A running proxy. `hosts`: names that it resolves to this machine. `login`: `user:password`. `connect_ports`:
+    ports to which CONNECT is allowed; None for all. `answer`: status with which all requests are refused, or 0.
+    `silent`: whether it answers nothing."""
 
     hosts: tuple[str, ...] = ("service.test",)
     login: str = ""

@@ -68,7 +68,8 @@ def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
 
 
 def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
-    """Set the lowest speed to which rate control may slow down, as a factor of real time. It is normally 1."""
+    """Set the lowest speed to which rate control may reduce the speed, as a factor of real time. Without this call, it
+    is 1."""
     patch.setattr(rate_control, "MIN_SPEED", slowest)
 
 

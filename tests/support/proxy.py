@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Forwards TCP connections to `host:port`. `hold` stops all traffic (`up_only`: only the traffic from clients)
-    without closing connections, and `release` lets it continue. `reset` resets every connection."""
+    """Forwards TCP connections to `host:port`. `hold` stops all traffic without closing connections; with `up_only`, it
+    stops only the traffic from clients. `release` lets the traffic continue. `reset` resets every connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)

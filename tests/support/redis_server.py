@@ -1,4 +1,4 @@
-"""Runs real Valkey servers for tests on free ports, without or with an append-only file."""
+"""Runs real Valkey servers for tests on free ports. They run without or with an append-only file."""
 
 from __future__ import annotations
 

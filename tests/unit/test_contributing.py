@@ -1,4 +1,5 @@
-"""What CONTRIBUTING.md and the files for contributors promise exists: commands, hooks, templates, editor settings."""
+"""The commands, hooks, templates and editor settings that CONTRIBUTING.md and the other files for contributors name
+exist."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The script as a module, with a state file of its own."""
+    """The script, imported as a module, with a separate state file."""
     loader = SourceFileLoader("ci_full", str(ROOT / ".ci" / "full"))
     spec = importlib.util.spec_from_loader("ci_full", loader)
     assert spec is not None

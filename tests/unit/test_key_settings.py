@@ -1,4 +1,4 @@
-"""API keys that no HTTP header can contain are refused as settings, without a part of the key in the message."""
+"""API keys that no HTTP header can contain are refused as settings. The message contains no part of the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of sessions that cannot be sent are refused with the reason; the others arrive unchanged."""
+"""Options of sessions that cannot be sent are refused with the reason. Valid options arrive unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Libraries write neither into the result of a command nor to its standard error."""
+"""Libraries write nothing to the standard output or the standard error of a command."""
 
 from __future__ import annotations
 

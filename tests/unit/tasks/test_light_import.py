@@ -54,7 +54,7 @@ def test_from_tasks_import_submit_pulls_in_nothing_heavy() -> None:
 
 @pytest.mark.bench
 def test_from_tasks_import_submit_is_quick() -> None:
-    """The fastest of three imports counts, because other programs run on the machine as well."""
+    """The test uses the fastest of three imports, because other programs also run on the machine."""
     assert min(imported()["took_s"] for _ in range(3)) < 0.25
 
 

@@ -70,7 +70,7 @@ async def test_a_permanent_refusal_of_redis_is_not_requeued(make: Callable[[Exce
 
 @pytest.mark.parametrize("error", [LedgerUnavailable("away"), WorkerShortage("too many open files")])
 async def test_a_whole_job_is_never_dropped(error: Exception, make: Callable[[Exception], Made]) -> None:
-    """The job is recorded in no ledger yet: without its message it would be lost."""
+    """The job is not recorded in the ledger yet, so it would be lost without its message."""
     handler, ledger, _ = make(error)
     outcomes = {await handler.perform("job-1", JOB) for _ in range(3 * MAX_REQUEUES)}
     assert outcomes == {Outcome.REQUEUED}

@@ -1,4 +1,4 @@
-"""Conversion of commits in session time to segments in file time."""
+"""Conversion of commits, with times in the session, to segments, with times in the file."""
 
 from __future__ import annotations
 

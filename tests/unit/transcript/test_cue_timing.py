@@ -278,7 +278,7 @@ CALL = "我張信用卡上個月多咗一筆收費我都唔知係咩嚟想問吓
 @given(st.data(), st.sampled_from(("netflix-en", "netflix-zh-hant")))
 @settings(max_examples=40)
 def test_a_call_with_back_channels_is_read_in_time_and_stays_on_the_screen(data: st.DataObject, preset: Preset) -> None:
-    """The client speaks 4.5 characters a second; the other says a short word every few seconds."""
+    """One speaker speaks 4.5 characters per second; the other speaker says a short word every few seconds."""
     sizes = data.draw(st.lists(st.integers(6, len(CALL)), min_size=1, max_size=4))
     client, at = [], 0.0
     for size in sizes:

@@ -125,7 +125,7 @@ def test_phantoms_without_sound_are_dropped(phantom: Commit, count: int) -> None
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_phantom_does_not_use_the_sound_of_commits_without_times(again: bool) -> None:
-    """Above real time, sound before the last audio may belong to any commit without times."""
+    """If audio is sent faster than real time, earlier sound may belong to any commit without times."""
     first, text, last = "so it goes on", "absolute patience certainly", "patience certainly"
     said = [(first, 1.0), (text, 4.0), *([(last, 7.0)] if again else [])]
     commits = [commit(first, words_of(first, 1.0), 3.0), commit(text, sent_s=9.0), commit(last, sent_s=9.0)]
@@ -142,7 +142,7 @@ def test_spoken_repetitions_of_the_last_words_stay(timed: bool) -> None:
 @pytest.mark.parametrize("late_s", [-0.4, -0.25, 0.3, 0.45, 0.6])
 @pytest.mark.parametrize("paced", [True, False])
 def test_a_repeated_word_stays_if_its_times_are_next_to_its_sound(late_s: float, paced: bool) -> None:
-    """Breath around the words counts as sound, so that no shift fits."""
+    """The breath around the words is also sound, so no shift of the times matches the sound."""
     said = [("so it goes", 1.0), ("so", 4.0), ("and on", 7.0)]
     runs = [(1.0, 2.4), (3.93, 4.31), (6.9, 8.0)]
     commits = [commit(text, words_of(text, at + late_s * (text == "so")), at + 2.0) for text, at in said]
@@ -166,7 +166,7 @@ sentences = st.lists(
 def test_every_sentence_is_in_the_transcript_as_often_as_it_was_said(
     said: list[str], number: list[int], ghosts: list[int]
 ) -> None:
-    """Copies inside commits and phantoms after them, in speech that contains repetitions."""
+    """The service repeats texts inside commits and after them, and the speakers also repeat themselves."""
     plan = [(text, 1.0 + 5.0 * n) for n, text in enumerate(said)]
     commits = []
     for (text, at), count, phantoms in zip(plan, number, ghosts, strict=False):

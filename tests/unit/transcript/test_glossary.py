@@ -188,7 +188,7 @@ def test_all_forms_of_a_letter_match(heard: str, text: str) -> None:
 
 
 def test_a_thousand_short_terms_are_tried_by_their_first_character() -> None:
-    """Otherwise a transcript of an hour takes many seconds: each place of a term would try all terms."""
+    """If all terms were tried at each position of the text, a transcript of an hour would take many seconds."""
     terms = [(chr(0x4E00 + number), "x") for number in range(1000)]
     tried = sum(len(patterns) for patterns in Glossary(terms)._by_first.values())
     assert tried == 1001  # with the wanted term

@@ -1,4 +1,4 @@
-"""Subtitles of real recordings (the folder `STT_TEST_AUDIO`): complete and within the limits."""
+"""Subtitles of real recordings (in the folder `STT_TEST_AUDIO`) are complete and within the limits."""
 
 from __future__ import annotations
 
