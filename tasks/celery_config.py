@@ -67,7 +67,8 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # Off by default: any client that may publish on the broker could end or slow down every worker.
+        # The remote control is off by default, because any client that may publish on the broker could end or slow down
+        # every worker.
         "worker_enable_remote_control": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,

@@ -227,8 +227,8 @@ class Intake:
 
         def queue(pipeline: Any) -> None:
             for (_, entry_id), stream in left:
-                # With this idle time the XAUTOCLAIM of another process takes the entry at once. JUSTID: do not count
-                # this XCLAIM as a delivery.
+                # Set a long idle time, so that the next XAUTOCLAIM of another process takes the entry at once. With
+                # JUSTID, Redis does not count this XCLAIM as a delivery.
                 pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
 
         if left:
@@ -316,7 +316,7 @@ class Intake:
             logger.warning("intake: entry refused", entry=entry.id, code=exc.code, reason=str(exc))
             await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except Exception as exc:
-            # An unexpected error of one entry must not stop the others; the reply and the log report it.
+            # An unexpected error of one entry must not stop other entries. The reply and the log report the error.
             logger.exception("intake: entry refused on an unexpected error", entry=entry.id)
             await self._answer(stream, entry, {"refused": "internal", "reason": f"unexpected {type(exc).__name__}"})
         else:

@@ -61,7 +61,8 @@ class IntakeStreams:
         """Search for new streams if a search is due. Return all streams: first the shared stream, then the streams of
         the producers, sorted by name."""
         if time.monotonic() >= self._look_again:
-            # Half of the pause between two searches, so that streams that other processes find are seen soon.
+            # Half of the pause between two searches, so that this process soon reads streams that other processes have
+            # found.
             self._look_again = time.monotonic() + SEARCH_S / 2
             await self._search()
             (_, *self._found) = await self.known()
@@ -91,7 +92,8 @@ class IntakeStreams:
     async def _search(self) -> None:
         """Search Redis for streams and record them for all processes. Does nothing if another process is searching or
         has searched recently."""
-        # Until this key expires, no process searches: at first as a lock during the search, then as the pause after it.
+        # No process searches until this key expires. During the search the key is a lock; after the search it is the
+        # pause until the next search.
         turn = f"{self._root}:search"
         if not await self._connection.call(lambda redis: redis.set(turn, "1", nx=True, px=int(SEARCH_S * 1000))):
             return

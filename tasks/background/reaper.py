@@ -48,15 +48,15 @@ class Reaper:
             # 0.9 with a spread of 0.1, so that the pause is never longer than the setting.
             pause_s = jittered(0.9 * self._settings.reap_interval_s, spread=0.1)
             if loop.time() - asleep > self._settings.lease_s + pause_s:
-                # This process was suspended, possibly together with the whole machine and its other workers. Give them
-                # time to renew their leases first.
+                # This process was suspended, possibly together with all other workers of the machine. Wait, so that the
+                # workers can renew their leases before the search.
                 pause_s = self._settings.lease_renew_s
                 continue
             try:
                 await self.once()
             except LedgerUnavailable as exc:
-                # While Redis is unreachable, no worker can renew its leases. Give them time for it before the next
-                # search.
+                # While Redis is unreachable, no worker can renew its leases. Wait, so that the workers can renew them
+                # before the next search.
                 logger.warning("search for lost jobs skipped", error=str(exc))
                 pause_s = max(pause_s, 1.5 * self._settings.lease_renew_s)
             except Exception:

@@ -53,8 +53,7 @@ class BatchEstimate(_EstimateModel):
     failing_count: int
     audio_s: float
     speech_s: float | None
-    # Audio to stream: without the silence that is skipped, with the silence that is streamed at the end of each
-    # session.
+    # Audio to stream. It includes the silence at the end of each session, but not the silence that is skipped.
     streamed_s: float
     sessions: int
     limits: BatchLimits

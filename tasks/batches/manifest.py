@@ -80,7 +80,7 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
 
 def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     head = next(lines, "")
-    # The separator is the one of these that is most frequent in the header.
+    # The separator is the one of these characters that is most frequent in the header.
     separator = max(",;\t", key=head.count)
     names = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
     if "source" not in names:
@@ -131,8 +131,8 @@ def _entry(row: dict[str, Any], folder: Path) -> ManifestEntry:
     if isinstance(row.get("formats"), str):
         row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
     place = source if is_url(source) else str((folder / source).absolute())
-    # JobSpec rejects channel names without separate channels. The command may request these for all sources, so
-    # validate the names as if it did.
+    # JobSpec rejects channel names if channels are not separate. The command may request separate channels for all
+    # sources, so the names are validated as if it did.
     rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
         spec = JobSpec(source=place, **row, **rest)

@@ -142,7 +142,7 @@ def summarize(
     done_s = sum(job.done_s for job in fresh)
     speed = done_s / elapsed_s if done_s and elapsed_s else None
     known = [job.duration_s for job in fresh if job.duration_s]
-    # A job of unknown length counts with the mean length of the others.
+    # For a job of unknown length, the mean length of the other jobs is used.
     guess_s = sum(known) / len(known) if known else 0.0
     rest_s = sum(max(0.0, (job.duration_s or guess_s) - job.done_s) for job in open_)
     timed = sorted((job for job in fresh if job.speed), key=lambda job: job.speed or 0)

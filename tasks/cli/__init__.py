@@ -50,7 +50,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as exc:
-            # `--session` is the start of `--sessions`; another similar option (`--json`) would only distract.
+            # If the mistyped name is the start of an option (`--session` of `--sessions`), suggest only that option.
+            # Other similar options (`--json`) would distract.
             if beginning := [name for name in exc.possibilities or () if name.startswith(exc.option_name)]:
                 raise click.NoSuchOption(exc.option_name, possibilities=beginning, ctx=exc.ctx) from None
             raise

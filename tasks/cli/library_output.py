@@ -25,7 +25,8 @@ def hide_library_output(ctx: click.Context) -> None:
     if handler is not None:
         handler.addFilter(_is_ours)
         ctx.call_on_close(lambda: handler.removeFilter(_is_ours))
-    # A light command such as `health` does not load structlog, because the import takes longer than its work.
+    # A light command such as `health` does not load structlog, because the import takes longer than the work of the
+    # command.
     if "structlog" in sys.modules:
         import structlog  # noqa: PLC0415
 

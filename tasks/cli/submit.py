@@ -126,8 +126,8 @@ async def _submit(
 ) -> tuple[list[NamedSource], list[StateChange], list[LeftOutFile]]:
     if batch_webhook is not None:
         check_webhook(batch_webhook, settings)
-    # Include files that need the package extra `media`: workers may have it installed; others report that it is
-    # missing.
+    # Include files that need the package extra `media`, because workers may have it installed. A worker without it
+    # reports that it is missing.
     listing = await sources(paths, settings, media=True)
     folder = next((Path(folder) for folder in out if not is_url(folder)), Path("/"))
     planned = name_outputs(listing.found, folder, fields["formats"])

@@ -142,8 +142,8 @@ def _content(record: ContentRecord) -> KnownContent:
 async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
     """Read the results of earlier attempts from the ledger, so that this attempt continues after them. Text that the
     service never committed is dropped, and its audio is streamed again. Raises LedgerUnavailable."""
-    # A first attempt need not read the ledger. The number of attempts alone does not show one: an attempt that the
-    # worker stopped (drain, pause) is not counted, but its commits remain.
+    # The first attempt need not read the ledger. The number of attempts alone does not show that an attempt is the
+    # first one: an earlier attempt that the worker stopped (drain, pause) is not counted, but its commits remain.
     if lease.attempts <= 1 and not lease.commits:
         return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)

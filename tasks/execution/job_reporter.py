@@ -52,8 +52,8 @@ class JobReporter:
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         """End the job with its transcript. Raises LeaseLost, LedgerUnavailable."""
-        # The ledger first: if this worker has lost the job, the call raises, and no event or metric reports an end that
-        # did not happen.
+        # Write to the ledger first. If this worker has lost the job, that call raises an exception, so that no event or
+        # metric reports an end that did not happen.
         await self._lease.finish(transcript, outputs)
         state: Event = "done" if transcript.coverage.complete else "incomplete"
         metrics.JOBS_ENDED.labels(state).inc()

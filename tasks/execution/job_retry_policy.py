@@ -74,7 +74,8 @@ def decide(exc: Exception, job: FailedAttempt, first_pause_s: float) -> Retry | 
     """Decide how to continue after an attempt that ended with `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
     # If the worker lacks a resource, that is not the fault of the job, so it has its own counter of attempts.
     shortage = shortage_of(exc)
-    # Above the maximum, the error counts as an ordinary one, so that a job on a worker that never recovers ends.
+    # Above the maximum, the error is treated as an ordinary error. Otherwise a job would never end on a worker that
+    # does not recover.
     if shortage is not None and job.shortages < MAX_SHORTAGES:
         delay_s = backoff_s(job.shortages, first_pause_s, MAX_BACKOFF_S)
         return Retry(delay_s, shortage.code, str(shortage), "worker is short of something", counted="shortages")
@@ -89,7 +90,7 @@ def _decide_known(exc: SttError, job: FailedAttempt, first_pause_s: float) -> Re
 
     code, reason = exc.code, str(exc)
     if isinstance(exc, JobNewer):
-        # Try again: while workers are replaced one by one, some of them are already new enough for the job.
+        # Try again, because some workers are already new enough for the job while workers are replaced one by one.
         if job.unread < MAX_UNREAD:
             return Retry(pause_s(0, UNREAD_PAUSE), code, reason, "job left to a newer worker", counted="unread")
         return Fail(code, f"{reason}; {MAX_UNREAD} times no worker took it")

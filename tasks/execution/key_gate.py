@@ -111,7 +111,8 @@ class KeyGate:
             try:
                 yield
             except AccessRefused as exc:
-                # Reported here and not at the end of the attempt, so that the other sessions notice it at once.
+                # The refusal is reported now and not at the end of the attempt, so that the other sessions stop at
+                # once.
                 if not (exc.may_be_transient and self.key_accepted):
                     with suppress(LedgerUnavailable):
                         await self.refused(job_id, exc)

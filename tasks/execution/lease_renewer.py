@@ -83,7 +83,7 @@ class LeaseRenewer:
     async def _write(self) -> None:
         while self._leases:
             await asyncio.sleep(WRITE_EVERY_S)
-            # For an alert: a high age means that leases are about to expire.
+            # This metric is for an alert: if the age of the last write is high, leases are about to expire.
             oldest = min((lease.renewed_at for lease in self._leases), default=None)
             metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:

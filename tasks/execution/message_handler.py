@@ -305,7 +305,7 @@ class MessageHandler:
             with tracing.span("job", job_id=lease.job_id, attempt=lease.attempts, commits_before=lease.commits) as span:
                 transcript, outputs = await self._renewer.run(lease, self._attempt_runner.run(lease, spec, reporter))
                 span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
-        # These errors say nothing about the job. The callers leave it to another worker.
+        # These errors are not caused by the job. The callers leave the job to another worker.
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as exc:  # noqa: BLE001  an unexpected error in one job must not end the others
@@ -326,7 +326,8 @@ class MessageHandler:
         if isinstance(exc, AccessRefused):
             await self._gate.refused(lease.job_id, exc)
         if isinstance(exc, AccessRefused) and self._gate.pauses:
-            # Not the fault of the job: it stays in the queue, with the reason, until the key works again.
+            # The refusal of the key is not the fault of the job. The job stays in the queue, with the reason, until the
+            # key works again.
             waits = Retry(KEY_PAUSE_S, exc.code, str(exc), "job waits, its key is paused", counted=False)
             return await self._postpone(lease, waits)
         decision = decide(exc, self._facts(lease), self._settings.job_backoff_s)
@@ -368,8 +369,8 @@ class MessageHandler:
 
     async def _release(self, lease: Lease) -> None:
         try:
-            # Without the release the job would only wait for the end of its lease, so the shutdown does not wait
-            # longer.
+            # If the release fails, the job only waits until its lease expires. So the shutdown does not wait longer for
+            # the release.
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await lease.release()
             logger.info("job released", job=lease.job_id)

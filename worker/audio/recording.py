@@ -93,7 +93,8 @@ class Recording:
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
         else:
-            # Kept apart from the first readers, whose warnings and lengths describe the whole source.
+            # Stored separately from the readers of the first pass, whose warnings and lengths describe the whole
+            # source.
             reader = open_source(self.path, *self.selection.reader_of(plan.channel))
             self._second_readers.append(reader)
         pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
@@ -142,7 +143,7 @@ class Recording:
     def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
         """Ranges that could not be decoded, by channel of the source (from 0, or None for the mix of all channels)."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
-        # The findings of planning come last and win, because planning read the whole source.
+        # The ranges from planning come last and replace those from streaming, because planning read the whole source.
         return {**read, **self._undecoded}
 
     def add_undecoded_ranges(self, found: Mapping[int | None, tuple[UndecodedRange, ...]]) -> None:
@@ -191,7 +192,8 @@ def open_recording(
     with ExitStack() as reading, ExitStack() as kept:
         source = kept.enter_context(open_source(path, track=selection.first_track))
         info = source.info
-        # Before any decoding: the caller refuses sources that are too long or have too many channels.
+        # This is called before any decoding, so that the caller can refuse sources that are too long or have too many
+        # channels.
         accept(info)
         selection = selection.for_tracks(info.tracks, path)
         channels = selection.channels_in(selection.count_in(info), path)
@@ -219,7 +221,8 @@ def open_recording(
                 return _streamed_whole(path, info, rate, channels, selection, str(exc))
         except OSError as exc:
             reason = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
-            # With plans of an earlier attempt, commits may exist whose section numbers refer to them.
+            # If there are plans of an earlier attempt, the ledger may contain commits whose section numbers refer to
+            # these plans.
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
                 raise SourceError(f"{reason}: free some space, or set TMPDIR to a folder on a larger disk") from exc
@@ -302,7 +305,7 @@ def _plans(
 
 
 def _is_one_section(info: AudioInfo, cutting: CutOptions) -> bool:
-    # With a single session, cutting brings nothing: sections would be streamed one after the other.
+    # Cutting has no use for a single session, because the sections would be streamed one after the other.
     if cutting.sessions == 1:
         return True
     return info.duration_s is not None and sections_for(info.duration_s, cutting) == 1

@@ -183,7 +183,7 @@ class RedisConnection:
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
         def queue(pipeline: Any) -> None:
-            # Load it in the same round trip, because EVALSHA in a pipeline cannot be repeated after NOSCRIPT.
+            # Load the script in the same round trip, because EVALSHA in a pipeline cannot be repeated after NOSCRIPT.
             pipeline.script_load(text)
             for keys, args in calls:
                 pipeline.evalsha(sha, len(keys), *keys, *args)
@@ -206,8 +206,8 @@ class RedisConnection:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)
                 answers = list(await pipeline.execute(raise_on_error=not each))
-            # A temporary refusal of one command (memory full, read-only replica) concerns them all: raise it, so that
-            # the caller repeats the whole pipeline.
+            # A temporary refusal of one command (memory full, read-only replica) concerns all commands. It is raised,
+            # so that the caller repeats the whole pipeline.
             for answer in answers:
                 if isinstance(answer, Exception) and not is_permanent(answer):
                     raise answer

@@ -102,7 +102,7 @@ class Lease:
         """Renew the lease every `renew_s` seconds. Raises LeaseLost when it is lost, or when no renewal has succeeded
         for STT_LEASE_S because Redis did not answer."""
         while True:
-            # The timeout is the normal case: the time until the next renewal has passed.
+            # A timeout is the normal case. It means that the time until the next renewal has passed.
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
                     await self.lost.wait()
@@ -134,7 +134,8 @@ class Lease:
 
         `named`: the content as `content_of` returns it, or "". It becomes the job's content if that is unknown."""
         fields = ["began", content]
-        # An id that was computed from a content must stay with that content; a key is independent of it.
+        # An id that was computed from a content must always mean that content. An idempotency key does not depend on
+        # the content.
         if named and not self.content.keyed and self.content.named in ("", "*"):
             fields += ["content", named]
         await self._fenced("progress", [*self._term(), *fields])
@@ -159,7 +160,7 @@ class Lease:
         The script checks that this worker still owns the job, extends the lease, and writes the progress that `note`
         stored since the last call, if any."""
         news = _fields(self._noted) if self._unwritten else ()
-        # Cleared before the write: a lost write is repaired by the next progress, a few seconds later.
+        # Cleared before the write. If the write is lost, the next progress replaces it a few seconds later.
         self._unwritten = False
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
 

@@ -152,7 +152,7 @@ class SessionLimiter:
             session.task = None
             self._waiting.pop(session.token, None)
             self._open.pop(session.token, None)
-            # Also for a session that only waited: its place in the queue is removed in the same way.
+            # This also applies to a session that only waited: its place in the queue is removed in the same way.
             self._freed.add(session.token)
             self._wake()
 
@@ -213,7 +213,8 @@ class SessionLimiter:
                     self._busy = self._report_success = False
                     self._paused_until = -math.inf
                 await asyncio.sleep(jittered(0.075))  # `_changed` may be set again and again: avoid a busy loop
-            # After failures too: Redis may have granted the slots to others while it did not answer.
+            # Also checked after failures, because Redis may have granted the slots to other processes while it did not
+            # answer.
             self._drop_expired()
             if self._waiting:
                 pause_s = min(pause_s, jittered(POLL_S))
@@ -233,12 +234,13 @@ class SessionLimiter:
 
     async def _sync(self) -> float:
         """Call the script once for all sessions of this process. Returns the seconds until the next call is due."""
-        # Copies: sessions end while the call runs, and their release belongs to the next call.
+        # The lists are copied, because sessions may end while the call runs. Their release belongs to the next call.
         freed, busy, paused_until = list(self._freed), self._busy, self._paused_until
         # Taken before the call, so this process never assumes a longer lease than Redis.
         before = time.monotonic()
         waiting = self._due(before)
-        # 0.9: a call that comes a little early renews them too, so no second call follows at once.
+        # The factor 0.9 makes a call that comes a little early renew these slots too. Otherwise a second call would
+        # follow at once.
         to_renew = [session for session in self._open.values() if before - session.renewed_at >= 0.9 * self._renew_s]
         request = self._request | {
             "busy": busy,

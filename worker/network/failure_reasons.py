@@ -26,7 +26,8 @@ _LOGIN_WORDS: Final = ("authentication", "407")
 def named_cause(exc: BaseException, route: Route, host: str) -> str | None:
     """Return the cause of a failed connection with its remedy, or None if no remedy is known. `host`: the host to which
     the connection was opened."""
-    # The proxy first: an untrusted certificate of the proxy must not be reported as that of the service.
+    # The proxy is checked first, because an untrusted certificate of the proxy must not be reported as one of the
+    # service.
     return _proxy_problem(exc, route, host) or certificate_problem(exc)
 
 

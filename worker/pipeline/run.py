@@ -56,7 +56,8 @@ class _JobRun:
         self._speed = RateControl(job.speed, self._started, job.start_speed)
         endpoint = ServiceAddress(settings.url, settings.api_key)
         options = SessionOptionResults(job.session_options, masker_of(settings))
-        # A function and not a detector: it loads a model, which only jobs with doubtful text need.
+        # Passed as a function, because creating the detector loads a model, and only jobs with doubtful text need the
+        # model.
         detector = silero if settings.speech_detector == "auto" else lambda: None
         self._service = Service(endpoint, settings, self._speed, slots, options, detector)
         self._progress = RunProgress(listener, settings, self._speed, job.source.shown)
@@ -88,11 +89,13 @@ class _JobRun:
             facts = run_facts(
                 job, source, local, await guard.end(), self._service, self._sections, self._started, share
             )
-            # Sections that overlap contain some words twice; the handover says which section decides from there on.
+            # Sections that overlap contain some words twice. From the handover on, the words of the later section are
+            # used.
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             merged = merge_channels(segments, handovers, source.channels)
         if job.glossary:
-            # In a thread: the first use of the lexicon takes about a second, which would delay all live sessions.
+            # Run in a thread, because the first use of the lexicon takes about a second, which would delay all live
+            # sessions.
             merged = await asyncio.to_thread(correct_segments, merged, job.glossary, word_begins)
         return compose(merged, facts)
 
@@ -116,7 +119,7 @@ class _JobRun:
             if number not in job.resume.finished
         ]
         self._progress.start(self._sections, source.duration_s, len(source.plans))
-        # In order of time, so that a reader of the growing transcript sees the beginning first.
+        # Sections are streamed in order of time, so that a reader of the growing transcript sees the beginning first.
         waiting = iter(sorted(self._sections, key=lambda section: section.plan.start))
         try:
             async with asyncio.TaskGroup() as group:
@@ -133,13 +136,14 @@ class _JobRun:
         """Stream sections from `waiting`, one after the other. Several tasks share the iterator."""
         for section in waiting:
             end_s = section.plan.end / source.rate
-            # Another section has used up its retries, because the service failed: it would fail this section as well.
+            # Another section has used up its retries because the service failed. The service would fail for this
+            # section as well.
             if service_error := next((s.error for s in self._sections if s.error), None):
                 section.abandon(service_error, end_s)
                 continue
             feed = await asyncio.to_thread(source.feed, section.number, self._frame_samples())
             await section.run(feed, end_s)
-            # The header of many files is wrong about the length; the decoded samples are the truth.
+            # The headers of many files declare a wrong length. The number of decoded samples is the correct length.
             if feed.exhausted:
                 source.measure_length(section.number)
             again = partial(source.second_feed, section.number, self._frame_samples())

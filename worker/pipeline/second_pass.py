@@ -107,14 +107,14 @@ class SecondPass:
         The search for sounds without text is repeated after each try that gave new text. A service may stop
         transcribing after some seconds of each session; then each try transcribes a further part of the sound."""
         for _ in range(self._service.settings.session_retries + 1):
-            # Each round searches again, since new text may have explained other sound as well.
+            # Each round searches again, because new text may belong to other sounds as well.
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
             for candidate in again:
                 left, new_text, error = await self._stream(candidate)
                 if pending is not None and candidate.unanswered_range.last:
                     pending = left if new_text else left or pending
-                # The retries of the sequence are used up: more streams would meet the same failure.
+                # The retries are used up. Further sessions would fail for the same reason.
                 if error is not None:
                     return pending
             if not again:
@@ -175,7 +175,7 @@ class SecondPass:
         """Stream one sound again. Returns the partial text that the service had not committed at the end, whether the
         service committed any text for the sound, and the error that ended the sessions."""
         first_s, last_s = candidate.unanswered_range.start, candidate.unanswered_range.end
-        # With some context, because recognizers lose words that begin with the first sample.
+        # Some audio before the sound is also streamed, because recognizers lose words that begin with the first sample.
         start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)
         logger.warning("no text for sound, streaming it again", job=self._record.job_id, start=start_s, end=end_s)
         # A copy: the list grows while new text is committed.
@@ -189,8 +189,8 @@ class SecondPass:
                 texts += 1
                 await self._commit(new)
             elif not segment.words:
-                # Text that already exists, without word times, also counts as an answer for this sound: the first pass
-                # could only estimate its times, so it may belong here.
+                # Text without word times that already exists may also be the text of this sound, because the first pass
+                # could only estimate its times.
                 texts += 1
                 self._known.append((start_s, end_s))
 
@@ -198,7 +198,7 @@ class SecondPass:
             self._service,
             self._record,
             start_s,
-            # A history of its own. That of the first pass must not count the repeated audio twice.
+            # A separate history, because the history of the first pass must not contain the repeated audio twice.
             voiced=VoiceActivityHistory(self._rate),
             commit=commit_new,
             report=self._report,

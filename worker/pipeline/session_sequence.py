@@ -169,16 +169,17 @@ class SessionSequence:
         """Run one session over the audio that is not committed yet, and decide how to continue."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
-        # On the grid of the voice activity, so that both sessions divide the audio into the same frames.
+        # The start is aligned with the windows of the voice activity, so that both sessions divide the audio into the
+        # same frames.
         start = self._voice.on_grid(round(self._assembler.resume_s(self.sent_s) * self._rate))
         await feed.seek(start, until)
         self._assembler.begin(start / self._rate)
         timeline = Timeline(self._rate)
 
         async def on_commit(commit: Commit) -> None:
-            # Already at the first commit: a paused key is not resumed only at the end of a long session.
+            # Reported at the first commit, so that a paused key is resumed before the end of a long session.
             await self._service.slots.succeeded(record.job_id)
-            # The count before and after, because one commit may contain several repeated texts.
+            # The count is compared before and after, because one commit may contain several repeated texts.
             before = self._assembler.dropped
             segment = self._assembler.place(commit, timeline)
             if pieces := self._assembler.dropped - before:
@@ -191,7 +192,7 @@ class SessionSequence:
                 await self._commit(segment)
 
         async def on_session(session: Session) -> None:
-            # `max`: a session that resumes starts earlier in the file, and progress must not go back.
+            # `max` is needed because a resumed session starts earlier in the file, and progress must not go back.
             self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
             self._report(session.pending_text)
 
@@ -246,7 +247,8 @@ class SessionSequence:
         # Only the last session counts: the next one streams the uncommitted audio again.
         self._pending = (session.uncommitted_text, timeline)
         if refused:
-            # No failure of the service, and no endless loop: each such session leaves fewer options for the next one.
+            # This is not a failure of the service. It cannot become an endless loop, because each session of this kind
+            # leaves fewer options for the next session.
             logger.warning("session options refused", options=list(refused), reason=end.detail)
             return RetryDecision(RetryAction.ROLLOVER)
         decision = decide(end, show_url(self._service.endpoint.url))
@@ -275,7 +277,7 @@ class SessionSequence:
 
     async def _retry(self, decision: RetryDecision, failures: int) -> None:
         self._record.failures.append(str(decision.error))
-        # After a planned end there is nothing to wait for; after failures a pause gives the service time to recover.
+        # A pause after a failure gives the service time to recover. No pause is needed after a planned end.
         pause_s = 0.0 if decision.action is RetryAction.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, retry_in_s=round(pause_s, 1))

@@ -70,7 +70,7 @@ class _NoHandshake(Exception):
 
 
 class _RefusedInBand(Exception):
-    """The service refused the connection after a handshake with HTTP 200. `payload`: the payload of the packet
+    """The service refused the connection after a handshake with HTTP 200. `payload`: that of the packet
     CONNECT_ERROR."""
 
     def __init__(self, payload: object) -> None:
@@ -165,8 +165,8 @@ class Client:
         return forwards and not is_refused_login(exc)
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport has accepted it. Returns False if the connection is lost; then
-        `on_drop` receives the reason."""
+        """Send an event and wait until the transport has accepted it. Returns False, and calls `on_drop`, if it is
+        lost."""
         sio = self._sio
         if sio is None or self._dropped:
             return False
@@ -265,8 +265,7 @@ class Client:
         return None
 
     def _end(self, reason: str) -> None:
-        """Report the connection as lost, because the service refused a POST. Without this, the library would treat the
-        message as sent, and continue to poll."""
+        """Report a lost connection after a refused POST. Without this, the library would treat the message as sent."""
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
@@ -310,8 +309,7 @@ class Client:
         return error.with_text(masker_of(self._settings).text(str(error)))
 
     def _named_cause(self, exc: Exception) -> str | None:
-        """Return the cause of a failure if it has a name: a proxy, a certificate or a similar problem on the way to the
-        service, or a server with an old protocol."""
+        """Return the cause if it is known: a proxy, a certificate or the like, or a server with an old protocol."""
         if isinstance(exc, SettingsError | OldProtocol):
             return str(exc)
         if isinstance(exc, _RefusedInBand) and exc.payload == old_protocol.REFUSAL:
@@ -324,8 +322,7 @@ class Client:
         return named_cause(exc, self._route, self._address.host)
 
     def _may_be_of_the_proxy(self, exc: Exception) -> bool:
-        """Whether the proxy, and not the service, may have sent a refusal. A proxy can answer requests of the transport
-        polling without TLS."""
+        """Whether the proxy may have sent a refusal: it can answer requests of the transport polling without TLS."""
         proxy = self._route.proxy
         refused = next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)
         if proxy is None or proxy.is_socks or self._address.scheme in ("https", "wss") or refused is None:
@@ -385,8 +382,7 @@ def _status(exc: BaseException) -> int | None:
 
 
 def _reason(exc: BaseException) -> str:
-    """Return the text of the most specific error in the chain of causes. The text of the library's own exception is
-    only "Connection error"."""
+    """Return the most specific error text in the chain of causes; the library's own is only "Connection error"."""
     texts = [str(e) for e in chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
     text = texts[0] if texts else str(exc) or type(exc).__name__
     return "the server at this address does not speak HTTP" if "Bad status line" in text else text

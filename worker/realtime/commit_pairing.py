@@ -121,8 +121,8 @@ class CommitPairer:
         """Add a committed message. `sent`: samples sent so far. Returns the commits that are released now."""
         if message.text.strip():
             if message.timed:
-                # Some services never send word times. Only after a timed message does a plain one without its pair mean
-                # a repetition.
+                # Some services never send word times. So a plain message without its timed message is treated as a
+                # repetition only if the session has sent a timed message before.
                 self._timed_seen = True
                 self._take_timed(message, now, sent)
             else:
@@ -157,7 +157,8 @@ class CommitPairer:
         due = entry.arrived + self.hold_s
         if self._drops:
             return min(due, entry.arrived + REPEAT_HOLD_S) if self._repeats_timed(entry) else due
-        # A possible repetition waits for the next commit: its start shows whether time for this text is left before it.
+        # A possible repetition waits for the next commit, whose start shows whether there was time to speak this text
+        # before it.
         if self._next_start_s(1) is None and self._repeats_last(entry):
             due = max(due, entry.arrived + REPEAT_WITHIN_S)
         return due
@@ -178,7 +179,8 @@ class CommitPairer:
 
         `lacks`: returns whether a commit still lacks a message of the same kind (plain or timed) as the new message."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
-        # Entries older than the longest wait are tried last: their second message is hardly expected any more.
+        # Entries older than the longest wait are tried last, because their second message will probably not arrive any
+        # more.
         late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
         for same in (same_text, same_letters, same_once):
             for entry in late_last:

@@ -95,8 +95,9 @@ MAX_READ: Final = 2000
 """Maximum characters of a text that are searched: a service may send a text of any length."""
 _CREDENTIAL: Final = r"(?:x-)?(?:api[ _-]?keys?|(?:access|bearer|auth(?:entication|orization)?) tokens?|credentials?)"
 _FUNDS: Final = r"(?:credits?|balance|funds?|quota|minutes|allowance)"
-# The order matters: the first match decides. Rates come first: "quota of 5 requests per minute exceeded" is no account
-# without credit. The words of a busy service come last: "limit" is part of many other errors.
+# The order matters, because the first match decides. Words about rates come first, because "quota of 5 requests per
+# minute exceeded" does not mean that the account has no credit. The words of a busy service come last, because "limit"
+# is a part of many other errors.
 _WORDS: Final[tuple[tuple[ErrorKind, re.Pattern[str]], ...]] = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
@@ -212,7 +213,8 @@ def name_in(text: str) -> str | None:
     spelled = [name for word in words if "_" in word and (name := known_name(word))]
     if specific := [name for name in spelled if name in KIND_OF_NAME]:
         return specific[0]
-    # A name of one word also occurs in ordinary sentences, so it counts only before a colon or as the whole text.
+    # A name of one word also occurs in ordinary sentences, so it is only recognized before a colon or as the whole
+    # text.
     if words and (len(words) == 1 or re.match(r"\w+\s{0,3}:", text[:MAX_READ].lstrip())):
         return known_name(words[0])
     return next(iter(spelled), None)

@@ -58,9 +58,9 @@ class FairPool:
         """Whether a session of this job should end at the current pause, because a job with fewer sessions waits.
 
         True once per waiting session; the caller must then end its session, which releases the slot."""
-        # A session that is about to leave does not count, or the job would end too many.
+        # Sessions that are about to end are not counted. Otherwise the job would end too many sessions.
         remaining = self._open[job_id] - self._leaving[job_id]
-        # A job with just one session fewer does not count: the two jobs would only swap their numbers of sessions.
+        # Jobs with only one session fewer are ignored, because the two jobs would only swap their numbers of sessions.
         waiting = sum(self._open[other] < remaining - 1 for other, _ in self._waiting.values())
         if self._leaving.total() >= waiting:
             return False

@@ -11,7 +11,7 @@ from typing import Final
 
 from worker.settings import Settings
 
-# Well below 15 s, because one report says that a session was closed after 10 s.
+# Well below 15 s, because according to one report a session was closed after 10 s.
 KEEP_ALIVE_S: Final = 5.0
 """Maximum seconds between two frames while flow control waits for the service: services close sessions without audio
 after 15 s."""
@@ -61,7 +61,8 @@ class FlowControl:
             voiced = sum(end - start for start, end in runs)
             self.voiced_since_message += voiced
             self.voiced_since_text += voiced
-            # Before `sent_samples` is increased: the runs count from the start of the frame.
+            # This must be computed before `sent_samples` is increased, because the runs are relative to the start of
+            # the frame.
             self.voiced_end = self.sent_samples + runs[-1][1]
         self.sent_samples += samples
 

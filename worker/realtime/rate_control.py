@@ -58,7 +58,8 @@ class RateControl:
     def overloaded(self, now: float, achieved: float, reason: str) -> None:
         """Slow down: the service reported overload at the sending speed `achieved`, a factor of real time."""
         before = self.current(now)
-        # Halve the achieved speed, not the limit, which may be far higher: flow control also slows a session down.
+        # Halve the achieved speed and not the limit. The limit may be far higher, because flow control also slows a
+        # session down.
         self._decrease(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:
@@ -68,7 +69,8 @@ class RateControl:
             self._decrease(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 
     def _decrease(self, now: float, speed: float, reason: str) -> None:
-        # Never below real time, or below a fixed speed that is lower: every real-time service can process real time.
+        # The speed is never reduced below real time, because every real-time service can process audio at real time. A
+        # fixed speed below real time is not reduced.
         lower = max(speed, min(MIN_SPEED, self._ceiling))
         self._hold_until = now + HOLD_S
         if lower < self._limit:

@@ -103,7 +103,7 @@ class Refusal:
         """Return the error for the service at the address `shown`."""
         error = _error(self, shown)
         error.retry_after_s = self.retry_after_s
-        # Perhaps an intermediary refused the request, which a key that was accepted before suggests (`after_refusal`).
+        # An intermediary may have refused the request. `after_refusal` assumes this if the key was accepted before.
         error.may_be_transient = self.status in _MAYBE_TRANSIENT and self.action is RetryAction.FAIL
         return error
 
@@ -171,16 +171,17 @@ def _kind_in_band(facts: ErrorFacts) -> ErrorKind:
 def _kind_of_response(
     status: int, facts: ErrorFacts, *, json_body: bool, html: bool, headers: Mapping[str, str]
 ) -> ErrorKind:
-    # First, because the body is then that of the intermediary, and says nothing about the key or the account.
+    # This is checked first, because such a body comes from the intermediary, and does not refer to the key or the
+    # account.
     if is_from_intermediary(status, headers):
         return ErrorKind.INTERMEDIARY
     by_status, named = kind_of_status(status), kind_of(facts.names, facts.text)
     if status >= 500:
-        # A failing service knows nothing of keys and accounts, so only the name of an account's error counts.
+        # A service that fails cannot judge keys and accounts. So only an error name about the account is used.
         decisive = (*_ON_FAILURE, ErrorKind.ACCOUNT) if facts.name in KIND_OF_NAME else _ON_FAILURE
         without_name = by_status if json_body or by_status is ErrorKind.NOT_FOUND else ErrorKind.INTERMEDIARY
         return named if json_body and named in decisive else without_name
-    # An HTML page is no answer of the API, so the words in it do not count against the status.
+    # An HTML page is not an answer of the API. So the status decides, and the words in the page are ignored.
     if (instead := _DECISIVE.get(by_status)) is not None:
         return named if named in instead and not html else by_status
     if html or (not json_body and is_error_of_cdn(headers, facts.text)):

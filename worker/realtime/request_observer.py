@@ -59,7 +59,7 @@ class RequestObserver:
             if _is_polling_handshake(request, response) and is_old_handshake(await response.read()):
                 raise OldProtocol
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            # The status of other response errors is not one of the server, but stands for an answer that is not HTTP.
+            # Other response errors have a status that the server did not send. It means that the answer is not HTTP.
             is_answer = isinstance(exc, aiohttp.ClientResponseError)
             self.failure = exc if not is_answer or isinstance(exc, aiohttp.ClientHttpProxyError) else None
             raise

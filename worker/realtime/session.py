@@ -135,7 +135,8 @@ class Session:
     def may_rotate(self, now: float) -> bool:
         """Whether the session should end at the next pause, before the service ends it in the middle of a word."""
         max_s = self._settings.session_max_s
-        # Some services limit the clock time of a session, others its audio time: the larger one counts.
+        # Some services limit the clock time of a session, and others the length of its audio. So the larger of the two
+        # is used.
         age_s = max(now - self._opened, self.sent_samples / self._settings.sample_rate)
         return 0 < max_s <= age_s and not self.pending_text
 
@@ -204,7 +205,7 @@ class Session:
 
     def deadline(self, now: float) -> float:
         """Return the clock time at which the next `tick` may change the state, at most one second after `now`."""
-        # At least every second: stalls are found by comparing times, and have no event of their own.
+        # At least once per second, because stalls are detected by comparing times; no event reports a stall.
         times = [now + 1.0]
         if self.phase is Phase.STARTING:
             times.append(self._since + self._settings.start_timeout_s)

@@ -49,8 +49,8 @@ def decide(end: SessionEnd, url: str) -> RetryDecision:
                 )
         case EndReason.CLOSED:
             refusal = refusals.of_close(end.close_code, end.close_reason, end.detail)
-            # A close without an error in its reason: only the session ended. Services use the code 1000 also for time
-            # limits and throttling.
+            # The reason of the close names no error, so only the session has ended. Services also use the code 1000 for
+            # time limits and throttling.
             if not isinstance(refusal.error(url), AccessRefused | RequestRefused | EndpointBusy):
                 error = SessionLost(f"{url}: the service ended the session early ({refusal.detail})")
                 return RetryDecision(refusal.action, error)
@@ -61,7 +61,8 @@ def after_refusal(error: EndpointError, *, key_accepted: bool) -> RetryDecision:
     """Decide how to continue after a session that could not be opened. `key_accepted`: whether the service has accepted
     this key before. If so, an intermediary may have sent the refusal."""
     if key_accepted and isinstance(error, ProtocolRefused):
-        # The form of the request was right before. Other attempts at the job follow if the retries are used up.
+        # The service has accepted requests of this form before, so the session is retried. If the retries are used up,
+        # another attempt at the job follows.
         error = EndpointUnavailable(f"{error}; the service has accepted this key before")
     retry = error.retryable or (key_accepted and error.may_be_transient)
     return RetryDecision(RetryAction.RETRY if retry else RetryAction.FAIL, error)

@@ -119,7 +119,8 @@ class SessionStream:
         try:
             self._session.connected(self._loop.time())
             sender = asyncio.create_task(self._send())
-            # Otherwise an error of the sender would be raised only after the next message or deadline.
+            # This wakes the listener. Otherwise an error of the sender would be raised only after the next message or
+            # deadline.
             sender.add_done_callback(lambda _: self._listener_wakeup.set())
             await self._listen(sender)
         finally:
@@ -191,7 +192,7 @@ class SessionStream:
             if self._at_once == MAX_FRAMES_PER_TURN:
                 self._at_once = 0
                 await asyncio.sleep(0)  # unpaced frames must not block other tasks
-            # A pause: neither this frame nor the one before it has voice activity.
+            # This is a pause: neither this frame nor the frame before it has voice activity.
             if paused and not frame.runs and self._may_rotate():
                 self._frames.push_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
@@ -227,7 +228,7 @@ class SessionStream:
         while session.phase is Phase.STREAMING:
             now = self._loop.time()
             speed = session.speed.current(now)
-            # The speed of the job may change during the wait: all its sessions share the rate control.
+            # The speed may change during the wait, because all sessions of the job share the rate control.
             if speed != pacer.speed:
                 pacer.change(speed, position_s, now)
             due, free = pacer.due(position_s), session.send_at(samples, now)

@@ -211,7 +211,8 @@ class Endpointer:
         points: list[int] = []
         while end - start > max_length:
             left = ceil((end - start) / max_length)
-            # `left` pieces remain. The next split is between `low` and `high`; after `low`, `left - 1` suffice.
+            # `left` pieces remain. The next split is between `low` and `high`. If the split is after `low`, `left - 1`
+            # pieces are sufficient for the rest.
             low = start + max(end - start - (left - 1) * max_length, (end - start) // left - slack)
             high = start + min(max_length, (end - start) // left + slack)
             smoothed = self._smoothed()

@@ -99,7 +99,8 @@ def session_started(
         "max_segment_duration_secs": voice.max_segment_s,
         "include_timestamps": True,
         "include_language_detection": language is None,
-        # Not in the real service: this server commits all received audio between stop-session and session-closed.
+        # The real service does not have this field. This server commits all received audio between stop-session and
+        # session-closed.
         messages.FIELD_COMMIT_ON_STOP: True,
     }
     return {"message_type": messages.TYPE_STARTED, "session_id": session_id, "config": config}

@@ -204,7 +204,8 @@ class ServerSession:
             # would be too small in between, and `throttle` would end too early.
             self._recognize(utterances)
             self.backlog.segmented(batch_s)
-        # This stays set: no partial is recognized any more, and keep-alive messages continue until the last commit.
+        # This flag is not reset: no partial is recognized any more, and keep-alive messages are sent until the last
+        # commit.
         self._segmenting = True
         self._recognize(await loop.run_in_executor(self._engine.segmenter_thread, self._segmenter.finish))
         self._utterances.put_nowait(None)

@@ -28,7 +28,8 @@ def check_source(source: Address, settings: Settings) -> None:
     entries = list(_entries(settings.allowed_sources))
     if entries and not any(_covers(entry, source) for entry in entries):
         raise SourceRefused(f"{source}: is not within STT_ALLOWED_SOURCES of this worker")
-    # Also with an allow-list that covers the address: `*.example.com` may cover a host with a private address.
+    # This also applies if the allow-list covers the address, because `*.example.com` may cover a host with a private
+    # address.
     if is_private_host(source.host) and not may_be_private(source, settings):
         raise SourceRefused(private_address_reason(source))
 
@@ -94,8 +95,8 @@ def _covers(entry: str, address: Address) -> bool:
     """Whether the entry of an allow-list covers the address."""
     if entry == "*":
         return True
-    # Without normalization, `/audio/../etc` would count as below `/audio`. Links in the path are checked when the file
-    # is opened (`open_beneath`).
+    # Without normalization, `/audio/../etc` would be accepted as a path below `/audio`. Links in the path are checked
+    # when the file is opened (`open_beneath`).
     if address.is_file:
         return not is_url(entry) and _below(os.path.normpath(entry), os.path.normpath(address.text))
     if not is_url(entry):

@@ -136,7 +136,7 @@ class _Resolver(AbstractResolver):
         # The resolver of the system has no timeout that a caller can set.
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await self._system.resolve(host, port, family)
-        # The connector may choose any of the addresses, so one private address refuses the name.
+        # The connector may choose any of the addresses. So the name is refused if one of its addresses is private.
         for result in found:
             self._guard.check(result["host"])
         return found
@@ -154,8 +154,8 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, guard: _Guard, tls: ssl.SSLContext) -> None:
         super().__init__(
             resolver=_Resolver(guard),
-            # No cached addresses and no kept connections: the requests of one session may differ in whether private
-            # addresses are allowed (the target of a redirect), and each must pass the checks itself.
+            # Addresses are not cached, and connections are not reused, so that each request passes the checks. The
+            # requests of one session may differ in whether private addresses are allowed, for example after a redirect.
             use_dns_cache=False,
             ssl=tls,
             socket_factory=self._socket,

@@ -104,7 +104,8 @@ class _PathWalk:
             except FileExistsError:
                 pass
             except OSError as exc:
-                # These errors can occur although the folder exists. If it does not, opening it fails below.
+                # These errors can occur although the folder exists. If the folder does not exist, opening it fails
+                # later.
                 if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                     raise
         try:

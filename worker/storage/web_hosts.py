@@ -126,8 +126,8 @@ def is_private(host: str) -> bool:
         ours = ip not in GLOBAL_IPV6 or any(ip in network for network in PRIVATE_IPV6)
     else:
         ours = any(ip in network for network in PRIVATE_IPV4)
-    # An address is private if either table says so: ours does not depend on the version of Python, and a newer Python
-    # may know networks that ours lacks.
+    # An address is private if one of the two tables contains it. The table of this module does not depend on the
+    # version of Python. The table of a newer Python may contain networks that this module lacks.
     return ours or not ip.is_global
 
 

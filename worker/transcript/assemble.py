@@ -147,7 +147,8 @@ class Assembler:
     def _commit_audio(self, commit: Commit, timeline: Timeline) -> CommitAudio:
         """Return the audio in which a commit can have been spoken. It begins at the end of the committed text. It ends
         at the start of the next commit if that is known, otherwise at the end of the sent audio."""
-        # A resumed session sends some audio of committed text again, so all audio of the session may be covered.
+        # A resumed session sends some audio of committed text again, so the commit may cover audio from the start of
+        # the session.
         after_s = 0.0 if self._resumed else timeline.to_session_s(self._committed_until_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
@@ -172,7 +173,8 @@ class Assembler:
                 self._floor_s = max(self._floor_s, segment.end)
             self._overlap_filter.forget()
         else:
-            # At full speed an estimated end is far after the speech, so the session resumes before this text.
+            # At full speed, an estimated end is far after the speech. So the next session has to start before this
+            # text.
             self._overlap_filter.remember(segment.text)
         if segment.words:
             self._forgotten = self._forgotten or len(self._last_words) + len(segment.words) > MAX_KNOWN_WORDS

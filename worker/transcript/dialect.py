@@ -33,7 +33,7 @@ _TRADITIONAL: Final = str.maketrans(
 )
 """Simplified characters in function words, and the traditional ones."""
 
-# Words of both kinds of Chinese that contain a function word of written Chinese, and titles.
+# Words of both Cantonese and written Chinese that contain a function word of written Chinese. Also titles.
 _SHARED_WORDS: Final = re.compile(
     "的士|的確|的而且確|目的|標的|的骰|的水|的式|的高|的篤"
     "|於是|利是|尤其是|是但|是旦|是日|是非|是次|是鬼|是必|凡是|自以為是|實事求是|是否|先是|如是"

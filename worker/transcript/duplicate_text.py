@@ -77,7 +77,7 @@ class DuplicateTextFilter:
         self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_RECENT_COMMITS)
         self._had_sound = False  # whether there was sound under the previous commit
         self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
-        # Seconds of sound before a commit with times that neither it nor an earlier commit explains.
+        # Seconds of sound before a commit with times that belong neither to this commit nor to an earlier one.
         self._skipped_s = 0.0
         # (end of the last commit with word times, in seconds of the session; effort to speak the commits without times
         # since then, see `text_match.effort`)
@@ -98,8 +98,8 @@ class DuplicateTextFilter:
             groups = [words]
         times = self._times(words, groups, corrector, audio, begins_s)
         said = self._once(DeduplicatedCommit(text, words, None), number, groups, times, audio)
-        # If there is no measured sound under the previous commit either, the sound measurement is not reliable here, so
-        # missing sound is no evidence of a phantom.
+        # If no sound was measured during the previous commit either, the measurement is not reliable. Then missing
+        # sound does not show that the text is a phantom.
         if begins_s is not None and self._had_sound and not self._is_said(said.text, times, audio):
             return None
         self._remember(said, audio, number)

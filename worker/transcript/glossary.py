@@ -96,7 +96,7 @@ class Glossary:
         longest_first = sorted(texts.values(), key=len, reverse=True)
         patterns = [_pattern(text) for text in longest_first]
         self._any = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
-        # By the first character: at each possible place of a term only a few of a thousand terms are tried.
+        # Terms are grouped by their first character, so that at each position only a few of a thousand terms are tried.
         self._by_first: dict[str, list[re.Pattern[str]]] = {}
         for text, pattern in zip(longest_first, patterns, strict=True):
             self._by_first.setdefault(_first(text), []).append(re.compile(pattern, re.IGNORECASE))

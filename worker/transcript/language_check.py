@@ -52,7 +52,8 @@ def language_fit(text: str, language: str) -> float | None:
     for character in text:
         script = _script(character)
         if script:
-            # A Chinese character counts as five letters, because it carries about as much as a word of five letters.
+            # A Chinese character is counted as five letters, because it carries about as much information as a word of
+            # five letters.
             weight = 5 if script == "CJK" else 1
             letters += weight
             fitting += weight * (script in scripts)

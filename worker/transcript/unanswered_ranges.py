@@ -63,7 +63,7 @@ def unanswered_ranges(
 
     `paced`: audio is sent in real time, so a commit without word times arrives right after its speech.
     """
-    # `at`: latest end of the text so far. `sure`: the second up to which this text extends even if it ends early.
+    # `at`: latest possible end of the text so far. `sure`: earliest possible end of this text.
     found, at, sure = [], start_s, start_s
     for answer in sorted(_text_ranges(speech_of(segments), voiced, paced=paced)):
         if answer.start - at >= MIN_GAP_S:

@@ -98,7 +98,8 @@ class WordTimeCorrector:
             return near
         if far is not None and (not inside or _cost(convert(times, far), sound) < cost - MAX_LIKELY_COST):
             if far.unit == 1.0 and self._measured and self._follows(far.shift_s):
-                # A drift whose earlier commits were not certain has moved the shift out of the search radius.
+                # The times may have drifted during earlier commits whose shift was not certain. Then the shift is
+                # outside the search radius.
                 self._measured.append((self._commits, far.shift_s))
             else:
                 self._relative = far.shift_s < -SEARCH_RADIUS_S
@@ -158,7 +159,7 @@ class WordTimeCorrector:
         another unit or origin can match any sound."""
         shifts = (_lateness(times, sound, s) for s in (near.shift_s, self._trend.search_s(self._commits)))
         moved = [TimeConversion(1.0, shift_s, certain=False) for shift_s in shifts if shift_s is not None]
-        # The first commit shows the origin of the times, so the sound has to match it.
+        # The origin of the times is taken from the first commit, so the sound has to match the times of this commit.
         if not moved and (self._commits == 1 or _silent_share(convert(times, near), sound) > MAX_INEXACT_SILENT_SHARE):
             return None
         return min([near, *moved], key=lambda r: _cost(convert(times, r), sound))
@@ -219,7 +220,8 @@ class WordTimeCorrector:
                 least = min(cost for cost, _ in found)
                 if found[0][1].shift_s == 0.0 and found[0][0] <= least + MAX_LIKELY_COST / 2:
                     return found[0][1]
-                # Commits arrive in order, so of about equal costs the earliest sound (the largest shift) is right.
+                # Commits arrive in order. So if several shifts have about the same cost, the one to the earliest sound
+                # (the largest shift) is right.
                 return max((r for cost, r in found if cost <= least + MAX_EDGE_ERROR_S * 2), key=lambda r: r.shift_s)
         return None
 

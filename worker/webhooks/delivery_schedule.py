@@ -61,7 +61,8 @@ class WebhookDeliverer:
                 self._warn("webhooks: Redis does not answer", error=str(exc))
             except Exception:
                 logger.exception("webhooks: unexpected error; delivery continues")
-            # After a full batch more messages are probably due, so the next one follows at once.
+            # If the maximum number of messages was delivered, more messages are probably due, so the next call follows
+            # at once.
             if tried < MAX_CONCURRENT:
                 await asyncio.sleep(jittered(POLL_S))
 
@@ -69,7 +70,7 @@ class WebhookDeliverer:
         """Make one attempt for each due message, for at most MAX_CONCURRENT messages. Returns their number.
 
         If STT_WEBHOOK_SECRET is not set, no message is sent. Raises LedgerUnavailable and LedgerNewer."""
-        # Also without a secret: the messages then wait for a worker that has one.
+        # This is also done without a secret. The messages then wait for a worker that has a secret.
         await self._outbox.check_batches()
         if not self._sender.signs:
             if waiting := await self._outbox.waiting():

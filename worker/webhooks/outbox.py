@@ -165,7 +165,7 @@ class Outbox:
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
         args_of_step = (step, self._keys["webhook:"], *args, schema.VERSION)
         answer = await self._connection.script("webhook_outbox", (*shared, *keys), args_of_step)
-        # Messages of a newer version may have fields that this one would send wrong.
+        # Messages of a newer version may have fields that this version would send wrongly.
         if isinstance(answer, list) and answer[:1] == ["newer"]:
             raise schema.newer_error(answer[1])
         return answer

@@ -84,7 +84,8 @@ class BatchRun:
         self._quiet = quiet
         self._signal: int | None = None
         self._reported: set[int] = set()
-        # Part of the job id, because another service or model would produce another transcript.
+        # The service and the model are a part of the job id, because another service or model would produce another
+        # transcript.
         engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
         self._scope = engine if embedded else show_url(settings.url)
 
@@ -177,7 +178,7 @@ class BatchRun:
             try:
                 await check(self._settings.url, self._settings.api_key, self._settings)
             except EndpointError as exc:
-                # Not an error of the start: the service answers, and the workers wait as it demands.
+                # A busy service does not prevent the start: it answers, and the workers wait as long as it demands.
                 if isinstance(exc, EndpointBusy) or exc.retry_after_s is not None:
                     return
                 if not exc.retryable or attempt > self._settings.session_retries:
@@ -235,7 +236,7 @@ class BatchRun:
         transcript = await asyncio.to_thread(finished_transcript, spec, identity)
         if transcript is None:
             return False
-        # A job that still counts as running belongs to an earlier run that was killed together with its worker.
+        # A job that is recorded as running belongs to an earlier run that was killed together with its worker.
         if before is not None and before.state is JobState.RUNNING:
             await ledger.requeue(identity)
         else:

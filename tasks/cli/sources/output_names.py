@@ -114,7 +114,7 @@ def _name(item: FoundSource, level: int) -> str:
         return str(item.place.with_name(item.place.stem))
     if level == _FULL_NAME:
         return str(item.place)
-    # Each level above the full name adds one more of the folders above `item.place`.
+    # Each further level adds one more of the folders above `item.place` to the name.
     source = item.source
     parts = source.path.parts[1:] if source.is_file else PurePosixPath(source.bucket, source.key).parts
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))

@@ -61,7 +61,7 @@ async def measure_pause(settings: Settings, sample: Sample) -> dict[str, Any]:
     async with ProbeSession(settings) as session:
         began = time.monotonic()
         await session.send(sample.pcm)
-        # In real time, so the clock since the start is the position in the audio.
+        # The audio is sent in real time, so the time since the start is the position in the audio.
         speech_ended = began + sample.speech_s
         sending = asyncio.create_task(session.send(sample.silence(MAX_PAUSE_S)))
         await session.until(lambda: _last_commit(session) > speech_ended or session.ended, MAX_PAUSE_S)
@@ -100,7 +100,8 @@ async def measure_drift(settings: Settings, sample: Sample, pause_s: float) -> d
         for _, commit in session.commits():
             times = [word.start for word in commit.words if word.start is not None]
             if times:
-                # Half a period of drift would already be a useless service, so the nearest repetition is the right one.
+                # A service whose times drift by half a period would be useless, so a word belongs to the nearest
+                # repetition.
                 starts.setdefault(round(times[0] / period_s - 0.25), times[0])
         found = [starts[number] for number in sorted(starts)]
         whole = sorted(starts) == list(range(len(starts)))
@@ -121,7 +122,8 @@ async def measure_speed(settings: Settings, sample: Sample) -> dict[str, Any]:
             await session.until(lambda: session.ended or session.commits() != [], 5.0)
             if not whole or session.ended or not session.commits():
                 return {"max_speed": best, "refused_speed": speed}
-        # This machine or the network may be slower than the service: then the higher speed is not proven.
+        # If this machine or the network is too slow to send at this speed, it is unknown whether the service accepts
+        # the speed.
         if reached < MIN_REACHED * speed:
             return {"max_speed": max(best, round(reached, 1))}
         best = speed

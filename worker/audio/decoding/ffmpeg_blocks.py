@@ -42,7 +42,8 @@ class MediaBlocks:
         for item in frames_through_changes(self._opened):
             start_s = item.start_s
             if isinstance(item, LostPacket):
-                # A damaged packet table may declare hours for one packet. The next timestamp then decides about a gap.
+                # A damaged packet table may declare a length of hours for one packet. In this case the next timestamp
+                # decides whether there is a gap.
                 lost_s = item.duration_s if item.duration_s <= MAX_LOST_PACKET_S else 0.0
                 samples = np.zeros(round(lost_s * rate), np.float32)
                 yield from self._flushed()

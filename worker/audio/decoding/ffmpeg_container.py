@@ -127,7 +127,8 @@ class MediaContainer:
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
-        # Not the path: FFmpeg would also judge the format by its extension, which may be wrong.
+        # FFmpeg does not get the path, because it would also use the file name extension to detect the format, and the
+        # extension may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self.without_edits = self._has_uncommon_edits()

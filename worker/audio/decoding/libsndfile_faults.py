@@ -69,7 +69,7 @@ class PartFile:
     """A `FilePart` as a read-only file object, with the methods that python-soundfile needs."""
 
     def __init__(self, path: SourceFile, part: FilePart) -> None:
-        # A reader of its own: several sections read the same source at the same time.
+        # Each `PartFile` opens its own reader, because several sections read the same source at the same time.
         self._file = path.open("rb")
         self._part = part
         self._size = len(part.head) + part.end - part.start
@@ -117,7 +117,7 @@ def read_plan(path: SourceFile) -> ReadPlan:
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
-            # First of all, because the first of several appended files looks like a sound single file.
+            # This is checked first, because the first of several appended files looks like a correct single file.
             files = appended_files.files(file)
         if files:
             return _appended_plan(path, files)
@@ -176,7 +176,8 @@ def _flac_plan(path: SourceFile) -> ReadPlan:
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
-    # 0 means unknown, and libsndfile then reads to the end. It does so, too, if the length is too large.
+    # A length of 0 means unknown: libsndfile then reads to the end of the file. It also does so if the length is too
+    # large.
     if length is None or not 0 < length.declared_samples < length.actual_samples:
         return ReadPlan()
     part = FilePart(length.rest_start, path.stat().st_size, length.head_without_length)

@@ -151,7 +151,8 @@ class StreamTimeline:
         replace those of that block."""
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
-        # The usual case: the timestamp agrees. It is decided first, because examining the window costs 10 µs per frame.
+        # In the usual case the timestamp agrees with the samples. This case is checked first, because examining the
+        # window costs 10 µs per frame.
         if self._began and abs(own_s) < _TOLERANCE_S / 2:
             self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples

@@ -112,7 +112,8 @@ def _last_box_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:16], "big")
-        # The end is unknown: a box of size 0 extends to the end of the file, and everything else is not a box.
+        # The end is unknown. A box of size 0 extends to the end of the file, and any other value here does not begin a
+        # box.
         if length < 8 or not head[4:8].isalnum():
             return 0
         at += length

@@ -127,7 +127,8 @@ def sections_for(duration_s: float, cutting: CutOptions) -> int:
     """Return the number of sections for `duration_s` seconds of streamed audio."""
     # Cuts move to pauses nearby, so sections are planned longer than the minimum.
     max_sections = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
-    # Whole rounds of all sessions: an incomplete last round would leave sessions idle.
+    # The number of sections is a multiple of the number of sessions. Otherwise some sessions would have nothing to do
+    # at the end.
     rounds = max(1, int(np.ceil(duration_s / cutting.max_section_s / cutting.sessions)))
     return min(max_sections, cutting.sessions * rounds) if cutting.sessions > 1 else 1
 
@@ -155,7 +156,8 @@ def plan(
     info = source.info
     if skipping is None and info.frames is not None and sections_for(info.frames / info.sample_rate, cutting) == 1:
         return whole(info, rate)
-    # Without skipping the level is enough to find pauses, and the detector costs more than decoding.
+    # If nothing is skipped, the level is sufficient to find pauses. The detector is not used, because it costs more
+    # than decoding.
     found = scan(source, detector if skipping is not None else None, progress)
     return plan_scan(found, rate, cutting, skipping, detector.name if detector is not None else "level")
 
@@ -197,7 +199,7 @@ def _sections(
     cuts: list[tuple[int, int]] = []  # start of the next section and its overlap, in streamed windows
     before = 0
     for number in range(1, count):
-        # From the ideal position, so that a cut that moved does not move all later ones.
+        # Computed from the ideal position, so that a cut that was moved does not move all later cuts.
         place = kept.count * number // count
         first = max(place - reach, before + min_windows)
         # Leave enough audio for the sections that follow.
@@ -238,7 +240,8 @@ _PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 def plans_json(plans: Sequence[StreamingPlan]) -> str:
     """Serialize the plans as JSON for the ledger. The JSON is an object if channels are mixed, otherwise a list with
     one plan per channel."""
-    # The object form is older than separate channels; recorded plans of earlier versions have it.
+    # Plans are recorded as an object if channels are not separate, because plans of versions without separate channels
+    # have this form.
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
 

@@ -168,7 +168,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
     Creates the folder if it does not exist. It is filled under a temporary name and then renamed, so that other
     processes never see an incomplete folder.
     """
-    # The hash in the name gives another version of the model a folder of its own.
+    # The name contains a hash, so that each version of the model has a separate folder.
     target = cache / "models" / f"{model}-{packaged.sha256[:12]}"
     if (target / "model.bin").is_file():
         return target

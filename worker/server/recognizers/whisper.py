@@ -246,8 +246,8 @@ def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
     """Whether the segment has no speech. If so, the model invented its text, and the text must be dropped."""
     if not any(c.isalnum() for c in decoded.text):
         return True
-    # Speakers repeat themselves too, but a repetition loop of the model has more words than can be spoken in
-    # `duration_s` seconds. Only loops with variations are left here: `_without_loop` removed the others.
+    # Speakers also repeat themselves, but a loop of the model has more words than can be spoken in `duration_s`
+    # seconds. `_without_loop` has already removed exact loops, so this check finds loops with variations.
     if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
     # Both thresholds are the defaults of Whisper.

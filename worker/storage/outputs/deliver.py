@@ -25,7 +25,7 @@ from worker.transcript.subtitles.style import PLAIN, Style
 # The limit of obstore for one request is a day (see `object_store._CLIENT`).
 STORE_TIMEOUT_S: Final = 300.0
 """Time limit for all files of one transcript in one object store, in seconds."""
-# Named here, because the table of `mimetypes` depends on files of the system.
+# The types are listed in this module, because the table of the module `mimetypes` depends on files of the system.
 _CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
 
 
@@ -53,7 +53,8 @@ async def deliver(
             metrics.OUTPUT_FAILURES.labels(folder.scheme).inc()
             failed.append(exc)
     if failed:
-        # A retry is useful only if it can write all folders. It writes the successful ones again, with equal files.
+        # A retry is only useful if it can write to all folders. It also writes the same files again to the folders that
+        # succeeded.
         kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
         raise kind("; ".join(map(str, failed))) from failed[0]
     return tuple(written)

@@ -39,7 +39,7 @@ class LocalOutputs:
     """Whether an HTML page may contain the absolute path of the audio file."""
 
 
-# The texts tell users what to do, which the texts of the operating system do not.
+# Unlike the error texts of the operating system, these texts contain a remedy.
 _REASONS: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",

@@ -195,7 +195,8 @@ class _Download:
         shown, clock = self._address.shown, asyncio.get_running_loop().time
         check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:
-            # The time of waiting for space does not count: it depends on other downloads, not on this source.
+            # The time of waiting for space is not included, because it depends on other downloads and not on this
+            # source.
             left_s = (self._deadline.when() or 0.0) - clock()
             self._deadline.reschedule(None)
             await self._space.reserve(size - self._reserved, shown)

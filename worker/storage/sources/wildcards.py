@@ -144,8 +144,8 @@ async def content_of(address: Address, settings: Settings) -> str:
     except SourceNotFound:
         raise
     except (SttError, TimeoutError) as exc:
-        # Only the worker's own rule is final. Any other refusal may concern this machine only (its credentials, its
-        # network), and another machine may read the source.
+        # A refusal by the settings is final. Any other refusal may concern only this machine (its credentials or
+        # network), and another machine may be able to read the source.
         if isinstance(exc, SourceRefused) and "STT_ALLOWED_SOURCES" in str(exc):
             raise
         return f"url:{address.text}"

@@ -141,7 +141,7 @@ class CueLayout:
         until = self._starts[end] - self._rules.gap_ms if end < len(self._starts) else start + self._rules.max_ms
         time = max(1, min(until - start, self._rules.max_ms))
         length = max(0, self._ends[end - 1] - start)
-        # Squared, so that two half-full cues cost less than a full one and an almost empty one.
+        # The share is squared, so that two half-full cues cost less than one full cue and one almost empty cue.
         extra = _EMPTY * (1 - full) ** 2 if full < 1 else 0.0
         if time < min_ms:
             extra += _FLASH * (1 - time / min_ms)
@@ -169,7 +169,8 @@ class CueLayout:
             if second > limit:
                 break
             if first <= limit:
-                # Half the cost of the break, and a cost for uneven lines: a good break may be worth uneven lines.
+                # The sum of half the cost of the break and a cost for uneven lines. So a good break can outweigh uneven
+                # lines.
                 cost = _UNEVEN * abs(first - second) / limit + costs[at] / 2
                 if cost < found:
                     found, found_at = cost, at
