@@ -68,7 +68,7 @@ class JobSpec(BaseModel):
     # Number of sections of the file that are streamed at the same time. Default: as many as the worker's settings
     # allow.
     sessions: int | None = Field(default=None, ge=1, le=2000)
-    # Whether to leave out audio without speech. Default: the worker's setting.
+    # Whether to skip audio without speech. Default: the worker's setting.
     skip_silence: bool | None = None
     # Channels: `mix` mixes all into one, `split` streams each separately, N streams only channel N, counted from 1.
     channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
@@ -264,7 +264,7 @@ class JobStatus(BaseModel):
     partial: str
     # Current streaming speed as a factor of real time, or `max`.
     speed: str
-    # Why the last session ended early; empty if none did.
+    # Why the last session ended early; empty if no session ended early.
     trouble: str
     outputs: tuple[str, ...]
     # Defects of the audio, such as a file that is cut off or damaged.

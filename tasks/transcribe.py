@@ -49,5 +49,5 @@ def _on_shutting_down(**_: Any) -> None:
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.close()
     status = getattr(sender, "exitcode", None) or 0
-    # A text as exit code is the reason for a failed start.
+    # If the exit code is a text, the start failed, and the text is the reason.
     leave_soon(status if isinstance(status, int) else 1)

@@ -22,8 +22,8 @@ process, which takes long under a very high limit."""
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit to the hard limit, at most to MAX_LIMIT. Returns the limit that now applies, or None without
-    a limit or on a system without RLIMIT_NOFILE."""
+    """Raise the soft limit of open files to the hard limit, but at most to MAX_LIMIT. Returns the new soft limit.
+    Returns None if there is no limit, or if the system has no RLIMIT_NOFILE."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

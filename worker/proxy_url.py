@@ -42,7 +42,7 @@ class ProxyUrl:
 
     @property
     def resolves_names(self) -> bool:
-        """Whether the proxy resolves the names of hosts, not this machine."""
+        """Whether the proxy, and not this machine, resolves the names of hosts."""
         return self.scheme != "socks5"
 
 

@@ -28,7 +28,7 @@ class Monitor:
         """Start the metrics server. Raises SettingsError if its port cannot be opened."""
         self.heartbeat = Heartbeat(settings.health_file, LOOP)
         self._settings = settings
-        # Not ready until the first check has reached Redis.
+        # The process is not ready until the first check has reached Redis.
         self._redis_problem: str | None = STARTING
         self._stopping: str | None = None
         self._server = None

@@ -58,12 +58,12 @@ class BatchEstimate(_EstimateModel):
     sessions: int
     limits: BatchLimits
     batch_wall_time_s: float | None
-    # Of the file that takes longest.
+    # The wall time of the file that takes longest.
     longest_file_wall_time_s: float | None
     cost: float | None
     failures: tuple[FailureGroup, ...]
     failing_sources: tuple[JobLine, ...]
-    # Sources at addresses, which are not examined. No sum includes them.
+    # Sources at addresses. They are not examined, and the sums do not include them.
     unexamined: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
     # Media files that are not transcribed, and the reason for each.
@@ -105,7 +105,7 @@ def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
         return
     length_s = look.length_s or 0.0
     if limits.skip_silence and look.silence_s is not None:
-        # `silence_s` is the sum of all channels.
+        # `silence_s` is the sum over all channels.
         length_s = max(0.0, length_s - look.silence_s / look.channels)
     sessions = math.ceil(min(limits.max_sessions, limits.job_max_sessions) / look.channels)
     count = sections_for(length_s, CutOptions(sessions=sessions))

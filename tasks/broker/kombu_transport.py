@@ -189,7 +189,7 @@ class _Checked(_Base):
                 self.refuse(_text_of(message), queue, f"cannot be delivered: {type(exc).__name__}: {exc}")
                 properties = message.get("properties") if isinstance(message, dict) else None
                 tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
-                # Acknowledge the refused message, or kombu would deliver it again.
+                # Acknowledge the refused message. Otherwise kombu would deliver it again.
                 if isinstance(tag, str) and tag in self.qos._delivered:
                     self.qos.ack(tag)
                 return None

@@ -101,7 +101,7 @@ def print_plan(
     `fields`: the fields of JobSpec for channels and tracks. `speech`: read all audio and detect speech.
     """
     wanted = ChannelSelection(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
-    # The settings skip silence: without speech detection its length would be unknown.
+    # If the settings skip silence, speech is detected, because the length of the silence would be unknown otherwise.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     probes, failing = _probe_all(listing.found, settings, speech, wanted)

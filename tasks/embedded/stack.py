@@ -138,7 +138,8 @@ class Stack:
         update: dict[str, object] = {
             "redis_url": f"redis://:{password}@127.0.0.1:{redis_port}/0",
             "result_ttl": RESULT_TTL,
-            # A run ends with the reason: nobody could resume its queue later.
+            # A refused key ends the run with the reason. The key is not paused, because nobody could resume the queue
+            # of a run later.
             "pause_refused_key": False,
             # A short timeout, so that Ctrl-C ends the run quickly.
             "close_timeout_s": min(self.settings.close_timeout_s, 0.8),

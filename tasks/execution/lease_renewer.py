@@ -89,7 +89,7 @@ class LeaseRenewer:
             try:
                 await self.renew_all()
             except LedgerUnavailable as exc:
-                # No warning: `renew_every` logs one, and decides when the lease is lost.
+                # Log no warning, because `renew_every` logs one and decides when the lease is lost.
                 logger.debug("progress of the running jobs not written", error=str(exc))
         metrics.LEASE_AGE.set(0.0)
 

@@ -113,7 +113,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 @contextmanager
 def sink(core: int | None = None, pause_s: float | None = None, *, wall: bool = False) -> Iterator[str]:
-    """Start a sink in its own process. Yields its address."""
+    """Start a sink in a separate process. Yields the address of the sink."""
     options = [] if pause_s is None else [str(pause_s), *(["wall"] if wall else [])]
     command = [sys.executable, "-m", "tests.bench.sink", *options]
     with on_core(core):

@@ -262,7 +262,7 @@ def test_a_run_survives_refusals_at_its_start(cli: Cli) -> None:
     cli.fork("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="right")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=60)
     url = f"http://127.0.0.1:{port}"
-    # Over websocket only: each attempt is then one connection of the server.
+    # Only websockets are used, so that each attempt is one connection to the server.
     environ = {"STT_URL": url, "STT_API_KEY": "right", "STT_TRANSPORT": "websocket"}
     refused = cli.run_process("run", "a.wav", STT_SESSION_RETRIES="0", **environ)
     assert refused.returncode == 1

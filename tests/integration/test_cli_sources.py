@@ -102,7 +102,7 @@ def test_an_invalid_option_of_one_source_is_reported_before_the_start(
 
 
 def test_a_name_that_is_not_utf8_fails_in_the_plan_and_is_not_submitted(cli: Cli) -> None:
-    """For `run`, test_cli_run.py has such a file."""
+    """test_cli_run.py tests the same for the command `run`."""
     write_audio(cli.folder / "in" / "good.wav")
     bad = Path(os.fsdecode(os.fsencode(cli.folder / "in") + b"/caf\xe9.wav"))
     bad.write_bytes((cli.folder / "in" / "good.wav").read_bytes())

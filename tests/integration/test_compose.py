@@ -74,7 +74,7 @@ def test_compose_up_starts_a_working_system(tmp_path: Path) -> None:
             assert word in json.loads(path.read_text())["text"]
             assert path.with_suffix(".srt").exists()
         wait_until(lambda: scraped(worker.metrics_port)["stt_jobs_ended_total{state done}"] == 2, "both are counted")
-        # In the order in which Compose would stop them.
+        # Stop the services in the same order as Compose.
         for one in (inbox, worker, server, valkey):
             assert one.stop() == 0, one.text()[-2000:]
         for one in (worker, server):

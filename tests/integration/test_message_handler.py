@@ -150,7 +150,7 @@ async def test_the_message_is_requeued_when_redis_becomes_unreachable(scene: Sce
     assert await asyncio.wait_for(handler.perform("a", None), 10) is Outcome.REQUEUED
     record = await scene.record()
     assert (record.state, record.commits) == (JobState.RUNNING, 0)
-    # Its lease has expired in the meantime.
+    # The lease of the job has expired in the meantime.
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
 
 

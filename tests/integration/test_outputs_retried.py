@@ -55,7 +55,7 @@ class Scene:
         return await MessageHandler(settings, self.ledger, pipeline).perform("a", None)
 
     async def again(self, settings: Settings) -> Outcome:
-        """Make the next attempt, without the pause before it."""
+        """Make the next attempt at once, without the usual pause."""
         outcomes: list[Outcome] = []
 
         async def performed() -> bool:

@@ -233,7 +233,7 @@ async def _signalled(url: str, process: subprocess.Popen[str], number: signal.Si
 
 @pytest.mark.parametrize("transport", ["websocket", "upgraded"])
 async def test_a_client_that_does_not_read_is_dropped(transport: str) -> None:
-    """Otherwise its unread messages would use more and more memory."""
+    """If the client stayed connected, its unread messages would use more and more memory."""
     async with service() as server, aiohttp.ClientSession() as session:
         url = f"{server.url}{messages.PATH}/?EIO=4"
         socket = await (_direct if transport == "websocket" else _upgraded)(session, url)

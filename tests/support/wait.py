@@ -29,8 +29,9 @@ def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float 
 async def async_wait_until(
     predicate: Callable[[], Any | Awaitable[Any]], description: str, timeout_s: float = 10.0, poll_s: float = 0.01
 ) -> Any:
-    """Return the predicate's first truthy value without blocking the event loop. The predicate may be a coroutine
-    function. Raises WaitTimeoutError after `timeout_s` seconds, even while the predicate's coroutine runs."""
+    """Call the predicate repeatedly until its value is true, and return this value. Does not block the event loop. The
+    predicate may be a coroutine function. Raises WaitTimeoutError after `timeout_s` seconds, even while the predicate's
+    coroutine runs."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:

@@ -30,7 +30,8 @@ def queries() -> list[str]:
 
 
 def samples() -> dict[str, set[str]]:
-    """Name of each sample -> its labels, of a worker and a server in which every metric has a value."""
+    """Return the labels of each metric, by the name of the metric. Uses a worker and a server in which every metric has
+    a value."""
     for metric in vars(metrics).values():
         names = getattr(metric, "_labelnames", ())
         if names and hasattr(metric, "labels"):

@@ -61,5 +61,5 @@ def test_an_empty_name_leaves_only_the_reason() -> None:
 
 
 def test_the_rejected_value_is_not_shown() -> None:
-    """It may be a secret."""
+    """The rejected value may be a secret."""
     assert "hunter2" not in describe(secret="hunter2")

@@ -122,7 +122,7 @@ class Recording:
         """Replace the plan of a source whose length is not known exactly by a plan with the real length. Call it when
         section `number` has been read to its end."""
         of, _ = self.sections[number]
-        # Only plans without a scan: the others have a measured length.
+        # Only for plans without a scan, because all other plans have a measured length.
         if not of.measured and (readers := self._readers.get(of.channel)):
             reader = readers[-1]
             samples = round(reader.frames_decoded / reader.info.sample_rate * self.rate)

@@ -62,7 +62,7 @@ _SHARED: Final = ("common", "webhook_message", "end_job")
 
 def redacted(url: str) -> str:
     """Return the address without user, password and query, for messages."""
-    # The query may hold a password too (redis-py accepts `?password=`).
+    # The query may also contain a password (redis-py accepts `?password=`).
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
 
@@ -179,7 +179,7 @@ class RedisConnection:
 
         Pass at most some hundred calls, because Redis may serve other clients only after the last call."""
         text = script_text(name)
-        # Redis names scripts by their SHA-1; it protects nothing here.
+        # Redis identifies scripts by their SHA-1. The hash is not used for security.
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
         def queue(pipeline: Any) -> None:

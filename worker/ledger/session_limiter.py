@@ -199,7 +199,7 @@ class SessionLimiter:
         """Call the script repeatedly while a session waits or is open, or while the release of a slot or a busy report
         must still be sent."""
         while self._waiting or self._open or self._unreported():
-            # Cleared before the call: a change during the call starts another one.
+            # Cleared before the call, so that a change during the call starts another call.
             self._changed.clear()
             try:
                 async with asyncio.timeout(min(self._renew_s, self._remaining_s())):

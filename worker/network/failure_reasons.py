@@ -153,7 +153,7 @@ def _strerror(exc: BaseException) -> str:
 
 
 def chain(exc: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes."""
+    """Yield an exception and all its causes."""
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__

@@ -178,7 +178,7 @@ class SecondPass:
         # Some audio before the sound is also streamed, because recognizers lose words that begin with the first sample.
         start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)
         logger.warning("no text for sound, streaming it again", job=self._record.job_id, start=start_s, end=end_s)
-        # A copy: the list grows while new text is committed.
+        # The segments are copied, because the list grows while new text is committed.
         before = sorted(self._segments, key=lambda segment: segment.start)
         texts = 0
 

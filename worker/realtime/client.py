@@ -70,8 +70,7 @@ class _NoHandshake(Exception):
 
 
 class _RefusedInBand(Exception):
-    """The service refused the connection after a handshake with HTTP 200. `payload`: that of the packet
-    CONNECT_ERROR."""
+    """The service refused the connection after HTTP 200. `payload`: the payload of its packet CONNECT_ERROR."""
 
     def __init__(self, payload: object) -> None:
         super().__init__()
@@ -165,8 +164,7 @@ class Client:
         return forwards and not is_refused_login(exc)
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport has accepted it. Returns False, and calls `on_drop`, if it is
-        lost."""
+        """Send an event and wait until the transport accepts it. Returns False, and calls `on_drop`, if it is lost."""
         sio = self._sio
         if sio is None or self._dropped:
             return False
@@ -291,8 +289,7 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _lost_text(self, reason: str) -> str:
-        """Return the reason for a lost connection: that of a redirect or a refusal if there was one, otherwise
-        `reason`."""
+        """Return why the connection was lost: the reason of a redirect or refusal if there was one, else `reason`."""
         if self._requests.redirect is not None:
             return _redirect_text(self._requests.redirect)
         refused = self._requests.failure

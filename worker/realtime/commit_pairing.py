@@ -64,7 +64,7 @@ class Commit:
 
 @dataclass(slots=True)
 class _PendingCommit:
-    """A commit of which one or both messages have arrived."""
+    """A commit for which one message or both messages have arrived."""
 
     text: str
     arrived: float
@@ -138,7 +138,7 @@ class CommitPairer:
             if not entry.has_timed:
                 if self._is_burst(entry) or (self._drops and self._repeats_timed(entry)):
                     continue
-                # Messages that waited at the same time count as one.
+                # Messages that waited at the same time are treated as one message.
                 if entry.arrived >= self._alone_since:
                     self._alone += 1
                     self._alone_since = now
@@ -189,7 +189,7 @@ class CommitPairer:
         return None
 
     def _take_timed(self, message: Committed, now: float, sent: int) -> None:
-        # Equal words at equal times are the same speech, whenever they arrived.
+        # Equal words at equal times are the same speech. The time of their arrival does not matter.
         if self._drops and any(same_times(e.words, message.words) for e in (*self._released, *self._waiting)):
             return
         entry = self._twin(message.text, now, lambda e: not e.has_timed)

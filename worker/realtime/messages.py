@@ -61,7 +61,7 @@ class WireWord:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """`session-started` (ready for audio; no payload)."""
+    """The message `session-started`, which has no payload: the service is ready for audio."""
 
 
 @dataclass(frozen=True, slots=True)

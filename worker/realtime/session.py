@@ -146,7 +146,7 @@ class Session:
         if self.phase is Phase.STREAMING:
             self.rotated = rotate
             self._tail.begin(now)
-            # Our own server commits everything after stop-session, so it needs no silence.
+            # The self-hosted service commits everything after stop-session, so it needs no silence.
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
     def disconnected(self, detail: str, now: float) -> None:

@@ -111,7 +111,7 @@ class RecognitionScheduler:
                 self._round_robin.append(owner)
             else:
                 del self._waiting[owner]
-            # The session has ended since it queued the task.
+            # The session has ended after it queued the task.
             if task.result.cancelled():
                 continue
             self._free -= 1

@@ -147,7 +147,7 @@ class ReplaySession:
                 self._closed = True
                 code = entry.payload.get("code") if isinstance(entry.payload, dict) else None
                 return SessionEnding(code if isinstance(code, int) else NORMAL, "as recorded")
-        # The recorded client closed the connection, as this one does after stop-session.
+        # The recorded client closed the connection. The current client does the same after stop-session.
         await self._wait(2**62, 0.0, stopped=True)
         return None
 

@@ -205,7 +205,7 @@ class Coverage(_TranscriptPart):
 
     @property
     def complete(self) -> bool:
-        """Whether all audio was sent and its text was committed."""
+        """Whether all audio was sent and all text was committed."""
         return not self.missing
 
 

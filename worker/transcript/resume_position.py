@@ -1,4 +1,4 @@
-"""Where the session after a lost one starts. No I/O."""
+"""Computes the position at which a session continues after a lost session. No I/O."""
 
 from __future__ import annotations
 

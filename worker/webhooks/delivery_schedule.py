@@ -88,7 +88,7 @@ class WebhookDeliverer:
     async def _deliver(self, message: Message) -> None:
         """Make one attempt, and record its result in the outbox."""
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
-        # No attempt can repair these two.
+        # No further attempt can repair a message without a body or without an address.
         if not message.body or message.url is None:
             result = SendResult(False, message.reason, final=True)
         elif len(message.body) > MAX_BODY_BYTES:
@@ -99,7 +99,7 @@ class WebhookDeliverer:
             metrics.WEBHOOKS.labels("delivered").inc()
             log.info("webhook delivered")
             await self._outbox.mark_delivered(message)
-        # `attempts` includes this one: the claim has counted it.
+        # `attempts` includes this attempt, because the claim has already counted it.
         elif result.final or message.attempts >= self._settings.webhook_attempts:
             metrics.WEBHOOKS.labels("dead_letter").inc()
             log.warning("webhook undeliverable; see stt-batch webhooks", reason=result.reason)

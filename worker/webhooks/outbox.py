@@ -119,7 +119,7 @@ class Outbox:
             for message_id, _ in scored:
                 pipeline.hgetall(self._keys[f"webhook:{message_id}"])
 
-        # `each`: one key of another type must not hide the other messages.
+        # With `each`, one key of another type does not hide the other messages.
         records = await self._connection.pipeline(read, each=True) if scored else []
         return [
             _message(message_id, fields, attempts=_count(fields.get("attempts")), due_at=due / 1000, dead=dead)

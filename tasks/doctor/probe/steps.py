@@ -65,7 +65,7 @@ async def measure_pause(settings: Settings, sample: Sample) -> dict[str, Any]:
         speech_ended = began + sample.speech_s
         sending = asyncio.create_task(session.send(sample.silence(MAX_PAUSE_S)))
         await session.until(lambda: _last_commit(session) > speech_ended or session.ended, MAX_PAUSE_S)
-        # The form with word times may follow the plain one.
+        # The message with word times may arrive after the plain message.
         await session.until(lambda: _timed(session) or session.ended, 1.5)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -118,7 +118,7 @@ async def measure_speed(settings: Settings, sample: Sample) -> dict[str, Any]:
             began = time.monotonic()
             whole = await session.send(pcm, speed)
             reached = session.sent_s / max(time.monotonic() - began, 0.001)
-            # A service that only queues the audio commits it much later.
+            # A service that only queues the audio commits the text much later.
             await session.until(lambda: session.ended or session.commits() != [], 5.0)
             if not whole or session.ended or not session.commits():
                 return {"max_speed": best, "refused_speed": speed}

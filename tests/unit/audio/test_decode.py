@@ -183,7 +183,7 @@ def test_headerless_audio_is_refused_because_its_rate_is_unknown(tmp_path: Path)
 @pytest.mark.parametrize("name", ["a.au", "a.snd"])
 @pytest.mark.parametrize("content", [bytes(4000), b"not audio but text " * 200], ids=["zeros", "text"])
 def test_au_without_a_header_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
-    """libsndfile would decode such files as mu-law at 8 kHz."""
+    """libsndfile would decode a file without a header as mu-law at 8 kHz."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnsupportedSource, match="it has no header"):
         open_source(tmp_path / name)

@@ -76,7 +76,7 @@ def test_a_start_in_the_middle_is_exact_in_every_container(tmp_path: Path, media
 
 
 def test_the_sound_of_a_video_is_read_at_its_times(tmp_path: Path) -> None:
-    """The words of a video have their times."""
+    """The words of a video have the right times."""
     words = spoken(5)
     media = BY_NAME["mp4-aac"]
     path = write_media(tmp_path / "a.mp4", tones.encode(words, media.rate, duration_s=5), media, video=True)

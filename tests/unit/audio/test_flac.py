@@ -1,4 +1,4 @@
-"""The real length of a FLAC file by its last frame."""
+"""The real length of a FLAC file is found with its last frame."""
 
 from __future__ import annotations
 

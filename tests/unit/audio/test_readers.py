@@ -187,7 +187,7 @@ def test_headerless_telephone_audio_is_recognized_by_its_name_only_as_a_last_res
 
 
 def test_coded_audio_in_a_wav_declared_as_pcm_is_decoded(tmp_path: Path) -> None:
-    """Such files come from DTS discs. As PCM they are noise."""
+    """Files of this kind are copied from DTS discs. Read as PCM, they would be noise."""
     path = write(tmp_path / "a.dts", Media("", "dts", "dts", "dca", 48000, 2))
     frames = path.read_bytes()
     soundfile.write(tmp_path / "a.wav", np.frombuffer(frames[: len(frames) // 4 * 4], "<i2").reshape(-1, 2), 48000)

@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again(written: list[Entry]) -> None:
 
 
 def test_an_incomplete_last_line_is_ignored() -> None:
-    """SIGKILL can leave such a line."""
+    """A process that is killed with SIGKILL can leave an incomplete line."""
     text = line(Entry(1.0, "client", "stop-session"))
     assert len(parse([header(), text, text[:-5]], "name")) == 1
 

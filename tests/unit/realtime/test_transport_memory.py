@@ -1,4 +1,4 @@
-"""How long a service counts as one that only polling reaches."""
+"""The time for which a service is remembered as one that can only be reached by polling."""
 
 from __future__ import annotations
 

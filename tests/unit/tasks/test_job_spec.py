@@ -88,7 +88,7 @@ def test_channels_survive_json_and_change_no_older_identity() -> None:
     spec = JobSpec.model_validate_json('{"source": "a.wav", "channels": "2", "channel_names": "agent; customer"}')
     assert (spec.channels, spec.channel_names) == (2, ("agent", "customer"))
     assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
-    # The id that a job had before there were channels.
+    # The id that versions without channels computed for this job.
     assert job_id(JobSpec(source="a.wav", out_dir="/out"), SHA) == "f7eeb8bf5bedd2ccf555918e"
 
 

@@ -1,4 +1,4 @@
-"""A message of the outbox as it is read from Redis."""
+"""Reading a message of the outbox from Redis."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
     """Return a part that begins with a correct length tag. libsndfile drops the encoder padding that the tag declares,
     so there are no gaps between the parts."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
-    # A wrong tag is cut off and replaced, because libsndfile believes it.
+    # A wrong tag is cut off and replaced, because libsndfile would use its values.
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
     return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
 

@@ -15,7 +15,7 @@ CHUNKS: Final = Chunks("big")
 _SOUND_HEAD_BYTES: Final = 8  # offset and block size, at the start of the chunk SSND
 _MAX_SIZE: Final = 0xFFFFFFFF
 _PLAIN_CODINGS: Final = {
-    # AIFF codec: (codec in CAF, whether samples are little-endian).
+    # Maps a codec of AIFF to (codec in CAF, whether samples are little-endian).
     **dict.fromkeys((b"NONE", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"), (b"lpcm", False)),
     **dict.fromkeys((b"ulaw", b"ULAW"), (b"ulaw", False)),
     **dict.fromkeys((b"alaw", b"ALAW"), (b"alaw", False)),

@@ -38,7 +38,8 @@ class PacketClock(Protocol):
         ...
 
     def restart(self) -> None:
-        """Forget the previous packet, because pages are missing. A decoder restarts with the next packet."""
+        """Discard the state of the previous packet, because pages are missing. A decoder restarts with the next
+        packet."""
         ...
 
 

@@ -12,7 +12,7 @@ _NEEDED: Final = 4
 # By the version bits of the header: MPEG-2.5, reserved, MPEG-2, MPEG-1.
 _RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))
 _KBPS: Final = {
-    # (MPEG-1, layer): ISO/IEC 11172-3 and 13818-3.
+    # The keys are (whether MPEG-1, layer). Source: ISO/IEC 11172-3 and 13818-3.
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),

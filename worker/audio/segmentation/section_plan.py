@@ -171,7 +171,7 @@ def whole(info: AudioInfo, rate: int) -> StreamingPlan:
 def plan_scan(
     found: Scan, rate: int, cutting: CutOptions, skipping: SkipOptions | None = None, detector: str = "level"
 ) -> StreamingPlan:
-    """Plan a file by its scan."""
+    """Plan the sections of a file from its scan."""
     duration = found.samples(rate)
     if skipping is None:
         return StreamingPlan(rate, duration, _sections(found, rate, (), cutting, None))

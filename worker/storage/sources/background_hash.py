@@ -24,7 +24,8 @@ _NICE: Final = 10
 
 
 def _lower_priority() -> None:
-    """Lower the priority of the calling thread. Only on Linux, where each thread has a priority of its own."""
+    """Lower the priority of the calling thread. Does nothing except on Linux, because only there each thread has its
+    own priority."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
@@ -49,7 +50,7 @@ async def background_sha256(source: SourceFile, known: str | None = None) -> Asy
         digest = loop.create_future()
         digest.set_result(known)
     else:
-        # Not asyncio.to_thread: its pool has several threads.
+        # asyncio.to_thread is not used, because its pool has several threads.
         digest = loop.run_in_executor(_thread, sha256_of, source)
     try:
         yield digest

@@ -169,7 +169,8 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
 
 
 def _lower_priority() -> None:
-    """Lower the priority of the calling thread. Only on Linux, where each thread has a priority of its own."""
+    """Lower the priority of the calling thread. Does nothing except on Linux, because only there each thread has its
+    own priority."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -154,7 +154,8 @@ def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
     while True:
         folder = base / f"worker-{pid}-{secrets.token_hex(4)}"
         lock = folder.with_suffix(".lock").open("xb")
-        # Between its creation and the lock, another process may lock the file to remove it (`remove_abandoned`).
+        # After the file is created and before this process locks it, another process may lock and remove the file
+        # (`remove_abandoned`).
         if _lock(lock):
             return folder, lock
         lock.close()
