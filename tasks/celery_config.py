@@ -18,10 +18,11 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # Acknowledge a message after its task, so that the message of a worker that died is delivered again. Duplicate
         # messages do no harm, because the ledger allows one owner per job.
         "task_acks_late": True,
-        # Also acknowledge if the task raised an exception: the ledger records failed jobs.
+        # Acknowledge a message even if its task raised an exception, because the ledger records failed jobs.
         "task_acks_on_failure_or_timeout": True,
         "task_reject_on_worker_lost": True,
-        # One message per free thread, so that no worker reserves messages that another worker could handle.
+        # A worker reserves at most one message for each free thread, because another worker could handle further
+        # messages.
         "worker_prefetch_multiplier": 1,
         # The ledger stores state and transcript, so a result backend is not needed.
         "task_ignore_result": True,

@@ -1,4 +1,4 @@
-"""Checks that API keys can be sent in a header of HTTP. No I/O."""
+"""Checks that API keys can be sent in an HTTP header. No I/O."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the number that a worker needs.
 
 Many systems start processes with a soft limit of 1,024 (launchd: 256) although the hard limit is far higher. Only
-programs that use select(2) need such a low limit.
+programs that use select(2) need a limit this low.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The measured behaviour of a real-time service, as `stt-batch doctor --probe` stores it, and its effect on settings.
 No I/O.
 
-Explicit settings win over the profile, and the profile wins over defaults. A profile expires, because services change.
+Explicit settings have priority over the profile, and the profile has priority over defaults. A profile expires, because
+services change.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Such a "shortage" is a lack of descriptors, memory, threads or temporary disk space, or a failing disk or network mount.
 Libraries wrap these errors in their own, so the whole chain of causes is examined. A job that fails with a shortage is
-retried later, and the attempt does not count.
+retried later, and the attempt is not counted.
 """
 
 from __future__ import annotations

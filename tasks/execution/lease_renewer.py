@@ -21,7 +21,7 @@ T = TypeVar("T")
 WRITE_EVERY_S: Final = 0.5
 """Seconds between two writes of progress to the ledger. Each write also detects lost leases, so a cancelled job stops
 within this time."""
-# The client of Redis was seen to lose a cancellation.
+# Tasks are cancelled several times, because the client of Redis was seen to lose a cancellation.
 STOP_TRIES: Final = 3
 
 

@@ -259,9 +259,9 @@ class MessageHandler:
 
     async def _run_next(self, identity: str, probe: str) -> Outcome:
         """Acquire the first job of the queue and run an attempt at it. `probe`: the token of a probe, or ""."""
-        # This call is not part of the task that `drain` cancels: without its result the job could not be released.
-        # Each call gets an owner of its own: a repeated call of the same owner gets the same job again, in case that
-        # its first answer was lost (`acquire.lua`).
+        # This call is not part of the task that `drain` cancels: without its result the job could not be released. Each
+        # call has a new owner: a repeated call with the same owner gets the same job again, in case its first answer
+        # was lost (`acquire.lua`).
         lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))

@@ -45,7 +45,7 @@ class Run:
 def through_product(
     recordings: Sequence[Recording], *, speed: str, sessions: int, sections: int = 1, skip_silence: bool = False
 ) -> Run:
-    """Transcribe with `stt-batch run` and its embedded service, in a process of its own, and read the transcripts from
+    """Transcribe with `stt-batch run` and its embedded service, in a separate process, and read the transcripts from
     the files. `sections`: maximum number of sections of a file at the same time."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:

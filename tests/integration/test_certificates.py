@@ -52,7 +52,8 @@ async def answering_plainly() -> AsyncIterator[int]:
 
 @contextmanager
 def demanding_a_certificate(context: ssl.SSLContext) -> Iterator[str]:
-    """A server of its own thread: unlike that of asyncio, it sends the TLS alert when it refuses a client."""
+    """Run a server in a separate thread. Unlike a server of asyncio, it sends the TLS alert when it refuses a
+    client."""
 
     def serve() -> None:
         while True:

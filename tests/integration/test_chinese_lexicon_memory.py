@@ -1,4 +1,5 @@
-"""Memory of the Chinese word list in a process of its own: resident memory, not only that of Python objects."""
+"""Memory of the Chinese word list, measured in a separate process. Includes memory outside of Python objects (resident
+memory)."""
 
 from __future__ import annotations
 

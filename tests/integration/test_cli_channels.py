@@ -43,7 +43,8 @@ def test_channels_from_the_command_and_from_a_manifest(cli: Cli, service: str) -
     assert [w["text"] for s in single["segments"] for w in s["words"]] == mono
     assert single["segments"][0]["channel"] is None
 
-    # Redis has lost its data: complete transcripts in the folder count as done. With other channels it is another job.
+    # Redis has lost its data: a file with a complete transcript in the folder is treated as done. With other channels
+    # it is another job.
     shutil.rmtree(out / ".stt-batch")
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.json") if path.name != "summary.json"}
     again = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json", **environ)

@@ -43,7 +43,7 @@ def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
     assert document["text"].split()[-1] == words[-1].text
     assert not document["segments"][-1]["committed"]
 
-    # A second run of an incomplete job must not count it as done.
+    # A second run must not treat an incomplete job as done.
     again = cli.json("run", "a.wav", "--speed", "max", **service)
     assert (again["done"], again["incomplete"], again["failed"], again["skipped"]) == (0, 1, 0, 0)
     (job,) = again["jobs"]

@@ -74,7 +74,7 @@ def test_missing_sources_are_reported(cli: Cli, s3: S3Server, source: str, messa
 
 
 def test_credentials_the_store_refuses(cli: Cli, s3: S3Server) -> None:
-    """Runs in a process of its own, to check that it ends with the right exit code although threads of obstore still
+    """Runs in a separate process, to check that it ends with the right exit code although threads of obstore still
     run."""
     done = cli.run_process("run", f"s3://{BUCKET}/**", **{**s3.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,6 +1,6 @@
 """A cancelled job closes its source while a thread still decodes it. The process must survive.
 
-A fault ends the process with SIGSEGV, so each case runs in a process of its own.
+A fault ends the process with SIGSEGV, so each case runs in a separate process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Background work of every worker: the session limit across processes, and the intake."""
+"""The background tasks of every worker: the limit of sessions across processes, and the intake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that reaches the limit of open files fails no job."""
+"""If a worker reaches the limit of open files, its jobs do not fail."""
 
 from __future__ import annotations
 

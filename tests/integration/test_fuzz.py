@@ -114,7 +114,7 @@ async def attack(server: Served, seed: int, most: int = 60) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """Run the server in a process of its own."""
+    """Run the server in a separate process."""
     with tone_server(tmp_path, STT_SERVER_API_KEYS=KEY) as url:
         yield Served(url, listening_process(url))
 

@@ -61,7 +61,7 @@ async def honest(served: Served, until: float) -> int:
 
 
 async def watched(served: Served, until: float) -> tuple[list[float], int]:
-    """Return the seconds of each GET /healthz on a connection of its own, and the peak memory of the server."""
+    """Return the seconds that each GET /healthz takes on a new connection, and the peak memory of the server."""
     took_s, most = [], 0
     while time.monotonic() < until:
         began = time.monotonic()

@@ -14,8 +14,9 @@ from tests.support.tones import ToneWord, encode_blocks
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """An audio file format with a codec of its samples. `ending`: of file names. `format`, `subtype`: the names that
-    libsndfile uses. `rates`: sample rates in Hz that tests use. Lossy codecs may move the edges of words a little."""
+    """An audio file format with a codec of its samples. `ending`: the ending of file names. `format`, `subtype`: the
+    names that libsndfile uses. `rates`: sample rates in Hz that tests use. Lossy codecs may move the edges of words a
+    little."""
 
     name: str
     ending: str

@@ -84,7 +84,8 @@ class Running:
 
 @dataclass
 class LocalCompose:
-    """Runs services of docker-compose.yml. `folder`: for their files. `environ`: the variables of the file `.env`."""
+    """Runs services of docker-compose.yml. `folder`: the folder for their files. `environ`: the variables of the file
+    `.env`."""
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)

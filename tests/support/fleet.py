@@ -1,5 +1,5 @@
 """Runs real `stt-batch worker` processes that use a real Valkey, and the self-hosted service with the tone recognizer
-in a process of its own. Leases are short, so that other workers take over the jobs of a killed worker within seconds.
+in a separate process. Leases are short, so that other workers take over the jobs of a killed worker within seconds.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ class Worker:
 
 @dataclass
 class Fleet:
-    """Workers that share one Redis and one service. `url`: of the service. `more`: further STT_ variables for them."""
+    """Workers that share one Redis and one service. `url`: the address of the service. `more`: further STT_ variables
+    of the workers."""
 
     folder: Path
     redis_url: str
@@ -183,7 +184,7 @@ class Fleet:
         return worker
 
     def owner(self, job_id: str) -> Worker:
-        """Return the worker that holds the lease of a job."""
+        """Return the worker that has the lease of a job."""
         pid = int(self.record(job_id).owner.split(":")[1])
         return next(worker for worker in self.workers if worker.pid == pid)
 

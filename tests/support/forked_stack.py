@@ -1,7 +1,7 @@
 """Makes the service and the worker of `stt-batch run` forks, when a test runs the command in its own process.
 
-The supervisor of these processes (`tasks.embedded.supervisor`) is left out, so tests of the end of a run must start
-the command as a process.
+The forks have no supervisor (`tasks.embedded.supervisor`). So tests of the end of a run must start the command as a
+process.
 """
 
 from __future__ import annotations

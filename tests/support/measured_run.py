@@ -1,4 +1,4 @@
-"""Runs one job in a process of its own, and prints its cost in memory and CPU time as JSON.
+"""Runs one job in a separate process, and prints its cost in memory and CPU time as JSON.
 
 python -m tests.support.measured_run SOURCE URL KEY OUT        OUT: folder for the transcript
 """

@@ -13,8 +13,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A container format with an audio codec. `ending`: of file names. `container`, `codec`: FFmpeg's names. `rate`: in
-    Hz."""
+    """A container format with an audio codec. `ending`: the ending of file names. `container`, `codec`: names that
+    FFmpeg uses. `rate`: in Hz."""
 
     name: str
     ending: str
@@ -63,7 +63,8 @@ def write_media(
     """Write `signal`, float32[n] at `media.rate`, the same in every channel. Returns the path.
 
     `video`: add a video track, `video_s` seconds long (None: as long as the signal). `sound`: False for no audio track.
-    `skip`: (position, number) of samples that are left out; the timestamps continue as if they were in the file.
+    `skip`: position and number of samples that are not written. The timestamps continue as if these samples were in the
+    file.
     """
     with av.open(str(path), "w", format=media.container) as container:
         picture = _picture(container) if video else None

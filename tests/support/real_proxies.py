@@ -69,8 +69,8 @@ UPGRADE = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "
 
 @contextmanager
 def real_proxy(kind: str, folder: Path, tunnel_port: int = 443) -> Iterator[tuple[str, Path]]:
-    """Run a proxy with a login. `tunnel_port`: port to which CONNECT is allowed besides 443, where the proxy has such a
-    list. Yields its address with the login, and its log of requests."""
+    """Run a proxy with a login. `tunnel_port`: port to which CONNECT is allowed in addition to 443; ignored if the
+    proxy has no list of ports. Yields its address with the login, and its log of requests."""
     if kind == "squid" and os.getuid() == 0:
         with tempfile.TemporaryDirectory(prefix="stt-squid-") as shared:
             # squid changes to another user, which cannot enter the folders of pytest.

@@ -14,7 +14,7 @@ from tests.support.wait import wait_until
 
 
 def answers(port: int) -> bool:
-    """Whether a Redis server answers on this port. An answer that requires a password counts as well."""
+    """Whether a Redis server answers on this port. This includes an answer that requires a password."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")

@@ -1,5 +1,5 @@
 """Runs the self-hosted service on the event loop of the test, with recognizers that tests can control, and a minimal
-client that stores every event. The client that this project offers to users has tests of its own."""
+client that stores every event. The client that this project offers to users has separate tests."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def write_timed(
     """Write `signal`, float32[n], with chosen timestamps. Returns the path.
 
     The signal is encoded without gaps. `time` maps the start of a packet in the signal to the packet's timestamp, both
-    in seconds; a packet for which it returns None is left out. `container`, `codec`: FFmpeg's names. `video_s`: length
-    in seconds of an additional video track from time 0, or 0 for none. `options`: of the container.
+    in seconds; a packet for which it returns None is not written. `container`, `codec`: FFmpeg's names. `video_s`:
+    length in seconds of an additional video track from time 0, or 0 for none. `options`: of the container.
     """
     with av.open(str(path), "w", format=container, options=options or {}) as output:
         picture = _picture(output) if video_s else None

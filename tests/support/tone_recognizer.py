@@ -30,7 +30,7 @@ class ToneVoiceDetector:
 
 
 class ToneRecognizer:
-    """Recognizes the tone words of a segment. Words that are cut off at an edge of the segment are left out."""
+    """Recognizes the tone words of a segment. Words that are cut off at an edge of the segment are not recognized."""
 
     model: str = "tones"
     language: str | None = "en"

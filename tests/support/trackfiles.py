@@ -15,8 +15,8 @@ RATE = 48000
 
 @dataclass(frozen=True, slots=True)
 class TrackFile:
-    """A container format. `muxer`: FFmpeg's name of the format. `ending`: of file names. `coding`: codec of the audio
-    tracks. `picture`: codec of a video track, if the format needs one."""
+    """A container format. `muxer`: FFmpeg's name of the format. `ending`: the ending of file names. `coding`: codec of
+    the audio tracks. `picture`: codec of a video track, if the format needs one."""
 
     muxer: str
     ending: str

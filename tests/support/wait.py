@@ -10,8 +10,8 @@ from typing import Any
 
 
 class WaitTimeoutError(AssertionError):
-    """A condition did not become true in time. The message has the description of the condition. An AssertionError, so
-    that the test counts as failed."""
+    """A condition did not become true in time. The message has the description of the condition. A subclass of
+    AssertionError, so that the test is reported as failed."""
 
 
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:

@@ -294,7 +294,7 @@ MODULES = modules()
 
 
 def imports() -> Iterator[Import]:
-    """Return the imports of every module, also those inside functions. `from a import b` counts as a.b if b is a
+    """Return the imports of every module, also those inside functions. `from a import b` is an import of a.b if b is a
     module."""
     for name, path in MODULES.items():
         for node in _walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -319,7 +319,8 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _imports_of(*, ours: bool) -> tuple[Import, ...]:
-    """Imports of our own modules, or of libraries. Computed in the tests, not at collection."""
+    """Return the imports of the project's own modules (`ours`) or of libraries. Called in the tests and not at
+    collection, which stays fast."""
     found = [(item, item.imported.split(".")[0]) for item in imports()]
     if ours:
         return tuple(item for item, package in found if package in {"worker", "tasks"})

@@ -70,7 +70,8 @@ def test_standard_variables_of_libraries_reach_the_services_that_use_them(name: 
     assert {variable: environ[variable] for variable in given if variable in environ} == {
         variable: given[variable] for variable in wanted
     }
-    # No empty values: obstore would take an empty GOOGLE_SERVICE_ACCOUNT for the name of a file.
+    # The variables must not have empty values, because obstore would take an empty GOOGLE_SERVICE_ACCOUNT for the name
+    # of a file.
     assert not compose.passed_through(name) & set(OURS[name]["environment"])
     assert wanted <= compose.passed_through(name)
 

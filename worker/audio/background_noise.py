@@ -145,7 +145,7 @@ class Foreground:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
         places = (edges + first) * self._window + self._origin
         found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
-        # Audio before and after the stored levels counts as foreground, because its level is unknown.
+        # Audio before and after the stored levels is treated as foreground, because its level is unknown.
         known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
         if start < known_from:
             found.insert(0, (start, known_from))

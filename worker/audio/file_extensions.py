@@ -35,5 +35,6 @@ def is_audio_name(path: Path) -> bool:
 
 
 def is_other_media_name(path: Path) -> bool:
-    """Whether the extension belongs to media that libsndfile does not open. A folder scan reports such files."""
+    """Whether the extension belongs to media that libsndfile does not open. A scan of a folder reports the files with
+    these extensions."""
     return not path.name.startswith(".") and _ending(path) in OTHER_MEDIA_ENDINGS

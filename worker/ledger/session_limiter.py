@@ -1,9 +1,9 @@
 """Limits the open sessions of an API key across all workers, with slots in Redis.
 
 A session has a slot while it is open. A slot expires by the clock of the Redis server unless its process renews it, so
-the slots of a dead process become free. Waiting sessions form one queue: high priority before normal before low, and
-within a priority round-robin over the batches (a job without a batch counts as a batch), so that a batch of 10,000
-files does not starve a single job that comes later.
+the slots of a dead process become free. Waiting sessions form one queue: sessions of a higher priority come first, and
+sessions of the same priority are served round-robin over the batches. A job without a batch is treated like a batch. So
+a batch of 10,000 files does not starve a single job that comes later.
 
 When the service reports that it is busy, the limit falls at once and then rises slowly. If STT_API_KEY_MAX_SESSIONS is
 not set, there is no limit until the service is busy for the first time; the limit is removed again when it has risen to
@@ -143,8 +143,8 @@ class SessionLimiter:
                 raise SessionLost(_EXPIRED)
             yield
         except asyncio.CancelledError:
-            # A lost slot cancels the task, but so does the end of the worker. `uncancel` removes our own cancellation;
-            # if others remain, the task must end.
+            # The task is cancelled if its slot is lost, and also if the worker ends. `uncancel` removes our own
+            # cancellation; if others remain, the task must end.
             if session.lost and task is not None and task.uncancel() <= cancellations:
                 raise SessionLost(_EXPIRED) from None
             raise
@@ -228,7 +228,7 @@ class SessionLimiter:
         return bool(self._freed) or self._busy or self._report_success or self._paused_until > time.monotonic()
 
     def _remaining_s(self) -> float:
-        """Return the seconds until the first slot of this process counts as lost, at least 0.1."""
+        """Return the seconds until this process treats its first slot as lost, but at least 0.1."""
         first = min((session.renewed_at for session in self._open.values()), default=math.inf)
         return max(0.1, first + self._valid_s - time.monotonic())
 

@@ -26,7 +26,7 @@ def needs_tunnel(route: Route, scheme: str) -> bool:
 
 def session_options(route: Route, scheme: str, tls: ssl.SSLContext) -> dict[str, Any]:
     """Return the options of `aiohttp.ClientSession` for connections over a route: the connector and the proxy."""
-    # `limit=0`: the default of aiohttp is 100 connections, and every session needs one.
+    # `limit=0` means no limit. The default of aiohttp is 100 connections, and every session needs one.
     if route.proxy is None:
         return {"connector": aiohttp.TCPConnector(limit=0, ssl=tls)}
     if needs_tunnel(route, scheme):

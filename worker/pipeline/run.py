@@ -77,7 +77,7 @@ class _JobRun:
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.resume.committed:
                 # Runs with separate channels or a selected track record their plans before the first commit. Without
-                # recorded plans, the earlier attempt mixed all channels, so this one must do so, too.
+                # recorded plans, the earlier attempt mixed all channels, so this attempt must also mix them.
                 source.selection.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
             if plans is None and (
                 source.plans[0].measured or source.streamed_whole or source.selection.track is not None

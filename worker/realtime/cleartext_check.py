@@ -14,8 +14,8 @@ _PRIVATE_ENDS: Final = (".localhost", ".local", ".internal", ".lan", ".localdoma
 def sends_key_in_clear(url: str) -> bool:
     """Whether `url` is unencrypted and its host is neither this machine nor in a private network.
 
-    A host name counts as private if it has no dot (a container or a machine of the local network) or a top-level domain
-    reserved for private use. Names are not resolved.
+    A host name is treated as private if it has no dot (a container or a machine of the local network) or a top-level
+    domain reserved for private use. Names are not resolved.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()

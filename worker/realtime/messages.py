@@ -43,8 +43,8 @@ MAX_COMMIT_PAUSE_S: Final = 60.0
 # Flag in the configuration, an extension of the self-hosted service: it commits all received audio before it answers
 # stop-session with session-closed.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
-# The self-hosted service's `reason` in a session-closed that answers stop-session. The code 1000 is not enough: such a
-# close may have been sent before the stop arrived.
+# The self-hosted service's `reason` in a session-closed that answers stop-session. The code 1000 is not enough, because
+# a close with this code may have been sent before the stop arrived.
 REASON_STOPPED: Final = "stopped by the client"
 
 

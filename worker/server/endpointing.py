@@ -23,7 +23,8 @@ from worker.settings import Settings
 _SMOOTHING_WINDOWS = 7
 # Maximum length of audio in one call of the recognition engine. Longer segments are split into pieces for it.
 _MAX_PIECE_S = 20.0
-# Pieces are about equally long. A split may be this far from the equal division, where it is quiet, to not cut a word.
+# Pieces are about equally long. A split is moved by at most this many seconds from the position of equal lengths to a
+# quiet position, so that it does not cut a word.
 _PIECE_TOLERANCE_S = 2.0
 
 

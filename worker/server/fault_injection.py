@@ -20,7 +20,7 @@ from worker.server.session_limits import NORMAL, POLICY
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0  # with the fault OVERFLOW, a client may be this far ahead of the maximum speed
-# The delay that was reported for such commits of the real service.
+# The delay that was reported for repeated commits (phantoms) of the real service.
 _PHANTOM_AFTER_S: Final = 0.4
 # About 11 days, longer than any test.
 NEVER_S: Final = 1e6

@@ -1,4 +1,4 @@
-"""How often the server recognizes speech in progress to send its text as a partial. No I/O."""
+"""Decides how often the server recognizes speech that has not ended yet, to send its text as a partial. No I/O."""
 
 from __future__ import annotations
 

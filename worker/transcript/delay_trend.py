@@ -62,7 +62,8 @@ class DelayTrend:
         return middle_s + slope * number - self._bias_s
 
     def search_s(self, number: int) -> float:
-        """Return the delay around which the delay of commit `number` is searched, including the bias.
+        """Return the delay around which the delay of commit `number` is searched. It includes the systematic error of
+        the delays (the bias).
 
         The result follows a possible drift before the drift is certain, so that the delay stays within the search
         radius."""

@@ -137,7 +137,7 @@ def _reach(shares: Sequence[float], budget_s: float) -> float:
 
 
 def word_count(text: str) -> float:
-    """Return the length of a text in words. A Chinese, Japanese or Korean character counts as CHARACTER_WORDS."""
+    """Return the length of a text in words. A Chinese, Japanese or Korean character has the length CHARACTER_WORDS."""
     wide = sum(_is_wide(c) for c in text)
     plain = "".join(" " if _is_wide(c) else c for c in text)
     return wide * CHARACTER_WORDS + sum(any(c.isalnum() for c in word) for word in plain.split())

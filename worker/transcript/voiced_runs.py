@@ -93,7 +93,8 @@ def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: flo
     runs: list[tuple[float, float]] = []
     noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
-        # `foreground_s` leaves out steady background noise, `runs_s` does not: a difference shows that there is noise.
+        # The result of `foreground_s` does not contain steady background noise; that of `runs_s` does. So a difference
+        # shows that there is noise.
         found = voice.foreground_s(file_s, file_s + length_s)
         noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
         for start, end in found:

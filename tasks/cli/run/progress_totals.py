@@ -69,7 +69,7 @@ class RunTracker:
 
     def update(self, file: File, record: JobRecord | None) -> None:
         if record is not None:
-            # Seconds that an earlier run committed must not count in the speed of this run.
+            # Seconds that an earlier run committed are not included in the speed of this run.
             if file.before_s is None:
                 file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
             file.record = record

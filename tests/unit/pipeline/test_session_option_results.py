@@ -1,4 +1,4 @@
-"""What becomes of session options: confirmed, changed, not confirmed, or left out after a refusal."""
+"""The results of session options: confirmed, changed, not confirmed, or omitted after a refusal."""
 
 from __future__ import annotations
 

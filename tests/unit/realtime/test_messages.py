@@ -109,7 +109,7 @@ def test_an_implausible_commit_pause_is_ignored(value: object) -> None:
 
 def test_only_one_module_of_the_client_knows_field_names() -> None:
     source = Path(m.__file__)
-    # Names with an underscore only: words like "text" and "error" have other meanings too.
+    # Only names with an underscore are checked, because words like "text" and "error" also have other meanings.
     fields = set(re.findall(r'get\("(\w+_\w+)"\)', source.read_text())) | {"audio_base_64", m.FIELD_COMMIT_ON_STOP}
     assert {"message_type", "vad_silence_threshold_secs"} <= fields
     for path in source.parent.glob("*.py"):

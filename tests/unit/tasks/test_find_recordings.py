@@ -1,4 +1,4 @@
-"""The scan of a folder reports every media file that is left out, with the reason."""
+"""The scan of a folder reports every media file that is not transcribed, with the reason."""
 
 from __future__ import annotations
 

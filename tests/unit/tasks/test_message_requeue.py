@@ -26,7 +26,7 @@ class Letters:
 
 
 class AwayLedger:
-    """A ledger whose methods all raise `error`."""
+    """A ledger in which every method raises `error`."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

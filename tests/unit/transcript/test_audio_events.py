@@ -1,4 +1,5 @@
-"""Audio events are found in all notations, written in square brackets or left out, and are never speech."""
+"""Audio events are found in all notations. They are written in square brackets or removed, and are never treated as
+speech."""
 
 from __future__ import annotations
 

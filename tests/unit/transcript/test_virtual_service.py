@@ -152,7 +152,8 @@ def test_inexact_times_lose_no_word_and_move_none(service: VirtualService) -> No
 @example(VirtualService(707686, "one Chinese word", sound="breath"), 0.1)
 @example(VirtualService(123646, "one word again and again", 0.03, sound="breath", short=True), 0.1)
 def test_a_drift_with_inexact_times_loses_no_word(service: VirtualService, step_s: float) -> None:
-    """The drift of 0.1 s per commit that has been reported: it is corrected from the seventh commit on."""
+    """Word times drift by 0.1 s per commit, as was reported of a real service. The drift is corrected from the seventh
+    commit on."""
     drifting = VirtualService(**{**vars(service), "step_s": step_s, "jitter_s": min(service.jitter_s, 0.08)})
     spoken, texts, segments = drifting.transcribe()
     assert transcribed(segments) == said(texts)

@@ -18,7 +18,7 @@ class RateConverter:
         self._resampler: StreamResampler | None = None
 
     def feed(self, rate: int, samples: Samples) -> Iterator[Samples]:
-        """Convert a block. Yields blocks at the common rate; the filter may hold back some samples until the next
+        """Convert a block. Yields blocks at the common rate. The filter may return some of the samples only at the next
         call."""
         if self._resampler is not None and self._resampler.in_rate != rate:
             yield from self.flush()

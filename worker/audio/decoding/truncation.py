@@ -31,7 +31,7 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 
 def missing_end(path: SourceFile) -> str:
-    """Return a warning if a file ends too early, else "". Raises WorkerShortage if the disk fails."""
+    """Return a warning if a file ends too early, otherwise "". Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

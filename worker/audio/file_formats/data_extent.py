@@ -57,7 +57,7 @@ class Chunks:
 
     @property
     def head_bytes(self) -> int:
-        """Number of bytes of name and size."""
+        """Number of bytes of a chunk's name and size together."""
         return 4 + self.size_bytes
 
     def content(self, head: bytes) -> int | None:

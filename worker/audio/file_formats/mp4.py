@@ -19,7 +19,8 @@ _MAX_TABLE_BYTES: Final = 1 << 16
 
 
 def audio_codings(file: BinaryIO) -> list[str]:
-    """Return the name of the codec of each audio track, in order; empty if the file has no index (box `moov`)."""
+    """Return the name of the codec of each audio track, in order. The list is empty if the file has no index (box
+    `moov`)."""
     end = file.seek(0, os.SEEK_END)
     codings = []
     for name, start, stop in _boxes(file, 0, end):

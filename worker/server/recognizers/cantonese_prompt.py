@@ -18,8 +18,9 @@ PROMPT: Final = "以下係廣東話口語，用返啲字：嘅、咗、喺、唔
 """Asks for written colloquial Cantonese and shows its common characters."""
 
 # Measured with the prompt: sounds without speech (silence, noise, tones, music, breath, bells, dishes, up to 25 s) gave
-# only characters of the prompt, with a no-speech probability of 0.73 or more and a logprob of -0.6 or less; long tones
-# 0.3 and -1. Speech gave 0.42 or less, except counting (Cantonese 0.82, English 0.97), with a logprob of -0.35 or more.
+# only characters of the prompt, with a no-speech probability of at least 0.73 and a logprob of at most -0.6. Long tones
+# gave 0.3 and -1. Speech gave a no-speech probability of at most 0.42 and a logprob of at least -0.35. Only people who
+# count aloud gave more (Cantonese 0.82, English 0.97).
 _MAX_NO_SPEECH: Final = 0.5
 _DOUBTFUL_NO_SPEECH: Final = 0.2
 _MIN_LOGPROB: Final = -0.6

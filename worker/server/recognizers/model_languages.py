@@ -104,7 +104,7 @@ def _vocabulary_size(folder: Path) -> int | None:
     try:
         if (folder / "vocabulary.json").is_file():
             return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))
-        # One entry per line, separated by \n only: a \r inside an entry must not count as a line end.
+        # One entry per line, separated by \n only: a \r inside an entry must not be treated as a line end.
         with (folder / "vocabulary.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
             return sum(1 for _ in lines)
     except (OSError, ValueError):

@@ -131,8 +131,8 @@ class _Download:
                     await self._receive(file)
                     return
                 except SourceUnavailable as exc:
-                    # Only bytes beyond the furthest point count as progress. Otherwise a source that is replaced again
-                    # and again would be downloaded forever.
+                    # Only bytes beyond the furthest position so far are treated as progress. Otherwise a source that is
+                    # replaced again and again would be downloaded forever.
                     failures = 0 if self._at > reached else failures + 1
                     reached = max(reached, self._at)
                     if failures >= MAX_FAILURES:
@@ -206,7 +206,7 @@ class _Download:
     async def _write(self, file: BinaryIO, chunk: bytes) -> None:
         def write() -> None:
             file.write(chunk)
-            # Flush each chunk, so that a full disk is reported here and not when the file is closed.
+            # Flush each chunk, so that a full disk is reported at once and not when the file is closed.
             file.flush()
             self._digest.update(chunk)
 

@@ -61,7 +61,8 @@ class SourceIdentifier:
         `lane`: name of the producer. Cancelling the call stops the reading. Raises SourceError, and SourceUnavailable
         if the time limit is over.
         """
-        # The maximum is a part of the key, because each producer has two limits: for files and for requests.
+        # The key contains the limit, because each producer has two limits: one for files, and one for requests to
+        # servers.
         key = lane, PRODUCER_HASHES if source.is_file else PRODUCER_REQUESTS
         self._pending[key] += 1
         try:

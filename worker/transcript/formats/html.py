@@ -29,7 +29,8 @@ _COLOURS: Final = 6  # number of speaker colours in page.css
 # A word with a confidence below a limit gets the CSS class next to it, which underlines the word.
 _CONFIDENCE_CLASSES: Final = ((0.5, "c0"), (0.7, "c1"))
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-# A plain host name, or an IP address (version 6 in brackets): no characters that have a meaning in a policy.
+# A plain host name, or an IP address (version 6 in brackets). Characters with a meaning in a content security policy
+# are not allowed.
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # Language tags by the option for the Chinese script.

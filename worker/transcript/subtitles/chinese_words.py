@@ -16,7 +16,8 @@ _UNKNOWN: Final = 18.0
 """Cost of a character that is not in the lexicon."""
 _EXTRA: Final = 3.5
 """Cost of each word in addition to its frequency. It makes compounds win over their parts: 雲吞麵, 茶餐廳."""
-# Words that subtitles write together, but which the lexicon lacks or counts as two words. The longest come first.
+# Words that subtitles write together, but that the lexicon does not contain or divides into two words. The longest
+# words come first.
 _PATTERNS: Final = re.compile(
     "(.)唔\\1|(.)[唔冇]\\2(?=.)|[呢嗰邊每][個隻位件部次度日邊啲排款條層份間張架陣年家批種]|[今上下前後頭]個|"
     "[呢嗰]一?[個次位]|[幾好][多少耐]|尋日|琴日|寧舍|[我你佢]哋|係咪|有冇|將會|雲吞麵|入境事務處|[想要會][少多]|凍檸[茶蜜]|凍奶茶|熱檸[茶蜜]|[真都就仲又]係"

@@ -28,7 +28,7 @@ _HANGUL: Final = "\uac00-\ud7af"
 _IS_HAN: Final = re.compile(f"[{_HAN}]")
 _IS_WIDE_SIGN: Final = re.compile(f"[{_WIDE_SIGNS}]")
 _IS_CJK: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}{_HANGUL}]")
-# Hangul counts as other text here, because Korean has spaces between its words.
+# Hangul is treated as other text in this pattern, because Korean has spaces between its words.
 _RUNS: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}]+|[^{_HAN}{_WIDE_SIGNS}]+")
 _CLAUSE_SPACE: Final = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
 _MIN_CLAUSE: Final = 3
