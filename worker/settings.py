@@ -350,7 +350,8 @@ SECRET_SETTINGS: Final = tuple(
 
 
 class _ExplicitSettings(Settings):
-    """The same settings, read only from arguments and not from the environment of the process."""
+    """The same settings as `Settings`, but they are read only from arguments and not from the environment of the
+    process."""
 
     @classmethod
     def settings_customise_sources(

@@ -40,7 +40,9 @@ from worker.storage.address import Address, is_url, parse
 @options.language
 @options.glossary
 @options.session_options
-@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@click.option(
+    "--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the setting of the worker."
+)
 @options.parallel_sections
 @options.channels
 @options.skip_silence

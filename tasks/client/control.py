@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def cancel(*names: str, settings: Settings | None = None) -> list[str]:
     """Cancel waiting and running jobs, by their ids or as whole batches. Returns the ids of the cancelled jobs.
 
-    Raises BadJob for a name that is neither a job nor a batch, and LedgerUnavailable.
+    Raises BadJob for a name that is neither a job nor a batch, and LedgerUnavailable if Redis does not answer.
     """
     return _call("cancel", settings, names)
 

@@ -132,7 +132,7 @@ class Bench:
     # -- processes ---------------------------------------------------------------------------------------------------
 
     def start(self) -> dict[str, Any]:
-        """Measure the time of imports, and from a start to the first chunk."""
+        """Measure how long imports take, and the time from the start of a process to its first chunk of audio."""
         path = files.make(self._folder, 1, files.WAV)
         imported = start.import_s("from tasks import submit", self._times)
         with machine.sink() as url:

@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def by_language(folder: Path, languages: Sequence[str], *, as_json: bool) -> int:
-    """Report the error rate of the recognizer for each language: of characters for Chinese, of words for English.
-    `yue:zh` are the recordings in `yue`, recognized as `zh`."""
+    """Report the error rate of the recognizer for each language: of characters for Chinese, of words for English. The
+    language `yue:zh` means that the recordings in `yue` are recognized as `zh`."""
     figures = []
     for name in languages:
         language, _, recognized_as = name.partition(":")

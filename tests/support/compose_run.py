@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent
-# The port that each service has in its container. It is replaced by a free port.
+# The port on which each service listens in its container. Tests replace it by a free port.
 PORTS = {"valkey": 6379, "server": 8808, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
 METRICS_PORT = 9808
 
@@ -127,7 +127,8 @@ class LocalCompose:
             self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
         weed = Path(sys.executable).with_name("weed")
         if weed.exists():
-            # Pass all other ports as well: docker-compose.yml does not, since they are always free in a container.
+            # Pass all other ports as well. docker-compose.yml does not pass them, because they are always free in a
+            # container.
             own = [f"-{part}.port={free_port()}" for part in ("master", "volume", "filer")]
             own += [f"-{part}.port.grpc={free_port()}" for part in ("master", "volume", "filer", "s3")]
             self._program("weed", f'exec {shlex.quote(str(weed))} "$@" {" ".join(own)}')

@@ -108,7 +108,8 @@ class RedisConnection:
                 # Load balancers and firewalls drop idle connections silently, often after 60 s or more.
                 health_check_interval=25,
                 decode_responses=True,
-                # By default one value that is not UTF-8 makes a command fail that also reads valid values.
+                # By default, a command fails if one of the values that it reads is not UTF-8, even if all other values
+                # are valid.
                 encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
                 # BusyLoadingError: a server that has just been restarted refuses commands until it has read its data.

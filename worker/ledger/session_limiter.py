@@ -95,8 +95,8 @@ class SessionLimiter:
         self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
         self._ttl_s = settings.lease_s
         self._renew_s = settings.lease_renew_s
-        # Seconds after a renewal until this process treats the slot as lost. Shorter than the lease, because a session
-        # needs time to close, and it must be closed before its slot can be granted to another session.
+        # Seconds after a renewal until this process treats the slot as lost. This time is shorter than the lease: a
+        # session needs time to close, and must be closed before its slot can be granted to another session.
         self._valid_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
         self._request = {
             "ttl_ms": int(settings.lease_s * 1000),

@@ -60,8 +60,8 @@ QUEUE_INTERVAL_S: Final = 4.0
 closes the connection, so a ping that is a few seconds late would end a streaming session."""
 
 
-# The library parses an answer without checks, so one that is no handshake (an empty page, `0{}`, a JSON list, invalid
-# JSON) raises any of these.
+# The library parses an answer without checks. An answer that is not a handshake (an empty page, `0{}`, a JSON list,
+# invalid JSON) can raise any of these errors.
 _UNREADABLE: Final = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError)
 
 

@@ -44,8 +44,8 @@ def period(text: str) -> int:
 
 
 def copies(text: str) -> int:
-    """Return how many times `text` contains the same text in a row: 3 for "So. So, so!", 1 without repetition or
-    letters."""
+    """Return how many times `text` contains the same text in a row: 3 for "So. So, so!". The result is 1 if nothing is
+    repeated, or if the text has no letters."""
     plain = letters(text)
     return len(plain) // period(plain) if plain else 1
 

@@ -187,7 +187,7 @@ class Endpointer:
         window = self._recent_from + first + int(np.argmin(self._smoothed()[first:]))
         middle = window * VOICE_WINDOW + VOICE_WINDOW // 2
         if self._last_voice < window:
-            # Only silence follows the quietest point, so the next segment does not start there.
+            # Only silence follows the quietest point, so no segment starts at this point.
             return self._close(min(self._voice_end(), middle))
         # The next segment starts at the split, without a gap, and takes over the windows after the split.
         rest = self._recent[window - self._recent_from :]

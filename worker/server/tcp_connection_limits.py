@@ -102,8 +102,8 @@ class TcpConnections:
 
     async def listen(self, server: web.Server, host: str, port: int) -> int:
         """Accept connections for `server`. Returns the port. Raises OSError."""
-        # A long queue of unaccepted connections (`backlog`), because the kernel drops SYN packets while it is full, and
-        # clients repeat them only after a second or more.
+        # The queue of unaccepted connections (`backlog`) is long. While this queue is full, the kernel drops SYN
+        # packets, and clients repeat them only after a second or more.
         self._listening = await self._loop.create_server(
             lambda: _HeaderReader(self, server), host or None, port, backlog=_BACKLOG
         )

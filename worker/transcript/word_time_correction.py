@@ -116,7 +116,8 @@ class WordTimeCorrector:
         best = min(conversions, key=lambda r: _cost(convert(times, r), sound))  # on a tie, the expected shift
         if not sound:
             return best
-        # Inexact times of a few commits can look like a drift. Its extrapolation then has to be clearly better.
+        # Inexact times of a few commits can look like a drift. So the shift that is extrapolated from a drift is only
+        # used if it is clearly better.
         cost, given_cost = _cost(convert(times, best), sound), _cost(times, sound)
         needed = given_cost > MAX_CERTAIN_COST and cost < given_cost * MAX_COST_RATIO
         if best.shift_s and not self._is_steady() and not needed:

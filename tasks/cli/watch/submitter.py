@@ -20,7 +20,7 @@ MAX_PER_POLL: Final = 500
 
 
 class EventCallback(Protocol):
-    """Called for each event of a file: queued, done, failed, incomplete, cancelled, skipped, or `left_out` (not
+    """Called for each event of a file: queued, done, failed, incomplete, cancelled, skipped, or "left out" (not
     transcribed)."""
 
     def __call__(self, event: str, source: Path, **facts: Any) -> None: ...

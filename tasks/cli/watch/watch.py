@@ -45,7 +45,9 @@ PAUSE_S: Final = (1.0, 30.0)
 @options.language
 @options.glossary
 @options.session_options
-@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@click.option(
+    "--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the setting of the worker."
+)
 @options.channels
 @options.skip_silence
 @click.option("--batch", metavar="NAME", help="Name of the batch the jobs belong to. Default: `watch-` and the folder.")

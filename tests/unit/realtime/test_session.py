@@ -315,7 +315,7 @@ def test_speech_is_limited_ahead_of_the_service() -> None:
     while d.session.send_at(RATE, d.now) <= d.now:
         d.speak(1, wall=0.001)
     assert d.session.sent_samples == 24 * RATE  # six more may follow to keep it alive
-    # Without messages, real time is the minimum, and a frame every five seconds keeps the session open.
+    # If the service sends no messages, audio is sent at most at real time, but at least one frame every five seconds.
     assert d.session.send_at(RATE, d.now) <= d.now + 5.0
     d.hear(Unknown("anything"))
     assert d.session.send_at(RATE, d.now) == d.now

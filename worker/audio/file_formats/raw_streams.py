@@ -9,7 +9,7 @@ _SEARCH_BYTES: Final = 64 << 10
 _NEEDED: Final = 4
 """Number of frames that must directly follow each other. In a file that ends earlier, two frames are enough."""
 
-# By the version bits of the header: MPEG-2.5, reserved, MPEG-2, MPEG-1.
+# The index is the value of the version bits in the header: MPEG-2.5, reserved, MPEG-2, MPEG-1.
 _RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))
 _KBPS: Final = {
     # The keys are (whether MPEG-1, layer). Source: ISO/IEC 11172-3 and 13818-3.

@@ -223,7 +223,7 @@ class Whisper:
 
 def _suspect(decoded: _Decoded, duration_s: float) -> bool:
     """Whether the text looks like a loop in which the model repeated itself: it compresses well, or is too long."""
-    # 2.4 is the default threshold of Whisper.
+    # 2.4 is Whisper's default threshold of the compression ratio.
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
