@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from pydantic import SecretStr
 
@@ -32,6 +32,9 @@ _SECRET_NAME: Final = re.compile(
     r"|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|STORAGE|SHARED|ENCRYPTION|SIGNING)_?KEY|SAS_KEY|SAS|CONNECTION_STRING"
     r"|SERVICE_ACCOUNT_KEY|SECRET_ACCESS_KEY|SESSION_TOKEN)$",
     re.IGNORECASE,
+)
+_SECRET_PARAMETER: Final = re.compile(
+    r"secret|passw|pwd|token|sign|\bsig\b|credential|auth|key|session|jwt|code|^pass$", re.IGNORECASE
 )
 # OpenTelemetry headers, `name=value` pairs that may contain a key.
 _HEADERS_NAME: Final = re.compile(r"^OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS$")
@@ -87,6 +90,7 @@ def _of_settings(settings: Settings) -> Iterator[str]:
             yield from _in_url(value)
             if name in ("url", "proxy"):
                 yield from _token_in_url(value)
+                yield from _query_of(value)
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
@@ -144,6 +148,16 @@ def _token_in_url(text: str) -> Iterator[str]:
     if found is not None:
         user = unquote(found[1])
         yield from (user, base64.b64encode(f"{user}:".encode()).decode())
+
+
+def _query_of(text: str) -> Iterator[str]:
+    """Yield the values in the query of an address that may be secrets: by their name, or because they look random."""
+    query = text.partition("#")[0].partition("?")[2]
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        random = len(value) >= MIN_SPEECH_CHARACTERS and any(c.isdigit() for c in value)
+        if random or _SECRET_PARAMETER.search(unquote(name)):
+            yield from (value, unquote(value), unquote_plus(value))
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ def check_service_url(text: str) -> str:
         raise ValueError("special characters of a login must be percent-encoded (@ as %40, / as %2F, # as %23)")
     if any(c.isspace() or not c.isprintable() for c in text):
         raise ValueError("must not contain spaces or control characters")
-    if parts.port == 0:  # raises ValueError for a port that is not a number up to 65535
+    if _port(parts) == 0:
         raise ValueError("port 0 cannot be connected to")
     _ascii_host(parts)
     return text.rstrip("/")
@@ -62,6 +62,15 @@ def parse_service_url(text: str, api_path: str) -> ServiceUrl:
         port=parts.port or _PORTS.get(parts.scheme, 80),
         authorization=_authorization(parts),
     )
+
+
+def _port(parts: SplitResult) -> int | None:
+    """Return the port. Raises ValueError with a text that does not quote the port: if the host is forgotten, a password
+    stands in its place."""
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError("the port must be a number up to 65535; a login needs `@` and a host after it") from None
 
 
 def _authorization(parts: SplitResult) -> str:

@@ -136,6 +136,23 @@ async def test_what_answers_is_no_web_server() -> None:
     assert "\n" not in str(error)
 
 
+async def test_the_query_of_the_address_is_in_no_error() -> None:
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        for transport in ("websocket", "polling"):
+            with pytest.raises(EndpointUnavailable) as caught:
+                await client(f"http://127.0.0.1:{port}/?region=short", STT_TRANSPORT=transport).open()
+            assert "the answer is not valid HTTP" in str(caught.value)
+            assert "short" not in str(caught.value)
+    finally:
+        server.close()
+
+
 async def test_the_library_prints_nothing_past_the_log() -> None:
     for name in ("socketio.client", "engineio.client"):
         logging.getLogger(name).handlers.clear()

@@ -177,6 +177,8 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.network.failure_reasons",
             "worker.network.http_session",
             "worker.realtime.client",
+            "worker.realtime.library_errors",
+            "worker.realtime.library_transport",
             "worker.realtime.old_protocol",
             "worker.realtime.request_observer",
             "worker.realtime.refused_response",
@@ -217,6 +219,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "rich": ("tasks.cli.*",),
     "socketio": (
         "worker.realtime.client",
+        "worker.realtime.library_transport",
         "worker.realtime.old_protocol",
         "worker.server.app",
         "worker.server.socketio_connections",

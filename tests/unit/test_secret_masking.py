@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.errors import SettingsError
 from worker.realtime.message_masking import mask_message
 from worker.realtime.messages import CLOSED, ERROR, TRANSCRIPT, parse
 from worker.secret_masking import MASK, Masker, secrets_of, show_url
@@ -152,3 +153,30 @@ def test_a_long_address_in_the_environment_is_parsed_quickly() -> None:
     began = time.monotonic()
     secrets_of(load({}), {"NAMES": "http://u:" + "p:" * 100_000, "OTHER": "a+." * 60_000 + "://"})
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("query", "secret"),
+    [
+        ("token=queryPASS1", "queryPASS1"),
+        ("a=b&api_key=letters", "letters"),
+        ("sig=a%2Fb%2Bcd", "a/b+cd"),
+        ("x=8f3kd93jd83k", "8f3kd93jd83k"),
+        ("access-token=top+secret", "top secret"),
+    ],
+)
+def test_a_secret_in_the_query_of_the_service_is_masked(query: str, secret: str) -> None:
+    masker = Masker(secrets_of(load({}, url=f"https://stt.example/a?{query}"), {}))
+    assert secret not in masker.text(f"cannot connect to https://stt.example/a?{query}: {secret}")
+    assert query.rpartition("=")[2] not in masker.text(f"https://stt.example/a?{query}")
+
+
+def test_ordinary_values_in_the_query_of_the_service_are_not_secrets() -> None:
+    assert secrets_of(load({}, url="https://stt.example/?region=asia&vad=true&model=large"), {}) == ()
+
+
+@pytest.mark.parametrize("url", ["http://user:secretPASS1", "https://a:secretPASS1", "ws://user:secretPASS1/path"])
+def test_a_password_in_place_of_the_port_is_not_quoted(url: str) -> None:
+    with pytest.raises(SettingsError, match="the port must be a number") as caught:
+        load({"STT_URL": url})
+    assert "secretPASS1" not in str(caught.value)

@@ -116,7 +116,10 @@ class RedisConnection:
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
             )
         except ValueError as exc:
-            raise SettingsError(f"STT_REDIS_URL: {self.address!r} is not an address of Redis: {exc}") from None
+            # If the host of an address is forgotten, the password stands in its place, and both texts quote it.
+            shown = self.address if re.fullmatch(r"\w+://[\w.-]+(:\d+)?(/.*)?", self.address) else "the value"
+            why = str(exc) if "://" in str(exc) or "IPv6" in str(exc) else "its host or port cannot be read"
+            raise SettingsError(f"STT_REDIS_URL: {shown} is not an address of Redis: {why}") from None
         self._redis: Redis = Redis(connection_pool=pool)
         # `AsyncScript` sends the script again if Redis has lost it (NOSCRIPT), for example after a restart.
         self._scripts: dict[str, AsyncScript] = {}

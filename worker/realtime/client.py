@@ -19,9 +19,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-import re
-import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,6 +33,8 @@ from worker.network.http_session import session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
 from worker.realtime import json_codec, messages, old_protocol, refusals
+from worker.realtime.library_errors import library_text, status_in
+from worker.realtime.library_transport import abort, free_websocket, written
 from worker.realtime.old_protocol import ClientPacket, OldProtocol
 from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
@@ -158,7 +157,7 @@ class Client:
         if any(isinstance(e, _RefusedInBand | Redirected | OldProtocol) for e in chain(exc)):
             return False
         if self._requests.connected:
-            return _status(exc) not in FINAL_STATUSES
+            return status_in(exc) not in FINAL_STATUSES
         # Without TLS, a proxy may refuse the tunnel of the websocket and still forward the requests of polling.
         forwards = self._address.scheme in ("http", "ws") and self._route.proxy is not None
         return forwards and not is_refused_login(exc)
@@ -170,11 +169,11 @@ class Client:
             return False
         try:
             now = asyncio.get_running_loop().time()
-            websocket = _free_websocket(sio) if now < self._queue_again_at else None
+            websocket = free_websocket(sio) if now < self._queue_again_at else None
             if websocket is None:
                 await sio.emit(event, payload)
                 self._queue_again_at = now + QUEUE_INTERVAL_S
-                if not await _written(sio.eio):
+                if not await written(sio.eio):
                     return False
             else:
                 packet = EVENT_PREFIX + json_codec.encode([event] if payload is None else [event, payload])
@@ -206,9 +205,9 @@ class Client:
             async with asyncio.timeout(self._settings.close_timeout_s):
                 await sio.disconnect()
         except (TimeoutError, aiohttp.ClientError, OSError):
-            _abort(websocket)
+            abort(websocket)
         except asyncio.CancelledError:
-            _abort(websocket)
+            abort(websocket)
             raise
         finally:
             for task in tasks:
@@ -311,7 +310,7 @@ class Client:
             return str(exc)
         if isinstance(exc, _RefusedInBand) and exc.payload == old_protocol.REFUSAL:
             return old_protocol.OLD_PROTOCOL
-        status = _status(exc)
+        status = status_in(exc)
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return proxy_refusal(status, "", self._route, self._address.host)
         if status == HTTPStatus.UNAUTHORIZED and self._may_be_of_the_proxy(exc):
@@ -336,7 +335,7 @@ class Client:
             return refusals.of_packet(exc.payload, masker_of(self._settings).text).error(shown)
         if (refused := next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)) is not None:
             return self._read(refused).error(shown)
-        status = _status(exc)
+        status = status_in(exc)
         if status is not None:
             return refusals.of_response(status, {}, "").error(shown)
         if isinstance(exc, _NoHandshake):
@@ -345,54 +344,9 @@ class Client:
             by = "" if self._requests.connected or self._route.proxy is None else f" {self._route}"
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:
-            reason = _reason(exc)
+            reason = library_text(exc)
         return EndpointUnavailable(f"{shown}: {reason}; check STT_URL, the network, and that the service runs")
-
-
-def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
-    """Return the websocket if the library's queue is empty: a direct write then cannot overtake a queued message.
-
-    Returns None while messages are queued, over polling, and without a connection."""
-    eio = sio.eio
-    return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
-
-
-async def _written(eio: Any) -> bool:
-    """Wait until the library has written all queued messages. Returns False if its write loop ended before that."""
-    if eio.write_loop_task is None:
-        return False
-    joined = asyncio.ensure_future(eio.queue.join())
-    try:
-        await asyncio.wait({joined, eio.write_loop_task}, return_when=asyncio.FIRST_COMPLETED)
-        return bool(joined.done())
-    finally:
-        joined.cancel()
-
-
-def _status(exc: BaseException) -> int | None:
-    """Return the HTTP status of a refused handshake from the exception's text or its chain of causes, or None."""
-    found = re.search(r"status code (\d{3})", str(exc))
-    if found:
-        return int(found.group(1))
-    statuses = (getattr(e, "status", None) for e in chain(exc))
-    return next((s for s in statuses if isinstance(s, int)), None)
-
-
-def _reason(exc: BaseException) -> str:
-    """Return the most specific error text in the chain of causes; the library's own is only "Connection error"."""
-    texts = [str(e) for e in chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
-    text = texts[0] if texts else str(exc) or type(exc).__name__
-    return "the server at this address does not speak HTTP" if "Bad status line" in text else text
 
 
 def _redirect_text(redirect: Redirected) -> str:
     return f"answers with a redirect to {redirect}, which is not followed: the key is sent to STT_URL only"
-
-
-def _abort(websocket: Any) -> None:
-    """Shut down the socket of a websocket whose peer reads nothing; a regular close would wait for the peer."""
-    sock = websocket.get_extra_info("socket") if websocket is not None else None
-    if sock is None:
-        return
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as own:
-        own.shutdown(socket.SHUT_RDWR)
