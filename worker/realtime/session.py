@@ -178,7 +178,7 @@ class Session:
             # A stop would discard the partial text, so a service that sends nothing is treated as stalled.
             if self.pending_text and now - self._flow.last_message >= SILENT_SERVICE_S:
                 self._finish(
-                    SessionEnd(EndReason.STALLED, detail="text was in progress, but no further message arrived")
+                    SessionEnd(EndReason.STALLED, detail="a text was not committed, but no further message arrived")
                 )
             else:
                 self._enter(Phase.STOPPING, now)

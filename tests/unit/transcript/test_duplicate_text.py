@@ -14,7 +14,7 @@ from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
 
 WORD_S, STEP_S = 0.25, 0.4
-Said = list[tuple[str, float]]  # text of a sentence, file second
+Said = list[tuple[str, float]]  # (text of a sentence, position in the file in seconds)
 
 
 def words_of(text: str, at: float) -> tuple[WireWord, ...]:
