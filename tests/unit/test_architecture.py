@@ -220,7 +220,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "socketio": (
         "worker.realtime.client",
         "worker.realtime.library_transport",
-        "worker.realtime.old_protocol",
+        "worker.realtime.client_packet",
         "worker.server.app",
         "worker.server.socketio_connections",
         "worker.realtime.socketio_packets",

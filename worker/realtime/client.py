@@ -33,9 +33,10 @@ from worker.network.http_session import session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
 from worker.realtime import json_codec, messages, old_protocol, refusals
+from worker.realtime.client_packet import ClientPacket
 from worker.realtime.library_errors import library_text, status_in
 from worker.realtime.library_transport import abort, free_websocket, written
-from worker.realtime.old_protocol import ClientPacket, OldProtocol
+from worker.realtime.old_protocol import OldProtocol
 from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
 from worker.realtime.transport_memory import RETRY_WEBSOCKET_S, TransportMemory

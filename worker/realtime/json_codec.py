@@ -7,13 +7,15 @@ For messages with 250 ms of audio, orjson takes a third of the time of the stand
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final
 
 import orjson
 
 JSONDecodeError = orjson.JSONDecodeError
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+# Half of a surrogate pair, a number that is not finite or too large, or a control character in a text.
+_TOLERATED: Final = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}|[\x00-\x1f]")
 
 
 def dumps(value: Any, **_: Any) -> str:
@@ -30,18 +32,25 @@ def encode(value: Any) -> bytes:
 def loads(text: str | bytes, **_: Any) -> Any:
     """Parse JSON. Raises JSONDecodeError, a ValueError.
 
-    An escape for one half of a surrogate pair becomes `?`: some services cut text in the middle of an emoji, and orjson
-    would reject the whole message.
+    Three deviations of services are accepted, because orjson would reject the whole message. An escape for one half of
+    a surrogate pair becomes `?`: some services cut text in the middle of an emoji. NaN, Infinity and numbers beyond the
+    range of a float become null: the standard library of Python writes them. Control characters in a text are accepted.
     """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         found = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        if not _SURROGATE.search(found):
+        if not _TOLERATED.search(found):
             raise
     try:
         # The standard library accepts half a surrogate pair; the encoding below replaces it.
-        whole = json.dumps(json.loads(found), ensure_ascii=False, allow_nan=False)
+        value = json.loads(found, strict=False, parse_constant=lambda _: None, parse_float=_finite)
+        whole = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as exc:
         raise JSONDecodeError(str(exc), found[:100], 0) from None
     return orjson.loads(whole.encode("utf-8", "replace"))
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None

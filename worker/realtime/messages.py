@@ -30,6 +30,8 @@ STARTED: Final = "session-started"
 TRANSCRIPT: Final = "transcript-message"
 ERROR: Final = "session-error"
 CLOSED: Final = "session-closed"
+UNREADABLE: Final = "unreadable message"
+"""Event that `client_packet` reports for a packet that cannot be read."""
 OTHER_ERRORS: Final = frozenset({"error", "exception", "session_error", "unauthorized"})
 """Events with which other Socket.IO services report an error."""
 
@@ -161,6 +163,9 @@ def parse(event: str, payload: object = None) -> Message:
         return _parse_error(payload, "" if event == ERROR else event)
     if event == CLOSED:
         return _parse_closed(payload)
+    if event == UNREADABLE:
+        # Without the message itself: words of its transcript could look like an error of the key.
+        return ServiceError(name=UNREADABLE, text="a message of the service is not in the format of Socket.IO")
     return Unknown(kind=event)
 
 

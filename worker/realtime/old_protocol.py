@@ -7,12 +7,9 @@ A server of an old version ignores the requested version. It does not send the p
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
-from socketio import packet
-
-from worker.realtime.socketio_packets import BoundedPacket
 
 OLD_PROTOCOL: Final = (
     "speaks Engine.IO 3 (Socket.IO 2 or older), but Engine.IO 4 (Socket.IO 3 or later) is needed; update the server"
@@ -33,17 +30,3 @@ class OldProtocol(aiohttp.ClientError):
 def is_old_handshake(body: bytes) -> bool:
     """Whether the body of a polling handshake is in the format of Engine.IO 3."""
     return _LENGTH_PREFIX.match(body) is not None
-
-
-class ClientPacket(BoundedPacket):
-    """A packet that a client receives or sends.
-
-    A server of Socket.IO 3 or later confirms a connection with a `sid`; an older server does not. python-socketio would
-    accept the packet of an older server, so this class turns that packet into a refusal."""
-
-    def decode(self, encoded_packet: Any) -> int:
-        attachments = super().decode(encoded_packet)
-        kind, data = getattr(self, "packet_type", None), getattr(self, "data", None)
-        if kind == packet.CONNECT and not (isinstance(data, dict) and "sid" in data):
-            self.packet_type, self.data = packet.CONNECT_ERROR, REFUSAL
-        return attachments
