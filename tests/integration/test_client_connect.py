@@ -153,6 +153,48 @@ async def test_the_query_of_the_address_is_in_no_error() -> None:
         server.close()
 
 
+OPEN = '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+
+
+@pytest.mark.parametrize("sent", [[], [OPEN]])
+@pytest.mark.parametrize("transport", ["auto", "websocket"])
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (1008, "insufficient credits", AccountRefused),
+        (1008, "Invalid API key", AuthRefused),
+        (4401, "", AuthRefused),
+        (4402, "", AccountRefused),
+        (4403, "no", PermissionRefused),
+        (4429, "too many", EndpointBusy),
+        (1013, "", EndpointBusy),
+        (1011, "", EndpointUnavailable),
+        (1000, "", EndpointUnavailable),
+    ],
+)
+async def test_a_close_before_the_connection_is_accepted(
+    code: int, reason: str, kind: type[EndpointError], transport: str, sent: list[str]
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.query["transport"] == "polling":
+            return web.Response(status=500)
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        for text in sent:
+            await websocket.send_str(text)
+        await websocket.close(code=code, message=reason.encode())
+        return websocket
+
+    started = time.monotonic()
+    async with serving(answering(handler)) as url:
+        error = await refusal(url, STT_TRANSPORT=transport, STT_CONNECT_TIMEOUT_S="20")
+    assert type(error) is kind, str(error)
+    assert time.monotonic() - started < 10
+    if transport == "websocket":
+        assert f"closed with {code}" in str(error)
+        assert reason in str(error)
+
+
 async def test_the_library_prints_nothing_past_the_log() -> None:
     for name in ("socketio.client", "engineio.client"):
         logging.getLogger(name).handlers.clear()

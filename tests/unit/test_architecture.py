@@ -177,6 +177,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.network.failure_reasons",
             "worker.network.http_session",
             "worker.realtime.client",
+            "worker.realtime.early_close",
             "worker.realtime.library_errors",
             "worker.realtime.library_transport",
             "worker.realtime.old_protocol",

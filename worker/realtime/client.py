@@ -34,6 +34,8 @@ from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
 from worker.realtime import json_codec, messages, old_protocol, refusals
 from worker.realtime.client_packet import ClientPacket
+from worker.realtime.early_close import EarlyClose, observed_websocket, until_closed
+from worker.realtime.error_table import ErrorKind
 from worker.realtime.library_errors import library_text, status_in
 from worker.realtime.library_transport import abort, free_websocket, written
 from worker.realtime.old_protocol import OldProtocol
@@ -157,6 +159,8 @@ class Client:
         """Whether to try polling after the websocket failed with `exc`."""
         if any(isinstance(e, _RefusedInBand | Redirected | OldProtocol) for e in chain(exc)):
             return False
+        if isinstance(exc, EarlyClose):
+            return refusals.of_early_close(exc.code, exc.reason).kind is ErrorKind.SERVICE
         if self._requests.connected:
             return status_in(exc) not in FINAL_STATUSES
         # Without TLS, a proxy may refuse the tunnel of the websocket and still forward the requests of polling.
@@ -223,7 +227,9 @@ class Client:
         self._requests = requests = RequestObserver(self._end)
         encrypted = at.scheme in ("https", "wss")
         scheme = "https" if encrypted else "ws" if transport == "websocket" else "http"
+        closed: asyncio.Future[EarlyClose] = asyncio.get_running_loop().create_future()
         self._http = aiohttp.ClientSession(
+            ws_response_class=observed_websocket(closed),
             **session_options(self._route, scheme, client_context(self._settings, for_service=True)),
             timeout=aiohttp.ClientTimeout(sock_connect=timeout_s),
             **requests.options(),
@@ -243,7 +249,7 @@ class Client:
         self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_INTERVAL_S
         try:
             async with asyncio.timeout(timeout_s):
-                await sio.connect(
+                connecting = sio.connect(
                     at.origin,
                     headers=self._headers | ({"Authorization": at.authorization} if at.authorization else {}),
                     transports=[transport],
@@ -251,14 +257,19 @@ class Client:
                     # The default of 1 s is too short for a service under load.
                     wait_timeout=timeout_s,
                 )
+                await until_closed(connecting, closed)
         except _UNREADABLE as exc:
+            if closed.done():
+                return closed.result()
             return _NoHandshake(str(exc) or type(exc).__name__)
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError) as exc:
             # If the service refuses over polling after HTTP 200, the library waits until the timeout: the refusal is
             # the cause, not the TimeoutError.
             if requests.redirect is not None:
                 return requests.redirect
-            return _RefusedInBand(self._refusal) if sio.failed_namespaces else requests.failure or exc
+            if sio.failed_namespaces:
+                return _RefusedInBand(self._refusal)
+            return closed.result() if closed.done() else requests.failure or exc
         self.transport = transport
         return None
 
@@ -334,6 +345,8 @@ class Client:
         if isinstance(exc, _RefusedInBand):
             # A refusal in-band has no status, so only its text can distinguish a full service from a wrong key.
             return refusals.of_packet(exc.payload, masker_of(self._settings).text).error(shown)
+        if isinstance(exc, EarlyClose):
+            return refusals.of_early_close(exc.code, masker_of(self._settings).text(exc.reason)).error(shown)
         if (refused := next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)) is not None:
             return self._read(refused).error(shown)
         status = status_in(exc)

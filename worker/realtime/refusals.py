@@ -87,7 +87,8 @@ _IN_SESSION: Final[tuple[type[EndpointError], str]] = (SessionLost, "$url report
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A refusal. `detail`: its origin and the service's own text, for the error message. `status`: the status of the
-    HTTP response, if the refusal is one. `in_band`: whether the refusal is a packet CONNECT_ERROR."""
+    HTTP response, if the refusal is one. `in_band`: whether the refusal is a packet CONNECT_ERROR or a
+    close before the connection was accepted."""
 
     kind: ErrorKind
     detail: str
@@ -152,6 +153,15 @@ def of_close(code: int | None, reason: str, detail: str) -> Refusal:
     return Refusal(kind_of_close(code, reason), shown_text(detail))
 
 
+def of_early_close(code: int, reason: str) -> Refusal:
+    """Read a close of the websocket before the connection was accepted. `reason`: secrets in it are masked."""
+    kind = kind_of_close(code, reason)
+    if kind in (ErrorKind.SESSION, ErrorKind.UNKNOWN):
+        kind = ErrorKind.SERVICE  # there is no session yet
+    detail = f"closed with {code}: {reason}" if reason else f"closed with {code}"
+    return Refusal(kind, shown_text(detail), in_band=True)
+
+
 def of_drop(reason: str) -> Refusal:
     """Read a lost connection. The kind is taken from the reason only if the reason names the key, the account or a busy
     service."""
@@ -205,4 +215,4 @@ def _json(body: str) -> object | None:
         return None
 
 
-__all__ = ["Refusal", "of_close", "of_drop", "of_error", "of_packet", "of_response"]
+__all__ = ["Refusal", "of_close", "of_drop", "of_early_close", "of_error", "of_packet", "of_response"]

@@ -1,0 +1,56 @@
+"""Observes the close of a websocket: python-socketio discards the code and the reason.
+
+Before the connection is accepted, a close is a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import aiohttp
+
+_GRACE_S: Final = 0.05
+
+
+class EarlyClose(aiohttp.ClientConnectionError):
+    """The peer closed the websocket. `code` and `reason`: those of the close."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"closed with {code}: {reason}" if reason else f"closed with {code}")
+        self.code = code
+        self.reason = reason
+
+
+def observed_websocket(closed: Future[EarlyClose]) -> type[aiohttp.ClientWebSocketResponse]:
+    """Return the class of a websocket that reports in `closed` a close by the peer."""
+
+    class ObservedWebsocket(aiohttp.ClientWebSocketResponse):
+        async def receive(self, timeout: float | None = None) -> Any:
+            message = await super().receive(timeout)
+            if message.type is aiohttp.WSMsgType.CLOSE and not closed.done():
+                closed.set_result(EarlyClose(int(message.data), str(message.extra or "")))
+            return message
+
+    return ObservedWebsocket
+
+
+async def until_closed(connecting: Coroutine[Any, Any, None], closed: Future[EarlyClose]) -> None:
+    """Wait for `connecting`. If the peer closes the websocket before it ends, end it and raise the EarlyClose: the
+    library would wait until its timeout."""
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
+        # A refusal or an acceptance before the close is perhaps still being processed.
+        await asyncio.wait({task}, timeout=_GRACE_S if closed.done() else None)
+        if task.done():
+            await task
+            return
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    raise closed.result()
+
+
+__all__ = ["EarlyClose", "observed_websocket", "until_closed"]
