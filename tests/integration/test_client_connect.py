@@ -346,3 +346,23 @@ async def test_an_answer_that_is_no_handshake_is_named(body: str, status: int, t
         error = await refusal(url, STT_TRANSPORT=transport)
     assert isinstance(error, EndpointUnavailable)
     assert "check STT_URL" in str(error)
+
+
+@pytest.mark.parametrize(("scheme", "proxy"), [("http", "https"), ("https", "https"), ("https", "http")])
+async def test_a_proxy_that_never_answers_ends_within_the_timeout(scheme: str, proxy: str) -> None:
+    opened: list[asyncio.StreamWriter] = []
+
+    async def silence(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+
+    server = await asyncio.start_server(silence, "127.0.0.1", 0)
+    address = f"{proxy}://u:p@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        async with asyncio.timeout(12):
+            with pytest.raises(EndpointError, match="no connection through the proxy"):
+                await client(f"{scheme}://stt.test:9201", STT_PROXY=address).open()
+        assert left_tasks() == []
+    finally:
+        for writer in opened:
+            writer.close()
+        server.close()

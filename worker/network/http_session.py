@@ -7,8 +7,9 @@ That tunnel, and SOCKS proxies, are opened by aiohttp-socks.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import aiohttp_socks
@@ -17,6 +18,8 @@ from yarl import URL
 
 from worker.network.proxy_choice import Route
 from worker.proxy_url import ProxyUrl
+
+_CLOSE_S: Final = 0.5
 
 
 def needs_tunnel(route: Route, scheme: str) -> bool:
@@ -53,8 +56,14 @@ class TunnelFailed(aiohttp.ClientConnectionError):
 
 class _TunnelConnector(aiohttp_socks.ProxyConnector):
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        # When the library is cancelled during a TLS handshake, it waits without a limit for the peer to close the
+        # connection. A second cancellation ends that, so the connect runs in a task of its own.
+        opening = asyncio.ensure_future(super().connect(*args, **kwargs))
         try:
-            return await super().connect(*args, **kwargs)
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await _cancel(opening)
+            raise
         except (
             aiohttp_socks.ProxyError,
             aiohttp_socks.ProxyConnectionError,
@@ -62,6 +71,17 @@ class _TunnelConnector(aiohttp_socks.ProxyConnector):
             OSError,  # from the resolver of socks5://, and from TLS inside the tunnel
         ) as exc:
             raise TunnelFailed(str(exc)) from exc
+
+
+async def _cancel(opening: asyncio.Future[Any]) -> None:
+    """Cancel the opening of a tunnel, and once more if it has not ended after _CLOSE_S."""
+    for _ in range(2):
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=_CLOSE_S)
+        if opening.done():
+            break
+    if opening.done() and not opening.cancelled() and opening.exception() is None:
+        opening.result().close()  # it was opened at the moment of the cancellation
 
 
 def tunnel_connector(proxy: ProxyUrl, tls: ssl.SSLContext, **options: Any) -> aiohttp.TCPConnector:

@@ -41,7 +41,8 @@ async def until_closed(connecting: Coroutine[Any, Any, None], closed: Future[Ear
     library would wait until its timeout."""
     task = asyncio.ensure_future(connecting)
     try:
-        await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[Future[Any]] = {task, closed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         # A refusal or an acceptance before the close is perhaps still being processed.
         await asyncio.wait({task}, timeout=_GRACE_S if closed.done() else None)
         if task.done():
