@@ -46,7 +46,8 @@ def read(path: str | Path, named_by: str) -> str:
     """Read the secret in the file `path`. `named_by`: the variable or option that names the file, for error messages.
     Raises SettingsError."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        # `utf-8-sig` removes the byte order mark that editors of Windows write.
+        with Path(path).open(encoding="utf-8-sig") as file:
             secret = file.read(MAX_SECRET_BYTES).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"

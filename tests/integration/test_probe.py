@@ -98,6 +98,22 @@ async def test_it_finds_what_each_service_was_configured_to_do(sample: Path) -> 
     assert not wrong
 
 
+@pytest.mark.parametrize("fault", ["http=401", "error=quota_exceeded@0", "never-commit"])
+def test_a_service_without_text_gets_no_profile(
+    tmp_path: Path, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(steps, "MAX_PAUSE_S", 3.0)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with tone_server(tmp_path, fault) as url:
+        environ = {"STT_URL": url, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url, "STT_SESSION_RETRIES": "0"}
+        options = ["doctor", "--json", "--probe", "--sample", str(sample)]
+        result = CliRunner().invoke(main, [*options, "--probe-minutes", "0.5"], env=environ)
+    document = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "profile" not in document
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_profile_is_stored_and_used(
     tmp_path: Path, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from worker.errors import SettingsError
+from worker.realtime import json_codec
 
 FORMAT: Final = "stt-batch session recording"
 VERSION: Final = 1
@@ -86,7 +87,7 @@ def _check_header(text: str, name: str) -> None:
     fields = _object(text, name)
     if fields.get("format") != FORMAT:
         raise SettingsError(f"{name}: is not a recording of STT_RECORD_DIR")
-    if fields.get("version") != VERSION:
+    if type(fields.get("version")) is not int or fields["version"] != VERSION:
         raise SettingsError(f"{name}: has version {fields.get('version')!r}, but this program reads only {VERSION}")
 
 
@@ -99,6 +100,11 @@ def _entry(text: str, place: str) -> Entry:
         raise SettingsError(f"{place}: needs a sender (client or service) and an event")
     if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or not 0 <= samples < 1e9):
         raise SettingsError(f"{place}: samples must be a number of samples")
+    try:
+        # Exactly as the server sends it: half of a surrogate pair or a huge number cannot be sent.
+        json_codec.encode([event, fields.get("payload")])
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise SettingsError(f"{place}: the message cannot be sent: {exc}") from None
     return Entry(float(at_s), sender, event, fields.get("payload"), samples or 0, str(fields.get("sha256", ""))[:64])
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tasks.doctor.finding import Finding, ok, warn
+from tasks.doctor.finding import Finding, fail, ok, warn
 from tasks.doctor.probe import steps
 from tasks.doctor.probe.estimates import speech_end
 from tasks.doctor.probe.steps import Sample
@@ -66,6 +66,12 @@ async def probe(
         return ok("probe", f"{name}: {_text(found)}")
 
     yield await run("pause before a commit", steps.measure_pause(settings, sample))
+    if facts.get("word_times") is None:
+        # Without text nothing else can be measured, and a profile of a refused account would harm later jobs.
+        yield fail(
+            "probe", "the service returned no text for the sample: no profile", "use --sample FILE, or see above"
+        )
+        return
     yield await run("stop-session", steps.measure_stop(settings, sample))
     pause_s = (facts.get("commit_pause_s") or DEFAULT_PAUSE_S - 1.0) + 1.0
     yield await run("drift of word times", steps.measure_drift(settings, sample, pause_s))

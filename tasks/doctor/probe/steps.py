@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from tasks.doctor.probe.estimates import drift_of
 from tasks.doctor.probe.session import ProbeSession
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE
-from worker.errors import EndpointBusy, EndpointUnavailable
+from worker.errors import EndpointBusy, EndpointUnavailable, SessionLost
 from worker.pipeline.session_option_results import SessionOptionResults
 from worker.realtime.messages import Closed, ServiceError
 from worker.realtime.session_states import EndReason, SessionEnd
@@ -69,6 +69,8 @@ async def measure_pause(settings: Settings, sample: Sample) -> dict[str, Any]:
         await session.until(lambda: _timed(session) or session.ended, 1.5)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+        if session.ended and not session.commits():
+            raise SessionLost(f"the service ended the session before any text: {session.end_reason}")
         last = _last_commit(session)
         pause_s = round(last - speech_ended, 2) if last > speech_ended else None
         return {

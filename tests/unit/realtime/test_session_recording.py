@@ -52,6 +52,13 @@ def test_an_incomplete_last_line_is_ignored() -> None:
         (header() + '{"at_s": 1, "sender": "client", "event": 3}\n', "line 2: needs"),
         (header() + '{"at_s": 1, "sender": "client", "event": "x", "samples": -1}\n', "line 2: samples"),
         (header() + "x" * (MAX_LINE + 5) + "\n", "line 2"),
+        (header().replace('"version": 1', '"version": true'), "version True"),
+        (header() + '{"at_s": 1, "sender": "service", "event": "x", "payload": "\\ud800"}\n', "line 2: the message"),
+        (header() + '{"at_s": 1, "sender": "service", "event": "\\udfff"}\n', "line 2: the message"),
+        (
+            header() + '{"at_s": 1, "sender": "service", "event": "x", "payload": ' + "9" * 30 + "}\n",
+            "line 2: the message",
+        ),
     ],
 )
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, text: str, reason: str) -> None:
