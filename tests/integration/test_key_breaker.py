@@ -370,3 +370,29 @@ async def test_no_redis_key_contains_the_api_key_and_every_key_expires(redis_url
         assert (body["type"], body["data"]["error_code"], body["data"]["error"]) == ("key.paused", "auth_refused", "no")
         assert message.to == "https://ops.example/hook"
         assert SECRET not in str(body)
+
+
+async def test_a_replaced_key_is_paused_only_while_jobs_wait_and_expires(redis_url: str, raw: redis.Redis) -> None:
+    async with fleet(redis_url, raw) as (workers, _, _clock):
+        connection = RedisConnection(redis_url)
+        breaker = KeyBreaker(workers.settings, connection)
+        await breaker.refused(AuthRefused("no"), jitter=0.5)
+        assert len(await paused_keys(workers.settings, connection)) == 1
+        key = f"stt:breaker:{breaker.name}"
+        raw.hset(key, "used", 1000)
+        assert await paused_keys(workers.settings, connection) == [], "no worker uses it and no job waits"
+        await workers.ledger.create("a", SPEC)
+        raw.pexpire(key, 60_000)
+        (state,) = await paused_keys(workers.settings, connection)
+        assert raw.pttl(key) <= 60_000, "a display extends no lifetime"
+        assert "next probe at" in key_breaker.paused_text(state)
+        forced = await breaker.force()
+        assert "a probe is due" in key_breaker.paused_text(forced)
+        assert "00:00:00" not in key_breaker.paused_text(forced)
+        raw.zremrangebyrank("stt:queue", 0, -1)
+        raw.hset(key, "used", 1000)
+        assert await paused_keys(workers.settings, connection) == []
+        await breaker.check()
+        assert len(await paused_keys(workers.settings, connection)) == 1, "a worker uses it"
+        assert raw.pttl(key) > 60_000
+        await connection.close()

@@ -15,6 +15,7 @@ made per hour. This number includes the handshakes that the service refused when
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
@@ -37,6 +38,8 @@ PROBE_S: Final = 900.0
 """Seconds after which a probe without a result counts as lost: longer than one session (STT_SESSION_MAX_S)."""
 KEY_TTL_S: Final = 7 * 86400.0
 """Lifetime of the breaker's keys after their last use, in seconds."""
+IN_USE_S: Final = 60.0
+"""Seconds after a worker's last check until a paused key counts as unused. Workers check every few seconds."""
 MAX_REASON: Final = 1000
 
 
@@ -55,6 +58,8 @@ class KeyState:
     next_probe_at: float = 0.0
     failures: int = 0
     """Number of refusals in a row."""
+    used_at: float = 0.0
+    """Time of the last check by a worker with this key."""
     changed: bool = False
     """Whether the call has paused or resumed the key, or allowed a probe at once."""
 
@@ -75,6 +80,10 @@ class KeyBreaker:
     async def check(self, token: str = "") -> KeyState:
         """Return the state. With a `token`, the caller asks for the right to a probe."""
         return await self._step("check", token, int(PROBE_S * 1000), MAX_HANDSHAKES_PER_HOUR)
+
+    async def read(self) -> KeyState:
+        """Return the state for a person. Does not count as a use of the key."""
+        return await self._step("read")
 
     async def refused(self, error: AccessRefused, token: str = "", *, jitter: float) -> KeyState:
         """Report a refusal, which pauses the key. `token`: the token of the probe, if a probe was refused. `jitter`: a
@@ -101,7 +110,7 @@ class KeyBreaker:
         answer = await self._connection.script(
             "key_breaker", self._keys, (step, self.name, int(KEY_TTL_S * 1000), *args)
         )
-        state, code, reason, since, next_ms, failures, changed = answer
+        state, code, reason, since, next_ms, failures, changed, used = answer
         return KeyState(
             name=self.name,
             paused=state != "closed",
@@ -111,6 +120,7 @@ class KeyBreaker:
             since_at=float(since or 0) / 1000,
             next_probe_at=float(next_ms or 0) / 1000,
             failures=int(failures or 0),
+            used_at=float(used or 0) / 1000,
             changed=changed == 1,
         )
 
@@ -118,18 +128,25 @@ class KeyBreaker:
 def paused_text(state: KeyState) -> str:
     """Return the description of a paused key for people. Times are those of this machine's time zone."""
     since, probe_at = (datetime.fromtimestamp(at).astimezone() for at in (state.since_at, state.next_probe_at))
+    due = state.next_probe_at <= time.time()
+    probe = "a probe is due" if due else f"next probe at {probe_at:%H:%M:%S}"
     return (
-        f"the API key {state.name} is paused since {since:%Y-%m-%d %H:%M:%S}: {state.reason}; jobs stay queued, next"
-        f" probe at {probe_at:%H:%M:%S} ({state.failures} refused)"
+        f"the API key {state.name} is paused since {since:%Y-%m-%d %H:%M:%S}: {state.reason}; jobs stay queued,"
+        f" {probe} ({state.failures} refused)"
     )
 
 
 async def paused_keys(settings: Settings, connection: RedisConnection) -> list[KeyState]:
-    """Return the paused keys of this Redis, the longest paused first. Raises LedgerUnavailable."""
-    index = Keys(settings.redis_prefix)["breakers"]
-    names = await connection.call(lambda redis: redis.zrange(index, 0, -1))
-    states = [await KeyBreaker(settings, connection, name).check() for name in names]
-    return [state for state in states if state.paused]
+    """Return the paused keys of this Redis that stop jobs, the longest paused first. Raises LedgerUnavailable.
+
+    A key that no worker uses any more, for example a replaced key, stops jobs only while jobs wait."""
+    states = await _all_paused(settings, connection)
+    if not states:
+        return []
+    _, *waiting = Keys(settings.redis_prefix).pending
+    counts = await connection.pipeline(lambda pipeline: [pipeline.zcard(key) for key in waiting])
+    seconds, _ = await connection.call(lambda redis: redis.time())
+    return [state for state in states if any(counts) or int(seconds) - state.used_at < IN_USE_S]
 
 
 async def resume_keys(settings: Settings, connection: RedisConnection) -> list[KeyState]:
@@ -137,6 +154,13 @@ async def resume_keys(settings: Settings, connection: RedisConnection) -> list[K
     return [
         await KeyBreaker(settings, connection, state.name).force() for state in await paused_keys(settings, connection)
     ]
+
+
+async def _all_paused(settings: Settings, connection: RedisConnection) -> list[KeyState]:
+    index = Keys(settings.redis_prefix)["breakers"]
+    names = await connection.call(lambda redis: redis.zrange(index, 0, -1))
+    states = [await KeyBreaker(settings, connection, name).read() for name in names]
+    return [state for state in states if state.paused]
 
 
 __all__ = ["KeyBreaker", "KeyState", "paused_keys", "paused_text", "resume_keys"]

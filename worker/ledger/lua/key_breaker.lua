@@ -7,9 +7,10 @@
 --   succeeded: token, random name, webhook or ''
 --   release: token, delay_ms, whether its session was opened (0/1)    the probe ended without a result
 --   force:                       a probe may run at once
--- Returns {'closed' | 'open' | 'probe', code, reason, since, next, failures, whether this step changed the state (0/1)}.
+--   read:                        changes nothing, and extends no lifetime
+-- Returns {'closed' | 'open' | 'probe', code, reason, since, next, failures, whether this step changed the state (0/1), used}.
 -- Fields of the breaker: `open` 0/1, `code`, `reason`, `since`, `next` (time of the next probe), `failures` in a row,
---   `probe` (token) until `probe_until`, `closed` (time of the last success of a probe). Times in ms.
+--   `used` (time of the last check by a worker), `probe` (token) until `probe_until`, `closed` (time of the last success of a probe). Times in ms.
 local HOUR_MS = 3600000
 local breaker, handshakes, paused = KEYS[1], KEYS[2], KEYS[3]
 local step, name, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
@@ -35,6 +36,7 @@ local state, changed = open and 'open' or 'closed', 0
 
 if step == 'check' then
   local token, probe_ms, max_per_hour = ARGV[4], ARGV[5], tonumber(ARGV[6])
+  if open then redis.call('HSET', breaker, 'used', text(now)) end
   if open and token ~= '' and probe == token then
     state = 'probe'  -- a repeated call
   elseif open and token ~= '' and probe == '' and now >= next_ms and redis.call('ZCARD', handshakes) < max_per_hour then
@@ -52,7 +54,7 @@ elseif step == 'refused' then
     -- A key that is refused soon after it was resumed: the pauses continue to grow.
     if not open and now - (tonumber(at[6]) or 0) > HOUR_MS then failures = 0 end
     local pause_ms = math.min(max_ms, first_ms * 2 ^ failures) * (0.75 + random / 4)
-    redis.call('HSET', breaker, 'open', '1', 'code', code, 'reason', reason, 'failures', text(failures + 1),
+    redis.call('HSET', breaker, 'used', text(now), 'open', '1', 'code', code, 'reason', reason, 'failures', text(failures + 1),
       'next', text(now + pause_ms), 'probe', '')
     if not open then
       redis.call('HSET', breaker, 'since', text(now))
@@ -75,14 +77,16 @@ elseif step == 'release' then
     if ARGV[6] == '0' then redis.call('ZREM', handshakes, ARGV[4]) end
   end
 elseif step == 'force' and open then
-  redis.call('HSET', breaker, 'next', '0', 'probe', '')
+  redis.call('HSET', breaker, 'next', text(now), 'probe', '')
   redis.call('DEL', handshakes)
   changed = 1
 end
 
 -- A key without a record leaves the list: its breaker has expired.
 if redis.call('EXISTS', breaker) == 0 then redis.call('ZREM', paused, name) end
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ttl_ms) end
-local facts = redis.call('HMGET', breaker, 'code', 'reason', 'since', 'next', 'failures')
-for index = 1, 5 do facts[index] = facts[index] or '' end
-return { state, facts[1], facts[2], facts[3], facts[4], facts[5], changed }
+if step ~= 'read' then
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ttl_ms) end
+end
+local facts = redis.call('HMGET', breaker, 'code', 'reason', 'since', 'next', 'failures', 'used')
+for index = 1, 6 do facts[index] = facts[index] or '' end
+return { state, facts[1], facts[2], facts[3], facts[4], facts[5], changed, facts[6] }
