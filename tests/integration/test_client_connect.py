@@ -348,7 +348,9 @@ async def test_an_answer_that_is_no_handshake_is_named(body: str, status: int, t
     assert "check STT_URL" in str(error)
 
 
-@pytest.mark.parametrize(("scheme", "proxy"), [("http", "https"), ("https", "https"), ("https", "http")])
+@pytest.mark.parametrize(
+    ("scheme", "proxy"), [("http", "http"), ("http", "https"), ("https", "https"), ("https", "http")]
+)
 async def test_a_proxy_that_never_answers_ends_within_the_timeout(scheme: str, proxy: str) -> None:
     opened: list[asyncio.StreamWriter] = []
 

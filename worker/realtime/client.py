@@ -352,13 +352,15 @@ class Client:
         status = status_in(exc)
         if status is not None:
             return refusals.of_response(status, {}, "").error(shown)
+        # A connection without TLS over polling is one to the proxy only.
+        plain = self._address.scheme in ("http", "ws")
+        by = f" {self._route}" if self._route.proxy is not None and (plain or not self._requests.connected) else ""
         if isinstance(exc, _NoHandshake):
             reason = f"no real-time service: the answer to the handshake is not that of a Socket.IO server ({exc})"
         elif isinstance(exc, TimeoutError):
-            by = "" if self._requests.connected or self._route.proxy is None else f" {self._route}"
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:
-            reason = library_text(exc)
+            reason = f"{library_text(exc)}{by}"
         return EndpointUnavailable(f"{shown}: {reason}; check STT_URL, the network, and that the service runs")
 
 
