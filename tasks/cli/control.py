@@ -63,7 +63,8 @@ def resume(names: tuple[str, ...], key: bool, as_json: bool) -> None:
       stt-batch resume --key
     """
     if key == bool(names):
-        raise click.UsageError("name jobs or batches, or give --key")
+        both = ", not both: --key resumes every paused key" if key else ""
+        raise click.UsageError(f"name jobs or batches, or give --key{both}")
     if key:
         _resume_keys(as_json)
         return

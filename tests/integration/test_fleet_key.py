@@ -54,3 +54,4 @@ def test_resume_needs_names_or_key(cli: Cli, arguments: list[str]) -> None:
     done = cli.run("resume", *arguments)
     assert done.returncode == 2
     assert "name jobs or batches, or give --key" in done.stderr
+    assert ("not both" in done.stderr) == ("--key" in arguments)
