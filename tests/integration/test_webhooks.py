@@ -209,7 +209,7 @@ async def test_retry_after_delays_the_next_attempt(ledger: Ledger, post: Post, r
     [
         ("/fail/99/dead", 4, "HTTP 500"),
         ("/gone", 1, "HTTP 410"),
-        ("/move", 4, "HTTP 302: redirects"),
+        ("/move", 4, "HTTP 302: the address redirects"),
     ],
 )
 async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_again(
