@@ -28,8 +28,8 @@ from worker.text_escaping import printable, printable_lines
 from worker.unknown_settings import unknown_variables
 
 _OWN: Final = ("worker", "tasks")
-"""Loggers of this product. For all others, those of libraries, only warnings and errors are written, unless the log
-level is `debug`."""
+"""Loggers of this product. All others belong to libraries: of their lines, only warnings and errors are written,
+unless the log level is `debug`."""
 _PYTHON_WARNINGS: Final = "py.warnings"
 """Logger of the warnings that Python modules issue with `warnings.warn`. They address programmers, so they are written
 only if the log level is `debug`."""
@@ -40,8 +40,8 @@ _log: Final = structlog.get_logger(__name__)
 def set_up(settings: Settings, level: str | None = None) -> None:
     """Send all log lines of this process to standard error, in the format and from the log level of the settings.
 
-    `level` overrides the log level of the settings. Only warnings and errors of libraries (Celery, kombu, watchfiles,
-    the model hub) are written, unless the log level is `debug`.
+    `level` overrides the log level of the settings. Of the lines of libraries (Celery, kombu, watchfiles, the model
+    hub), only warnings and errors are written, unless the log level is `debug`.
     """
     name = (level or settings.log_level).upper()
     debug = name == "DEBUG"

@@ -213,7 +213,8 @@ async def test_replaced_content_at_a_url_is_refused(tmp_path: Path, validator: s
 async def test_a_shortage_while_connecting_ends_the_attempt_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the shortage were treated as a failed session, the retries would be used up, and audio would be missing."""
+    """If a lack of file descriptors were treated as a failed session, the retries would be used up, and audio would be
+    missing."""
     tries = 0
 
     async def no_descriptor(*_: object, **__: object) -> None:

@@ -289,8 +289,8 @@ async def test_a_folder_for_downloads_that_cannot_be_made_now(
 async def test_a_part_with_a_number_that_is_none_is_refused(
     given: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python refuses to convert a number of more than 4,300 digits. An earlier version therefore ended the job with the
-    error `internal`."""
+    """Python refuses to convert a number of more than 4,300 digits. An earlier version of this worker therefore
+    ended the job with the error `internal`."""
     monkeypatch.setattr(download, "MAX_FAILURES", 1)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from tests.support.wait import wait_until
 
 
 class Modules:
-    """Starts a module, given as text, in a process."""
+    """Writes source code to a module and runs it in a new process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

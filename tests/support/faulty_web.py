@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
-    # -- one method per fault: the method _no_range is the fault `no-range` in a path -----------------------------
+    # -- one method per fault: an address with `no-range` in its path calls _no_range ------------------------------
     def _ok(self, web: FaultyWeb, _nth: int) -> None:
         self._content(web.content)
 

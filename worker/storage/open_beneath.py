@@ -32,14 +32,14 @@ _ANYWHERE: Final = ("/",)
 
 
 class OutsideAllowedFolders(Exception):
-    """Raised for a path that leaves the allowed folders, or uses a link of /proc."""
+    """Raised for a path that leaves the allowed folders, or uses a magic link in /proc, such as /proc/self/fd/3."""
 
 
 def open_file(path: str, roots: Sequence[str]) -> int:
     """Open a file with HANDLE_FLAGS and return its descriptor.
 
-    `roots`: the allowed folders. If there are none, every path is allowed that does not use a link of /proc. Raises
-    OutsideAllowedFolders or OSError, or ValueError if the name contains a NUL."""
+    `roots`: the allowed folders. If there are none, every path is allowed, except through a magic link in /proc
+    (such as /proc/self/fd/3). Raises OutsideAllowedFolders or OSError, or ValueError if the name contains a NUL."""
     return _PathWalk(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
 
 

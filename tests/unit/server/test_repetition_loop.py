@@ -1,4 +1,4 @@
-"""Repetition loops of the recognizer at the end of a segment, as tokens."""
+"""A recognizer that repeats itself at the end of a segment is detected. The input of the tests is lists of tokens."""
 
 from __future__ import annotations
 
