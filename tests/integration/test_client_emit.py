@@ -15,6 +15,7 @@ from tests.support.wait import async_wait_until
 from worker.realtime import client as client_module
 from worker.realtime import messages
 from worker.realtime.client import Client
+from worker.realtime.library_transport import free_websocket
 from worker.settings import load
 
 EVENTS: list[tuple[str, dict[str, Any] | None]] = [
@@ -88,7 +89,7 @@ async def test_it_writes_what_the_library_would(monkeypatch: pytest.MonkeyPatch)
     for past_the_queue in (True, False):
         with monkeypatch.context() as patch:
             if not past_the_queue:
-                patch.setattr(client_module, "_free_websocket", lambda _: None)
+                patch.setattr(client_module, "free_websocket", lambda _: None)
             async with connected() as (client, peer, _):
                 assert [await client.emit(*event) for event in EVENTS] == [True] * len(EVENTS)
                 both.append(await said(peer, len(EVENTS)))
@@ -98,8 +99,8 @@ async def test_it_writes_what_the_library_would(monkeypatch: pytest.MonkeyPatch)
 
 async def test_what_is_queued_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    free = client_module._free_websocket
-    monkeypatch.setattr(client_module, "_free_websocket", lambda sio: taken.append(free(sio)) or taken[-1])
+    free = free_websocket
+    monkeypatch.setattr(client_module, "free_websocket", lambda sio: taken.append(free(sio)) or taken[-1])
     async with connected() as (client, peer, _):
         assert client._sio
         await client._sio.emit("first")  # only queued: nothing else has run since
