@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from worker.atomic_file import replace_file
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection
@@ -15,6 +17,7 @@ from worker.ledger.keys import Keys
 from worker.service_profile import LIFETIME_S, ServiceProfile, apply_profile, profile_id, read_profile
 from worker.settings import Settings
 
+_log = structlog.get_logger(__name__)
 REDIS_TIMEOUT_S: Final = 3.0
 MAX_FILE_BYTES: Final = 100_000
 
@@ -36,13 +39,13 @@ async def store_profile(settings: Settings, profile: ServiceProfile) -> list[str
         places = ["in Redis, for workers"]
     except (LedgerUnavailable, TimeoutError) as exc:
         places = [f"not in Redis ({exc or 'no answer'})"]
-    path = profile_file(settings)
     try:
+        path = profile_file(settings)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, [text.encode()])
         places.append(f"in {path}, for `run`")
-    except OSError as exc:
-        places.append(f"not in {path} ({exc.strerror or exc})")
+    except (OSError, RuntimeError) as exc:  # RuntimeError: there is no home folder
+        places.append(f"not in a file for `run` ({exc})")
     return places
 
 
@@ -51,7 +54,10 @@ def with_profile_of_file(settings: Settings) -> tuple[Settings, dict[str, Any]]:
     try:
         with profile_file(settings).open("rb") as file:
             text = file.read(MAX_FILE_BYTES)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except (FileNotFoundError, RuntimeError):  # RuntimeError: there is no home folder
+        return settings, {}
+    except OSError as exc:
+        _log.warning("the profile of the service cannot be read; defaults are used", error=str(exc))
         return settings, {}
     return apply_profile(settings, read_profile(text, time.time()))
 

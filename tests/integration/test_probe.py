@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tasks.cli import main
 from tasks.doctor.probe import Budget, probe, steps
+from tasks.doctor.probe.session import ProbeSession
 from tasks.service_profile_store import with_profile_of_file, with_profile_of_redis
 from tests.support.audiofiles import write_words
 from tests.support.fleet import KEY, tone_server
@@ -96,6 +97,25 @@ async def test_it_finds_what_each_service_was_configured_to_do(sample: Path) -> 
         if (found := differences(profile, one.expected))
     }
     assert not wrong
+
+
+async def test_it_sends_no_more_audio_than_the_budget(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "IDLE_WAIT_S", 0.5)
+    sent_s: list[float] = []
+    leave = ProbeSession.__aexit__
+
+    async def counted(self: ProbeSession, *error: Any) -> None:
+        sent_s.append(self.sent_s)
+        await leave(self, *error)
+
+    monkeypatch.setattr(ProbeSession, "__aexit__", counted)
+    profiles: list[ServiceProfile] = []
+    async with tone_service() as settings:
+        found = [one async for one in probe(settings, sample, Budget(audio_s=30.0, sessions=2), profiles.append)]
+    assert 0 < sum(sent_s) <= 30.0
+    assert any("not measured" in one.text and "--probe-minutes" in one.remedy for one in found)
+    assert profiles[0].max_speed is None
+    assert len(profiles[0].problems) == 3
 
 
 @pytest.mark.parametrize("fault", ["http=401", "error=quota_exceeded@0", "never-commit"])

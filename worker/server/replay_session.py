@@ -26,18 +26,21 @@ _LOST: Final = 1006
 
 
 class NoRecognizer:
-    """The recognizer of a server that only plays back recordings. Its methods are never called."""
+    """The recognizer of a server that only plays back recordings.
+
+    A server needs a recognizer before it accepts sessions, but a `ReplaySession` uses none. A call would be a fault of
+    the server: an exception shows it, while an empty result would look like audio without speech."""
 
     model = "replay"
     language: str | None = None
     parallel = 1
 
     def voice_detector(self) -> VoiceDetector:
-        """Never called."""
+        """Raises NotImplementedError."""
         raise NotImplementedError
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """Never called."""
+        """Raises NotImplementedError."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -26,6 +26,8 @@ MAX_SAMPLE_S: Final = 15.0
 WINDOW_S: Final = 0.02
 DEFAULT_PAUSE_S: Final = 2.5
 """Pause between repetitions if the service did not commit at a pause."""
+MIN_LENGTH_S: Final = 20.0
+"""Minimum of audio for the measurement of the longest session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,42 +57,47 @@ async def probe(
     sample = load_sample(path, settings.sample_rate)
     facts: dict[str, Any] = {}
     problems: list[str] = []
+    left_s = budget.audio_s
 
-    async def run(name: str, step: Awaitable[dict[str, Any]]) -> Finding:
+    async def run(name: str, audio_s: float, step: Callable[[], Awaitable[dict[str, Any]]]) -> Finding:
+        """Run a step that sends at most `audio_s` seconds of audio, if the budget allows it."""
+        nonlocal left_s
+        if audio_s > left_s:
+            problems.append(f"{name}: {audio_s:.0f} s of audio are needed, {left_s:.0f} s are left")
+            return warn("probe", f"{name}: not measured: {audio_s:.0f} s of audio needed", "give more --probe-minutes")
+        left_s -= audio_s
         try:
-            found = await step
+            found = await step()
         except SttError as exc:
             problems.append(f"{name}: {exc}")
             return warn("probe", f"{name}: not measured: {exc}")
         facts.update(found)
         return ok("probe", f"{name}: {_text(found)}")
 
-    yield await run("pause before a commit", steps.measure_pause(settings, sample))
+    pause_audio_s = sample.length_s + steps.MAX_PAUSE_S
+    yield await run("pause before a commit", pause_audio_s, lambda: steps.measure_pause(settings, sample))
     if facts.get("word_times") is None:
         # Without text nothing else can be measured, and a profile of a refused account would harm later jobs.
         yield fail(
             "probe", "the service returned no text for the sample: no profile", "use --sample FILE, or see above"
         )
         return
-    yield await run("stop-session", steps.measure_stop(settings, sample))
-    pause_s = (facts.get("commit_pause_s") or DEFAULT_PAUSE_S - 1.0) + 1.0
-    yield await run("drift of word times", steps.measure_drift(settings, sample, pause_s))
-    yield await run("sessions at the same time", steps.measure_sessions(settings, budget.sessions))
+    yield await run("stop-session", sample.speech_s, lambda: steps.measure_stop(settings, sample))
+    yield await run("sessions at the same time", 0.0, lambda: steps.measure_sessions(settings, budget.sessions))
     if options := parse_options(settings.session_options):
-        yield await run("session options", steps.measure_options(settings, options))
-    yield await run("speed", steps.measure_speed(settings, sample))
-    left_s = budget.audio_s - _used(sample, pause_s)
-    if left_s > sample.length_s:
-        speed = facts.get("max_speed") or 1.0
-        yield await run("longest session", steps.measure_length(settings, sample, left_s, speed))
+        # Each session that is refused leaves out at least one option.
+        options_audio_s = steps.OPTION_AUDIO_S * (1 + len(options))
+        yield await run("session options", options_audio_s, lambda: steps.measure_options(settings, options))
+    speeds_audio_s = steps.speed_audio_s(sample) * len(steps.SPEEDS)
+    yield await run("speed", speeds_audio_s, lambda: steps.measure_speed(settings, sample))
+    pause_s = (facts.get("commit_pause_s") or DEFAULT_PAUSE_S - 1.0) + 1.0
+    drift_audio_s = (sample.length_s + pause_s) * steps.REPEATS
+    yield await run("drift of word times", drift_audio_s, lambda: steps.measure_drift(settings, sample, pause_s))
+    speed, length_audio_s = facts.get("max_speed") or 1.0, max(left_s, MIN_LENGTH_S)
+    yield await run(
+        "longest session", length_audio_s, lambda: steps.measure_length(settings, sample, length_audio_s, speed)
+    )
     report(ServiceProfile(url=show_url(settings.url), measured_at=time.time(), problems=tuple(problems), **facts))
-
-
-def _used(sample: Sample, pause_s: float) -> float:
-    """Return the maximum seconds of audio that all measurements send before the measurement of the longest session."""
-    drift_s = (sample.length_s + pause_s) * steps.REPEATS
-    speeds_s = (steps.SPEED_AUDIO_S + sample.length_s + 1.0) * len(steps.SPEEDS)
-    return 2 * sample.length_s + steps.MAX_PAUSE_S + drift_s + speeds_s
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -35,6 +35,8 @@ MIN_REACHED: Final = 0.9
 """Share of a speed that must be reached for the speed to count as accepted."""
 REPEATS: Final = 5
 """Repetitions of the sample for the drift of word times."""
+OPTION_AUDIO_S: Final = 2.0
+"""Seconds of audio in a session that tests session options."""
 IDLE_WAIT_S: Final = 35.0
 """Seconds without a message after which a service counts as one without an idle limit."""
 
@@ -110,12 +112,19 @@ async def measure_drift(settings: Settings, sample: Sample, pause_s: float) -> d
         return {"drift_s": drift_of(found, period_s) if whole else None}
 
 
+def speed_audio_s(sample: Sample) -> float:
+    """Return the seconds of audio that `measure_speed` sends at each speed: whole repetitions of the sample."""
+    once_s = sample.length_s + 1.0
+    return once_s * (1 + int(SPEED_AUDIO_S / once_s))
+
+
 async def measure_speed(settings: Settings, sample: Sample) -> dict[str, Any]:
     """Send audio faster and faster. Measures the highest speed at which the service ends no session and answers in
     time."""
     best = 1.0
+    once = sample.pcm + sample.silence(1.0)
+    pcm = once * round(speed_audio_s(sample) / (sample.length_s + 1.0))
     for speed in SPEEDS:
-        pcm = (sample.pcm + sample.silence(1.0)) * (1 + int(SPEED_AUDIO_S / (sample.length_s + 1.0)))
         async with ProbeSession(settings) as session:
             began = time.monotonic()
             whole = await session.send(pcm, speed)
@@ -162,7 +171,7 @@ async def measure_options(settings: Settings, options: Mapping[str, JsonValue]) 
     results = SessionOptionResults(options, masker_of(settings))
     while sent := results.current():
         async with ProbeSession(settings, sent) as session:
-            await session.send(bytes(round(2.0 * settings.sample_rate) * BYTES_PER_SAMPLE))
+            await session.send(bytes(round(OPTION_AUDIO_S * settings.sample_rate) * BYTES_PER_SAMPLE))
             await session.until(lambda: session.ended, 1.0)
             results.confirm(sent, session.config)
             end = _session_end(session)
@@ -172,10 +181,10 @@ async def measure_options(settings: Settings, options: Mapping[str, JsonValue]) 
 
 
 async def measure_length(settings: Settings, sample: Sample, budget_s: float, speed: float) -> dict[str, Any]:
-    """Send speech and pauses until the service ends the session, or for `budget_s` seconds of audio."""
+    """Send speech and pauses until the service ends the session, for at most `budget_s` seconds of audio."""
     once = sample.pcm + sample.silence(2.0)
     async with ProbeSession(settings) as session:
-        while session.sent_s < budget_s:
+        for _ in range(int(budget_s / (sample.length_s + 2.0))):
             if not await session.send(once, speed):
                 break
         # The end may arrive after the last audio.
