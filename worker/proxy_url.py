@@ -29,10 +29,7 @@ class ProxyUrl:
     password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return self.without_login
-
-    @property
-    def without_login(self) -> str:
+        """Return the address without its login."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 

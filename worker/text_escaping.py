@@ -17,13 +17,14 @@ _CONTROLS: Final = (
     "\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f"
 )
-_UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}]")
+UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}]")
+"""Matches one character that `printable` escapes."""
 _UNPRINTABLE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 
 
 def printable(text: str) -> str:
     """Return `text` as one line, with newlines, control characters and bidirectional controls as JSON escapes."""
-    return _UNPRINTABLE.sub(_code, text)
+    return UNPRINTABLE.sub(_code, text)
 
 
 def printable_lines(text: str) -> str:

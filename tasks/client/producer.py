@@ -32,7 +32,7 @@ from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
 """Maximum number of jobs, messages or commits in one round trip to Redis."""
-HASH_TTL: Final = timedelta(days=1)
+SUBMITTED_HASH_TTL: Final = timedelta(days=1)
 """How long workers may use the hash of a file that a producer computed. Later they hash the file themselves."""
 MAX_IDENTIFIED: Final = 100_000
 MAX_CONTENTS: Final = 1_000_000
@@ -116,7 +116,7 @@ class Producer:
         paths = (spec.source.text for spec in specs)
         read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
-            await self.hash_cache.put(read, ttl=HASH_TTL)
+            await self.hash_cache.put(read, ttl=SUBMITTED_HASH_TTL)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
         """Send a message for each waiting job in `job_ids`, so that a worker runs the job. A superfluous message does

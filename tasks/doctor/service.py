@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import AccessRefused, AuthRefused, EndpointBusy, EndpointError, SttError
 from worker.job_progress import Progress
+from worker.network.no_proxy import is_loopback
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.realtime import client
 from worker.secret_masking import show_url
-from worker.settings import Settings, Speed
+from worker.settings import Settings
 from worker.storage.address import from_path
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
@@ -69,11 +68,11 @@ class _Latencies:
             self._begun = min(self._begun, time.monotonic() - progress.sent_s)
 
 
-async def transcribe_sample(settings: Settings, sample: Path, speed: Speed = 1.0) -> SampleResult:
+async def transcribe_sample(settings: Settings, sample: Path) -> SampleResult:
     """Stream a sample through one session, without a retry. Raises SttError."""
     latencies, started = _Latencies(), time.monotonic()
     once = settings.model_copy(update={"session_retries": 0, "allowed_sources": ""})
-    job = Job(id="doctor", source=from_path(sample), speed=speed, language=None)
+    job = Job(id="doctor", source=from_path(sample), speed=1.0, language=None)
     transcript = await run(job, settings=once, log=latencies, listener=latencies)
     return SampleResult(transcript, time.monotonic() - started, tuple(latencies.latencies_s))
 
@@ -120,17 +119,6 @@ def of_sample(result: SampleResult) -> list[Finding]:
 
 
 def is_local(url: str) -> bool:
-    """Whether the host of a URL is this machine: a loopback address or `localhost`."""
+    """Whether the host of a URL is this machine; true for a URL without a host, such as a Unix socket."""
     host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host in ("localhost", "")
-
-
-async def many(settings: Settings, sample: Path, count: int, speed: Speed = 1.0) -> list[SampleResult | BaseException]:
-    """Stream the sample in `count` sessions at the same time. Returns a result or an exception for each."""
-    results: list[Any] = await asyncio.gather(
-        *(transcribe_sample(settings, sample, speed) for _ in range(count)), return_exceptions=True
-    )
-    return results
+    return not host or is_loopback(host)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +22,11 @@ from worker.realtime.slots import Slots
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 2.0
 """Mean seconds between two checks of a paused key by one process."""
+RELEASE_TIMEOUT_S: Final = 2.0
+"""Maximum seconds to return a probe whose answer was lost."""
+MEMORY_S: Final = 60.0
+"""Seconds for which a process without a breaker remembers a refusal. Later it tries again, because the account may have
+credit by then."""
 
 
 @dataclass(slots=True)
@@ -34,8 +41,8 @@ class _Probe:
 class KeyGate:
     """Lets jobs and sessions pass while their key is not paused. Implements `Slots`, around `slots`.
 
-    Without a `breaker`, jobs are not paused. Then, after a refusal, all later sessions of the process fail at once with
-    the same error, because a single run has to end. For use on one event loop."""
+    Without a `breaker`, jobs are not paused. Then, after a refusal, all sessions of the process fail at once with the
+    same error for MEMORY_S seconds, because a single run has to end. For use on one event loop."""
 
     def __init__(self, slots: Slots, breaker: KeyBreaker | None = None, events: EventStream | None = None) -> None:
         self._slots = slots
@@ -44,6 +51,7 @@ class KeyGate:
         self._one_at_a_time = asyncio.Lock()
         self._probe: _Probe | None = None
         self._refusal: AccessRefused | None = None
+        self._refused_at = -math.inf  # clock time of `_refusal`
 
     @property
     def pauses(self) -> bool:
@@ -60,7 +68,7 @@ class KeyGate:
         async with self._one_at_a_time:
             while True:
                 token = "" if self._probe is not None else token_hex(8)
-                state = await self._breaker.check(token)
+                state = await self._check(self._breaker, token)
                 if not state.paused:
                     return ""
                 if state.probe:
@@ -68,6 +76,21 @@ class KeyGate:
                     logger.info("probe of a paused key", reason=state.reason, refusals=state.failures)
                     return token
                 await asyncio.sleep(jittered(POLL_S))
+
+    @staticmethod
+    async def _check(breaker: KeyBreaker, token: str) -> KeyState:
+        """Ask the breaker whether a job may start, or whether `token` may be the probe.
+
+        If the answer is lost, Redis may have granted the probe. The token is then returned: otherwise no other worker
+        could probe the key for a quarter of an hour."""
+        try:
+            return await breaker.check(token)
+        except (LedgerUnavailable, asyncio.CancelledError):
+            if token:
+                with suppress(LedgerUnavailable, TimeoutError):
+                    async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                        await breaker.release(token, used=False)
+            raise
 
     def begin(self, token: str, job_id: str) -> None:
         """Make `job_id` the job of the probe `token`."""
@@ -88,7 +111,7 @@ class KeyGate:
         """Pause the key because of `error`, which ended an attempt at the job. Does nothing if `error` was already
         reported to the breaker. Raises LedgerUnavailable."""
         if self._breaker is None:
-            self._refusal = error
+            self._refusal, self._refused_at = error, time.monotonic()
             return
         if error.reported or isinstance(error, KeyPaused):
             return
@@ -138,6 +161,8 @@ class KeyGate:
                     self._publish("key_resumed", state)
                     if self._probe is not None:
                         self._probe.ended.set()
+                        # The probe has its result: further commits of its job need no call to Redis.
+                        self._probe = None
         await self._slots.succeeded(job_id)
 
     @property
@@ -168,7 +193,8 @@ class KeyGate:
         return None
 
     def _fail_as_before(self) -> None:
-        if self._breaker is None and self._refusal is not None:
+        recent = time.monotonic() - self._refused_at < MEMORY_S
+        if self._breaker is None and self._refusal is not None and recent:
             raise self._refusal.with_text(str(self._refusal))
 
     def _token_of(self, job_id: str) -> str:

@@ -72,8 +72,9 @@ class LeaseRenewer:
         leases = tuple(self._leases)
         if not leases:
             return
-        lost = set(await self._ledger.write_progress(leases))
+        # Before the call: Redis counts the term of the leases from a moment during the call, not after it.
         now = time.monotonic()
+        lost = set(await self._ledger.write_progress(leases))
         for lease in leases:
             if lease in lost:
                 lease.lost.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support import audiofiles
 from tests.support.audiofiles import write_words
+from tests.support.error_names import ERROR_NAMES
 from tests.support.pipeline_run import MemoryLog, assert_said, limit_slowdown, tone_service, transcribe
 from tests.support.tones import ToneWord, sentences, speech
 from worker import metrics
@@ -26,7 +28,8 @@ from worker.errors import (
     RequestRefused,
     SessionStalled,
 )
-from worker.realtime.messages import ERROR_NAMES
+from worker.realtime import session as realtime_session
+from worker.realtime.commit_pairing import CommitPairer
 
 # Retries have no delay, to keep the tests short.
 QUICK = {
@@ -212,6 +215,20 @@ async def test_without_times_a_dropped_connection_loses_and_doubles_no_word(
     recording: Path, spoken: list[ToneWord]
 ) -> None:
     async with tone_service("drop=8:1-2", "plain-only") as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == [w.text for w in spoken]
+
+
+@pytest.mark.usefixtures("still_quick")
+@pytest.mark.parametrize(
+    "faults", [["drop=8:1-2"], ["close=8:1", "echo"], ["drop=6:1", "drop=12:2", "echo"]], ids="+".join
+)
+async def test_commits_that_are_delivered_before_the_loss_are_not_doubled(
+    recording: Path, spoken: list[ToneWord], faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a slow machine, where commits without word times are delivered before the connection is lost."""
+    monkeypatch.setattr(realtime_session, "CommitPairer", partial(CommitPairer, 0.0))
+    async with tone_service(*faults, "plain-only") as settings:
         transcript = await transcribe(recording, settings)
     assert transcript.text.split() == [w.text for w in spoken]
 

@@ -53,10 +53,6 @@ class Result:
     def wrong_per_1000(self) -> float:
         return 1000 * self.wrong.total() / max(1, self.characters)
 
-    @property
-    def changed_per_1000(self) -> float:
-        return 1000 * self.changed.total() / max(1, self.characters)
-
 
 def measure(sentences: Iterable[str]) -> Result:
     result = Result()

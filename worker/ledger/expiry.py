@@ -1,4 +1,4 @@
-"""Computes when keys in Redis expire. Every key expires; the keys of an ended job expire after STT_RESULT_TTL."""
+"""Lifetimes of keys in Redis. Every key expires; the keys of an ended job expire after STT_RESULT_TTL."""
 
 from __future__ import annotations
 

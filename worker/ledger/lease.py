@@ -108,8 +108,10 @@ class Lease:
                     await self.lost.wait()
                     raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
             try:
+                # Before the call: Redis counts the term from a moment during the call, not after it.
+                now = time.monotonic()
                 await self.renew()
-                self.renewed_at = time.monotonic()
+                self.renewed_at = now
             except LedgerUnavailable as exc:
                 # Redis may have granted the job to another worker by now. Stop before both stream it.
                 if time.monotonic() - self.renewed_at > self._lease_s:

@@ -97,7 +97,8 @@ class _JobRun:
             # Run in a thread, because the first use of the lexicon takes about a second, which would delay all live
             # sessions.
             merged = await asyncio.to_thread(correct_segments, merged, job.glossary, word_begins)
-        return compose(merged, facts)
+        # In a thread, too: for a long transcript the checks of the text take long, and other sessions must not wait.
+        return await asyncio.to_thread(compose, merged, facts)
 
     async def _stream(self, source: Recording, guard: ContentGuard) -> None:
         """Stream all unfinished sections in order of time, up to `job.sessions` at the same time."""

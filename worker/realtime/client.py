@@ -203,7 +203,7 @@ class Client:
 
     async def _disconnect(self, sio: socketio.AsyncClient) -> None:
         eio = sio.eio
-        # If the peer reads nothing, the library closes neither its tasks nor the socket: see `finally` and `_abort`.
+        # If the peer reads nothing, the library closes neither its tasks nor the socket: see `finally` and `abort`.
         tasks = [t for t in (eio.write_loop_task, eio.read_loop_task) if t is not None]
         websocket = eio.ws
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.realtime.error_table import KIND_OF_NAME, known_name, name_in, status_of
+from worker.text_escaping import UNPRINTABLE
 
 MAX_TEXT: Final = 300
 """Maximum characters of the service's own text in a message."""
@@ -31,19 +32,13 @@ _NAME_FIELDS: Final = (
         "http_status",
         "httpCode",
     ),
-    *("httpCode", "http_code", "type", "error_type", "name", "kind", "message_type"),
+    *("http_code", "type", "error_type", "name", "kind", "message_type"),
 )
 _TEXT_FIELDS: Final = (
     *("message", "error", "detail", "details", "error_description", "description", "msg", "reason", "title", "text"),
     *("errors", "data", "body", "cause"),
 )
 _EMPTY_NAMES: Final = frozenset({"error", "errors", "fail", "failed", "failure", "exception", "unknown"})
-# Control characters, invisible characters and those that change the writing direction: they could hide or change a part
-# of the message on a terminal.
-_CONTROLS: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
-)
 
 
 @dataclass(slots=True)
@@ -91,7 +86,7 @@ def read_error(payload: object) -> ErrorFacts:
 def shown_text(text: str, limit: int = MAX_TEXT) -> str:
     """Return a text of the service as one line of at most `limit` characters, without control characters. The caller
     must mask the secrets in the text before this call, because a secret that was cut off cannot be recognized."""
-    line = " ".join(_CONTROLS.sub(" ", text).split())
+    line = " ".join(UNPRINTABLE.sub(" ", text).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 

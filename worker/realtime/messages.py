@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from worker.realtime.error_shapes import read_error
-from worker.realtime.error_table import KIND_OF_NAME, ErrorKind, kind_of, known_name, name_in
+from worker.realtime.error_table import KIND_OF_NAME, ErrorKind, kind_of, known_name
 
 PATH: Final = "/api/stt-realtime-socket"
 KEY_HEADER: Final = "x-api-key"
@@ -127,15 +127,6 @@ class Unknown:
 
 Message = SessionStarted | UpstreamStarted | Partial | Committed | ServiceError | Closed | Unknown
 
-# Error names of the service, with and without the suffix `_error` (documented by its upstream's schema).
-ERROR_NAMES: Final = frozenset(
-    {
-        "auth_error", "quota_exceeded", "unaccepted_terms", "input_error", "invalid_request", "chunk_size_exceeded",
-        "rate_limited", "queue_overflow", "resource_exhausted", "transcriber_error", "error",
-        "session_time_limit_exceeded", "insufficient_audio_activity", "commit_throttled",
-    }
-)  # fmt: skip
-
 
 def start_session(sample_rate: int, options: Mapping[str, object] = MappingProxyType({})) -> dict[str, Any]:
     """Build the payload of `start-session`. `sample_rate`: in Hz. `options`: further fields of the payload."""
@@ -167,11 +158,6 @@ def parse(event: str, payload: object = None) -> Message:
         # Without the message itself: words of its transcript could look like an error of the key.
         return ServiceError(name=UNREADABLE, text="a message of the service is not in the format of Socket.IO")
     return Unknown(kind=event)
-
-
-def error_name(text: str) -> str:
-    """Return the name of an error (see `error_table`) that `text` contains, otherwise "unknown"."""
-    return name_in(text) or "unknown"
 
 
 def _parse_transcript(payload: object) -> Message:

@@ -98,7 +98,7 @@ class _Recording:
         self._began = time.monotonic()
 
     def add(self, sender: Sender, event: str, payload: object = None) -> None:
-        """Write an entry. Errors of the disk end the recording with a warning."""
+        """Write an entry. An error of the disk or of the entry ends the recording with a warning."""
         if self._ended:
             return
         try:
@@ -110,8 +110,9 @@ class _Recording:
                 self.close()
                 return
             self._file.write(text)
-        except OSError as exc:
-            _log.warning("session recording ended", folder=str(self._folder), error=exc.strerror or str(exc))
+        except (OSError, ValueError, RecursionError) as exc:  # the last two: a message that JSON cannot express
+            error = getattr(exc, "strerror", None) or str(exc)
+            _log.warning("session recording ended", folder=str(self._folder), error=error)
             self.close()
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from worker.errors import (
     RequestRefused,
     SessionLost,
 )
+from worker.network.retry_after import retry_after_s, seconds_of
 from worker.realtime.error_shapes import ErrorFacts, read_error, shown_text
 from worker.realtime.error_table import (
     ACTIONS,
@@ -35,7 +36,6 @@ from worker.realtime.error_table import (
     status_of,
 )
 from worker.realtime.intermediaries import is_error_of_cdn, is_from_intermediary, is_html, page_title
-from worker.realtime.retry_after import retry_after_s, seconds_of
 
 _ON_FAILURE: Final = (ErrorKind.BUSY, ErrorKind.SERVICE, ErrorKind.NOT_FOUND)
 """Kinds that the body of a response with HTTP 5xx can have."""

@@ -53,7 +53,6 @@ class RequestObserver:
         aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
         redirects, so any redirect, even to the same host, means that the configured address is wrong.
         """
-        self.failure = None
         try:
             response = await send(request)
             if _is_polling_handshake(request, response) and is_old_handshake(await response.read()):
@@ -61,12 +60,15 @@ class RequestObserver:
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             # Other response errors have a status that the server did not send. It means that the answer is not HTTP.
             is_answer = isinstance(exc, aiohttp.ClientResponseError)
-            self.failure = exc if not is_answer or isinstance(exc, aiohttp.ClientHttpProxyError) else None
+            if not is_answer or isinstance(exc, aiohttp.ClientHttpProxyError):
+                self.failure = exc
             raise
         location = response.headers.get("Location", "")
         if response.status not in REDIRECT_STATUSES or not location:
             # A failed GET ends the connection anyway, but the library ignores a failed POST: its message would be lost.
-            refused = self.failure = await read_refusal(response) if response.status >= 400 else None
+            refused = await read_refusal(response) if response.status >= 400 else None
+            # Never reset: over polling, a POST that is still under way may succeed after the GET that was refused.
+            self.failure = refused or self.failure
             if request.method == "POST" and response.status >= 300:
                 self._on_refused_post(f"HTTP {response.status} to a message")
             if refused is not None:

@@ -294,7 +294,11 @@ class Session:
         # The commit contains the last partial text. If a later partial repeats one of the two texts, it is an echo and
         # no new speech.
         for text in (self.partial.strip(), message.text.strip()):
-            if text and text not in self._echoes:
+            if text:
+                # The newest entry again, because the deque drops the oldest ones: under load one partial may precede
+                # many commits, and would otherwise become text of its own.
+                if text in self._echoes:
+                    self._echoes.remove(text)
                 self._echoes.append(text)
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
 

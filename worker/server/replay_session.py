@@ -19,7 +19,7 @@ from worker.realtime.session_recording import CONNECTED, DROPPED, REFUSED, Entry
 from worker.server import protocol
 from worker.server.recognizers import Recognition, Samples
 from worker.server.session import Emit
-from worker.server.session_limits import MAX_REFUSED_MESSAGES, NORMAL, POLICY, Backlog, SessionEnding, SessionLimits
+from worker.server.session_limits import NORMAL, POLICY, Backlog, SessionEnding, SessionLimits, after_refusals
 
 _LOST: Final = 1006
 """Code of an ending without session-closed (RFC 6455, section 7.4.1)."""
@@ -97,8 +97,8 @@ class ReplaySession:
     def refuse(self) -> None:
         """Count a refused message. `MAX_REFUSED_MESSAGES` refused messages end the session."""
         self._errors += 1
-        if self._errors >= MAX_REFUSED_MESSAGES:
-            self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
+        if (ending := after_refusals(self._errors)) is not None:
+            self.end(ending)
 
     def stop(self) -> None:
         """Accept no more audio, and send the remaining messages of the recording. Raises protocol.ClientMessageRefused

@@ -23,13 +23,12 @@ from worker.server.recognizers import SAMPLE_RATE, Recognition
 from worker.server.session_limits import (
     FAILED,
     MAX_QUEUED_MESSAGES,
-    MAX_REFUSED_MESSAGES,
     NORMAL,
-    POLICY,
     TRY_LATER,
     Backlog,
     SessionEnding,
     SessionLimits,
+    after_refusals,
 )
 from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
@@ -114,8 +113,8 @@ class ServerSession:
     def refuse(self) -> None:
         """Count a refused message. `MAX_REFUSED_MESSAGES` refused messages end the session."""
         self._errors += 1
-        if self._errors >= MAX_REFUSED_MESSAGES:
-            self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
+        if (ending := after_refusals(self._errors)) is not None:
+            self.end(ending)
 
     @property
     def stopped_by_client(self) -> bool:

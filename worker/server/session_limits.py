@@ -40,6 +40,13 @@ class SessionEnding:
     error: str | None = None
 
 
+def after_refusals(count: int) -> SessionEnding | None:
+    """Return how a session ends after `count` refused messages, or None if it continues."""
+    if count < MAX_REFUSED_MESSAGES:
+        return None
+    return SessionEnding(POLICY, "too many errors", f"invalid_request: {count} messages were refused")
+
+
 class Backlog:
     """Counts the seconds of audio of a session that are received but not yet recognized. Speech that has not ended yet
     is not included, because it can only be recognized when it has ended."""

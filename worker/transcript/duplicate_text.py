@@ -341,6 +341,8 @@ def _copies_with_sound(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
     for shift_s in COPY_SHIFTS_S:
         kept = [i for i in distinct if _has_own_sound(times[i], shift_s, sound)]
         best = max(best, kept, key=len)  # on a tie, the smaller shift
+        if len(best) == len(distinct):
+            break
     return best
 
 

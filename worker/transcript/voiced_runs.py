@@ -51,9 +51,9 @@ class VoicedRuns:
 
     def phrase_onset_s(self, near_s: float, pause_s: float) -> float | None:
         """Return the onset of sound nearest to `near_s` that has a pause of `pause_s` seconds before it, or None."""
-        onsets = [
-            b[0] for a, b in pairwise([(0.0, -pause_s), *self.runs]) if b[0] - a[1] >= pause_s and b[0] in self.onsets
-        ]
+        found = [b[0] for a, b in pairwise([(0.0, -pause_s), *self.runs]) if b[0] - a[1] >= pause_s]
+        # The first run always has a pause before it here, but it is no onset if it is cut.
+        onsets = found if self.onsets is self.starts else found[1:]
         return min(onsets, key=lambda at: abs(near_s - at), default=None)
 
     def phrase_end_s(self, near_s: float, pause_s: float) -> float | None:

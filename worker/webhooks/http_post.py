@@ -22,7 +22,6 @@ import re
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -31,6 +30,7 @@ import aiohttp
 from worker.errors import BadJob, SettingsError
 from worker.network.failure_reasons import named_cause, proxy_refusal
 from worker.network.proxy_choice import ProxyUnusable, Route
+from worker.network.retry_after import retry_after_s
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook, private_webhook_reason, webhook_may_be_private
 from worker.storage.address import Address, scrub
@@ -186,25 +186,8 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
     # Standard Webhooks defines 410 as the request to send no more.
     if status == HTTPStatus.GONE:
         return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)
-    return SendResult(False, f"HTTP {status}", pause_s=_retry_after_s(retry_after, now))
-
-
-def _retry_after_s(retry_after: str, now: float) -> float:
-    """Parse a Retry-After header (a number of seconds, or a date) and return the pause in seconds.
-
-    Returns 0 for an invalid header, and at most MAX_RETRY_AFTER_S."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        # Nine digits are far above the maximum; a number of any length is then cheap to convert.
-        return min(float(text[:9]), MAX_RETRY_AFTER_S)
-    try:
-        at = parsedate_to_datetime(text)
-        # A date without a time zone is taken as GMT, the time zone of all HTTP dates.
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        ahead_s = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return 0.0
-    return min(max(0.0, ahead_s), MAX_RETRY_AFTER_S)
+    pause_s = retry_after_s({"Retry-After": retry_after}, datetime.fromtimestamp(now, UTC), MAX_RETRY_AFTER_S)
+    return SendResult(False, f"HTTP {status}", pause_s=pause_s or 0.0)
 
 
 __all__ = ["MAX_BODY_BYTES", "SendResult", "WebhookSender", "signature", "signing_keys"]

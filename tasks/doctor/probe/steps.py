@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from tasks.doctor.probe.estimates import drift_of
 from tasks.doctor.probe.session import ProbeSession
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE
-from worker.errors import EndpointBusy, EndpointUnavailable, SessionLost
+from worker.errors import EndpointBusy, SessionLost
 from worker.pipeline.session_option_results import SessionOptionResults
 from worker.realtime.messages import Closed, ServiceError
 from worker.realtime.session_states import EndReason, SessionEnd
@@ -151,10 +151,11 @@ async def measure_sessions(settings: Settings, limit: int) -> dict[str, Any]:
             session = ProbeSession(settings)
             try:
                 await stack.enter_async_context(session)
-            except (EndpointBusy, EndpointUnavailable):
+            except EndpointBusy:
                 refused = True
             else:
-                refused = session.ended
+                # A service may also end the session, or queue it: then session-started does not arrive in time.
+                refused = session.ended or not session.started
                 opened += [] if refused else [session]
         found: dict[str, Any] = {"sessions_tested": len(opened)}
         if refused and opened:

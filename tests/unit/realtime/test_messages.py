@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.error_names import ERROR_NAMES
 from worker.realtime import messages as m
 
 
@@ -89,7 +90,7 @@ json_values = st.recursive(
 )
 field_names = st.sampled_from(["message_type", "text", "words", "error", "code", "reason", "config", "session_id"])
 kinds = st.sampled_from(
-    [m.TYPE_PARTIAL, m.TYPE_COMMITTED, m.TYPE_COMMITTED_TIMED, m.TYPE_STARTED, *sorted(m.ERROR_NAMES)]
+    [m.TYPE_PARTIAL, m.TYPE_COMMITTED, m.TYPE_COMMITTED_TIMED, m.TYPE_STARTED, *sorted(ERROR_NAMES)]
 )
 
 

@@ -434,3 +434,14 @@ def test_a_service_may_answer_the_stop_with_any_code(code: int | None) -> None:
     d.finish_input()
     d.hear(Closed(code, REASON_STOPPED))
     assert d.end_reason is EndReason.COMPLETED
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["last partial", "partial repeated after each commit"])
+def test_a_partial_before_many_commits_stays_an_echo(repeated: bool) -> None:
+    """A service under load sends few partials. The last one is in a commit and must not become text of its own."""
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("w1 w2"))
+    for number in range(12):
+        d.hear(Committed(f"w{number} end", timed=False), *([Partial("w1 w2")] if repeated else []))
+        assert d.session.pending_text == "", number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.error_names import ERROR_NAMES
 from worker.errors import (
     AccountRefused,
     AuthRefused,
@@ -13,7 +14,6 @@ from worker.errors import (
     SessionLost,
     SessionStalled,
 )
-from worker.realtime.messages import ERROR_NAMES
 from worker.realtime.session_retry_policy import RetryAction, decide
 from worker.realtime.session_states import EndReason, SessionEnd
 

@@ -31,7 +31,7 @@ def test_any_message_is_accepted_or_refused_with_a_reason(args: list[Any]) -> No
             read()
         except protocol.ClientMessageRefused as exc:
             told = str(exc)
-        assert told is None or messages.error_name(told) in {"input_error", "chunk_size_exceeded"}
+        assert told is None or told.partition(":")[0] in {"input_error", "chunk_size_exceeded"}
 
 
 @given(st.integers(8000, 48000), st.binary(min_size=2, max_size=4000).filter(lambda raw: len(raw) % 2 == 0))

@@ -142,4 +142,4 @@ def test_responses_of_receivers(status: int, retry_after: str, expected: tuple[b
 def test_any_retry_after_is_accepted(text: str) -> None:
     """If parsing Retry-After raised an exception, the webhook would never be marked as finished. It would then be sent
     again for three days."""
-    assert 0 <= http_post._retry_after_s(text, NOW) <= http_post.MAX_RETRY_AFTER_S
+    assert 0 <= http_post._result_of(503, text, NOW).pause_s <= http_post.MAX_RETRY_AFTER_S

@@ -23,7 +23,7 @@ _NICE: Final = 10
 """Nice value of the thread: the higher, the lower its priority."""
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
     """Lower the priority of the calling thread. Does nothing except on Linux, because only there each thread has its
     own priority."""
     if sys.platform == "linux":
@@ -32,7 +32,7 @@ def _lower_priority() -> None:
 
 
 def _new_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=_lower_priority)
+    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=lower_priority)
 
 
 _thread = _new_thread()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -21,6 +19,7 @@ from worker.audio.opened_file import SourceFile
 from worker.errors import SourceError, SourceUnavailable
 from worker.settings import Settings
 from worker.storage.address import Address
+from worker.storage.sources.background_hash import lower_priority
 from worker.storage.sources.local_file import open_local
 from worker.storage.sources.wildcards import content_of
 from worker.transient_os_errors import source_error
@@ -39,7 +38,6 @@ MAX_THREADS: Final = 64
 """Maximum number of threads, including abandoned ones; above it no further file is opened. As at most MAX_HASHES files
 are hashed, so many threads mean that reads do not return."""
 _BLOCK_BYTES: Final = 1 << 19
-_NICE: Final = 10
 
 
 class SourceIdentifier:
@@ -98,7 +96,7 @@ class SourceIdentifier:
                 raise self._too_slow(source)
 
         def work() -> None:
-            _lower_priority()
+            lower_priority()
             result: tuple[str, str | None] | None = None
             error: Exception | None = None
             try:
@@ -167,14 +165,6 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
     except OSError as exc:
         raise source_error(exc, str(source)) from exc
     return digest.hexdigest()
-
-
-def _lower_priority() -> None:
-    """Lower the priority of the calling thread. Does nothing except on Linux, because only there each thread has its
-    own priority."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 __all__ = ["SourceIdentifier", "hash_regular_file"]

@@ -23,9 +23,9 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     del style
     yield "start\tend\tchannel\ttext\n"
     for segment in transcript.segments:
-        text = tidy(segment.text)
+        text = _field(segment.text)
         if text:
-            yield f"{segment.start:.3f}\t{segment.end:.3f}\t{_field(segment.channel or '')}\t{_field(text)}\n"
+            yield f"{segment.start:.3f}\t{segment.end:.3f}\t{_field(segment.channel or '')}\t{text}\n"
 
 
 def _field(text: str) -> str:

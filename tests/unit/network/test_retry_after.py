@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.realtime.retry_after import MAX_RETRY_AFTER_S, retry_after_s
+from worker.network.retry_after import MAX_RETRY_AFTER_S, retry_after_s
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 

@@ -9,30 +9,32 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 MAX_RETRY_AFTER_S: Final = 600.0
-"""Longest pause that a service can demand, in seconds; a longer one is shortened to this."""
+"""Longest pause that the real-time service can demand, in seconds; a longer one is shortened to this."""
 _MAX_CHARACTERS: Final = 64
 
 
-def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that the service demands until the next request, or None without a valid header.
+def retry_after_s(
+    headers: Mapping[str, str], now: datetime | None = None, max_s: float = MAX_RETRY_AFTER_S
+) -> float | None:
+    """Return the seconds that a server demands until the next request, at most `max_s`, or None without a valid header.
 
     A date is compared with the header `Date` of the same response, so that a wrong clock of this machine has no effect.
     If the response has no header `Date`, the date is compared with `now` (default: the clock of this machine)."""
     value = (headers.get("Retry-After") or "").strip()[:_MAX_CHARACTERS]
-    if (seconds := seconds_of(value)) is not None:
+    if (seconds := seconds_of(value, max_s)) is not None:
         return seconds
     until = _date(value)
     if until is None:
         return None
     start = _date((headers.get("Date") or "").strip()[:_MAX_CHARACTERS]) or now or datetime.now(UTC)
-    return min(max(0.0, (until - start).total_seconds()), MAX_RETRY_AFTER_S)
+    return min(max(0.0, (until - start).total_seconds()), max_s)
 
 
-def seconds_of(text: str) -> float | None:
-    """Parse a number of seconds, at most MAX_RETRY_AFTER_S. None for any other text."""
+def seconds_of(text: str, max_s: float = MAX_RETRY_AFTER_S) -> float | None:
+    """Parse a number of seconds and return it, at most `max_s`. Returns None for any other text."""
     if not re.fullmatch(r"[0-9]{1,40}(\.[0-9]{1,20})?", text):
         return None
-    return min(float(text), MAX_RETRY_AFTER_S)
+    return min(float(text), max_s)
 
 
 def _date(text: str) -> datetime | None:
