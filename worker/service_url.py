@@ -84,7 +84,8 @@ def _authorization(parts: SplitResult) -> str:
 def _ascii_host(parts: SplitResult) -> str:
     """Return the host in ASCII. An international name is encoded by the rules of IDNA. Raises ValueError if the name
     cannot be encoded."""
-    host = parts.hostname or ""
+    # The zone of an IPv6 address is separated by "%25" in a URL (RFC 6874), and by "%" elsewhere.
+    host = (parts.hostname or "").replace("%25", "%") if ":" in (parts.hostname or "") else parts.hostname or ""
     if host.isascii():
         return host
     from yarl import URL  # noqa: PLC0415  slow to load, and rarely needed

@@ -118,7 +118,9 @@ async def test_a_page_that_is_no_socketio_server() -> None:
         return web.Response(text="<html>hello</html>", content_type="text/html")
 
     async with serving(answering(handler)) as url:
-        assert type(await refusal(url)) is EndpointUnavailable
+        error = await refusal(url)
+    assert type(error) is EndpointUnavailable
+    assert "HTTP 200 with an HTML page (hello)" in str(error)
 
 
 async def test_what_answers_is_no_web_server() -> None:
@@ -193,6 +195,53 @@ async def test_a_close_before_the_connection_is_accepted(
     if transport == "websocket":
         assert f"closed with {code}" in str(error)
         assert reason in str(error)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1008, "Invalid API key"), (4402, ""), (1000, ""), (1013, "later")])
+async def test_a_close_of_an_accepted_connection_is_the_reason_of_its_loss(code: int, reason: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        await websocket.send_str(OPEN)
+        await websocket.receive()
+        await websocket.send_str('40{"sid":"b"}')
+        await websocket.close(code=code, message=reason.encode())
+        return websocket
+
+    lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with serving(answering(handler)) as url:
+        configured = load({"STT_API_KEY": "the-key", "STT_TRANSPORT": "websocket"})
+        opened = Client(url, configured.api_key, configured, lambda *_: None, lost.set_result)
+        await opened.open()
+        async with asyncio.timeout(25):
+            assert await lost == (f"closed with {code}: {reason}" if reason else f"closed with {code}")
+        await opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_server_that_closes_without_an_answer(scheme: str) -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    try:
+        error = await refusal(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    finally:
+        server.close()
+    expected = "use https://" if scheme == "http" else "closed the connection during the TLS handshake"
+    assert expected in str(error)
+
+
+@pytest.mark.parametrize("status", [403, 502, 503, 404])
+async def test_a_refusal_that_a_forwarding_proxy_may_have_sent_names_the_proxy(status: int) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="<html><title>Blocked</title></html>", content_type="text/html")
+
+    async with serving(answering(handler)) as proxy:
+        error = await refusal("http://stt.test:9201", STT_PROXY=proxy)
+    assert f"through the proxy {proxy}" in str(error)
+    assert "STT_PROXY" in str(error)
 
 
 async def test_the_library_prints_nothing_past_the_log() -> None:

@@ -21,7 +21,7 @@ from tests.support.fleet import limit_of
 from tests.support.wait import async_wait_until, wait_until
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import RedisConnection
-from worker.ledger.session_limiter import SessionLimiter
+from worker.ledger.session_limiter import FIRST_STARTS, FIRST_STARTS_PER_S, SessionLimiter
 from worker.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,13 @@ async def limiters(redis_url: str) -> AsyncIterator[Make]:
         await connection.close()
 
 
+@pytest.fixture
+async def proven_key(limiters: Make, raw: redis.Redis) -> None:
+    """Until a session with a key has succeeded, sessions start slowly; these tests begin after that."""
+    await limiters().succeeded("earlier-job")
+    await async_wait_until(lambda: any(raw.scan_iter("stt:governor:*:state")), "Redis knows the success")
+
+
 def settings(redis_url: str, **changes: Any) -> Settings:
     return load(
         {},
@@ -89,13 +96,16 @@ async def in_line(limiter: SessionLimiter, name: str, served: list[str], *, hold
         await asyncio.sleep(hold_s)
 
 
+def places(raw: redis.Redis) -> int:
+    """Return the number of waiting sessions."""
+    return sum(raw.zcard(key) for key in raw.scan_iter("stt:governor:*:waiting"))
+
+
 async def waiting(raw: redis.Redis, count: int) -> None:
-    def all_wait() -> bool:
-        return sum(raw.zcard(key) for key in raw.scan_iter("stt:governor:*:waiting")) == count
-
-    await async_wait_until(all_wait, f"{count} wait in line")
+    await async_wait_until(lambda: places(raw) == count, f"{count} wait in line")
 
 
+@pytest.mark.usefixtures("proven_key")
 async def test_the_limit_holds_across_processes(limiters: Make, raw: redis.Redis) -> None:
     several = [limiters(api_key_max_sessions=LIMIT) for _ in range(3)]
     most, now, ended = 0, 0, 0
@@ -116,6 +126,21 @@ async def test_the_limit_holds_across_processes(limiters: Make, raw: redis.Redis
     await async_wait_until(lambda: slots(raw) == 0, "all slots are released")
 
 
+async def test_a_key_without_a_success_is_tried_by_few_sessions(limiters: Make, raw: redis.Redis) -> None:
+    several = [limiters() for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(in_line(several[n % 3], f"job-{n}", [], hold_s=60)) for n in range(60)]
+        await async_wait_until(lambda: slots(raw) >= FIRST_STARTS, "the first sessions start")
+        started = time.monotonic()
+        await async_wait_until(lambda: places(raw) + slots(raw) >= 60, "the others wait")
+        assert slots(raw) <= FIRST_STARTS + 1 + (time.monotonic() - started + 2) * FIRST_STARTS_PER_S
+        await several[0].succeeded("job-0")
+        await async_wait_until(lambda: slots(raw) == 60, "after the success all start")
+        for task in tasks:
+            task.cancel()
+
+
+@pytest.mark.usefixtures("proven_key")
 @limit_of(8.0)
 def test_slots_of_killed_workers_expire(redis_url: str, raw: redis.Redis, limit_s: float) -> None:
     def start(name: str) -> subprocess.Popen[bytes]:
@@ -162,6 +187,7 @@ async def test_a_slot_is_renewed_while_its_session_runs(limiters: Make, raw: red
         await async_wait_until(lambda: raw.zrange(key, 0, -1, withscores=True)[0][1] > first + 1000, "renewed for long")
 
 
+@pytest.mark.usefixtures("proven_key")
 async def test_a_single_job_does_not_wait_for_a_whole_batch(limiters: Make, raw: redis.Redis) -> None:
     limiter, other = limiters(api_key_max_sessions=1), limiters(api_key_max_sessions=1)
     served: list[str] = []
@@ -211,6 +237,7 @@ async def test_a_worker_that_died_while_waiting_does_not_block_the_queue(
 
 
 @limit_of(6.0)
+@pytest.mark.usefixtures("proven_key")
 async def test_the_rate_of_session_starts_is_limited(limiters: Make, limit_s: float) -> None:
     limiter = limiters(api_key_max_starts_per_s=20)
     served: list[str] = []
@@ -222,6 +249,7 @@ async def test_the_rate_of_session_starts_is_limited(limiters: Make, limit_s: fl
     assert len(served) == 50
 
 
+@pytest.mark.usefixtures("proven_key")
 async def test_a_busy_service_lowers_the_limit_once_and_it_rises_again(
     limiters: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +293,7 @@ async def test_without_a_limit_a_busy_service_sets_one(limiters: Make, raw: redi
             holder.cancel()
 
 
+@pytest.mark.usefixtures("proven_key")
 async def test_a_busy_report_lowers_the_limit_of_all_processes(limiters: Make, raw: redis.Redis) -> None:
     one, other = limiters(), limiters()
     async with asyncio.TaskGroup() as group:

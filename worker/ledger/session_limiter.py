@@ -55,6 +55,11 @@ BUSY_INTERVAL_S: Final = 3.0
 """Seconds after a busy report in which further ones are ignored, since a busy service refuses many sessions at once."""
 RISE_DELAY_S: Final = 15.0
 """Seconds from the fall of the limit until it begins to rise."""
+FIRST_STARTS: Final = 8
+"""Sessions that all workers together may start at once with a key before the first success. Each may cost two
+handshakes (websocket and polling), and a key whose account is empty may cost at most 20 per hour."""
+FIRST_STARTS_PER_S: Final = 0.5
+"""Further session starts per second before the first success. The first commit of any session ends this limit."""
 RISE_S: Final = 300.0
 """Seconds in which the limit would rise from zero to its maximum."""
 
@@ -104,6 +109,8 @@ class SessionLimiter:
             "key_ttl_ms": int(KEY_TTL_S * 1000),
             "max_sessions": settings.api_key_max_sessions,
             "starts_per_s": settings.api_key_max_starts_per_s,
+            "first_starts": FIRST_STARTS,
+            "first_starts_per_s": FIRST_STARTS_PER_S,
             "busy_factor": BUSY_FACTOR,
             "busy_interval_ms": int(BUSY_INTERVAL_S * 1000),
             "rise_delay_ms": int(RISE_DELAY_S * 1000),

@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable, SettingsError
 from worker.network.failure_reasons import chain, is_refused_login, named_cause, proxy_refusal, unclear_login
-from worker.network.http_session import session_options
+from worker.network.http_session import needs_tunnel, session_options
 from worker.network.proxy_choice import Route, choose_route
 from worker.network.tls_context import client_context
 from worker.realtime import json_codec, messages, old_protocol, refusals
@@ -49,6 +49,7 @@ from worker.settings import Settings
 FINAL_STATUSES: Final = (401, 402, 407, 429, 503)
 """HTTP statuses of a websocket handshake after which polling would get the same answer. All others may come from a
 proxy that does not let a websocket through."""
+_ALSO_OF_PROXIES: Final = (ErrorKind.INTERMEDIARY, ErrorKind.SERVICE, ErrorKind.NOT_FOUND, ErrorKind.PERMISSION)
 _TRANSPORTS: Final = TransportMemory()
 _LOG: Final = logging.getLogger(__name__)
 # If it gets no logger, python-socketio prints unformatted lines to standard error. They ("packet queue is empty,
@@ -110,6 +111,7 @@ class Client:
         self._route = Route()
         self._address = ServiceUrl("", "", "", "", 0, "")
         self._dropped = False
+        self._closed: asyncio.Future[EarlyClose] | None = None  # the peer's close of the websocket
         self.transport = ""  # of the open connection: websocket or polling
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
@@ -228,6 +230,7 @@ class Client:
         encrypted = at.scheme in ("https", "wss")
         scheme = "https" if encrypted else "ws" if transport == "websocket" else "http"
         closed: asyncio.Future[EarlyClose] = asyncio.get_running_loop().create_future()
+        self._closed = closed
         self._http = aiohttp.ClientSession(
             ws_response_class=observed_websocket(closed),
             **session_options(self._route, scheme, client_context(self._settings, for_service=True)),
@@ -261,7 +264,8 @@ class Client:
         except _UNREADABLE as exc:
             if closed.done():
                 return closed.result()
-            return _NoHandshake(str(exc) or type(exc).__name__)
+            _LOG.debug("unreadable handshake", exc_info=exc)
+            return _NoHandshake()
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError) as exc:
             # If the service refuses over polling after HTTP 200, the library waits until the timeout: the refusal is
             # the cause, not the TimeoutError.
@@ -300,9 +304,12 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _lost_text(self, reason: str) -> str:
-        """Return why the connection was lost: the reason of a redirect or refusal if there was one, else `reason`."""
+        """Return why the connection was lost: the reason of a redirect, a close or a refusal if there was one, else
+        `reason`."""
         if self._requests.redirect is not None:
             return _redirect_text(self._requests.redirect)
+        if self._closed is not None and self._closed.done():
+            return str(self._closed.result())
         refused = self._requests.failure
         return f"{reason}: {self._read(refused).detail}" if isinstance(refused, RefusedResponse) else reason
 
@@ -348,7 +355,7 @@ class Client:
         if isinstance(exc, EarlyClose):
             return refusals.of_early_close(exc.code, masker_of(self._settings).text(exc.reason)).error(shown)
         if (refused := next((e for e in chain(exc) if isinstance(e, RefusedResponse)), None)) is not None:
-            return self._read(refused).error(shown)
+            return self._with_proxy(self._read(refused), shown)
         status = status_in(exc)
         if status is not None:
             return refusals.of_response(status, {}, "").error(shown)
@@ -356,12 +363,20 @@ class Client:
         plain = self._address.scheme in ("http", "ws")
         by = f" {self._route}" if self._route.proxy is not None and (plain or not self._requests.connected) else ""
         if isinstance(exc, _NoHandshake):
-            reason = f"no real-time service: the answer to the handshake is not that of a Socket.IO server ({exc})"
+            reason = "no real-time service: the answer to the handshake is not that of a Socket.IO server"
         elif isinstance(exc, TimeoutError):
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:
-            reason = f"{library_text(exc)}{by}"
+            reason = f"{library_text(exc, encrypted=not plain)}{by}"
         return EndpointUnavailable(f"{shown}: {reason}; check STT_URL, the network, and that the service runs")
+
+    def _with_proxy(self, refusal: refusals.Refusal, shown: str) -> EndpointError:
+        """Return the error of a refused response. If a proxy of the settings may have sent it, the error names it."""
+        error = refusal.error(shown)
+        forwarded = self._route.proxy is not None and not needs_tunnel(self._route, self._address.scheme)
+        if forwarded and self._address.scheme != "https" and refusal.kind in _ALSO_OF_PROXIES:
+            return error.with_text(f"{error}; the request went {self._route}")
+        return error
 
 
 def _redirect_text(redirect: Redirected) -> str:

@@ -23,14 +23,33 @@ def status_in(exc: BaseException) -> int | None:
     return next((s for s in statuses if isinstance(s, int)), None)
 
 
-def library_text(exc: BaseException) -> str:
+def library_text(exc: BaseException, *, encrypted: bool = False) -> str:
     """Return the text of the most specific error in the chain of causes. The text of the library's own exception is
-    only "Connection error"."""
+    only "Connection error". `encrypted`: whether the connection uses TLS."""
     texts = [str(e) for e in chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
+    known = [text for e in chain(exc) if (text := _known_text(e, encrypted=encrypted)) is not None]
+    if known:
+        return known[0]
     text = texts[0] if texts else str(exc) or type(exc).__name__
     # aiohttp quotes the whole address. Its query may contain a token.
     text = _QUERY.sub(r"\1", _INVALID_HTTP.sub(r"the answer is not valid HTTP: \2", text))
     return "the server at this address does not speak HTTP" if "Bad status line" in text else text
+
+
+def _known_text(exc: BaseException, *, encrypted: bool) -> str | None:
+    """Return a sentence in place of a library text that users cannot understand, or None."""
+    if isinstance(exc, aiohttp.ClientConnectorError) and exc.ssl is not False and not exc.os_error.strerror:
+        # aiohttp itself writes "Cannot connect to host … ssl:default [None]".
+        return "the server closed the connection during the TLS handshake; it may require another version of TLS"
+    if isinstance(exc, aiohttp.ServerDisconnectedError):
+        # With TLS 1.3, a server that requires a client certificate closes only after the handshake.
+        remedy = (
+            "requires a client certificate, set STT_CLIENT_CERT_FILE" if encrypted else "requires TLS, use https://"
+        )
+        return f"the server closed the connection without an answer; if it {remedy}"
+    if str(exc).startswith("Unexpected response from server"):
+        return "no real-time service: the answer to the handshake is not that of a Socket.IO server"
+    return None
 
 
 def _is_invalid_http(exc: BaseException) -> bool:

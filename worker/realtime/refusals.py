@@ -7,6 +7,7 @@ connection. `error_table` has the kinds, `error_shapes` reads the bodies.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import Template
@@ -53,6 +54,7 @@ _KIND_IN_SESSION: Final = {ErrorKind.PROTOCOL: ErrorKind.REQUEST, ErrorKind.NOT_
 """Kind of the HTTP status of a handshake -> the kind of the same status in an error message of a session."""
 _MAYBE_TRANSIENT: Final = (400, 403)
 """Statuses with which intermediaries refuse requests, too."""
+_CLOSE_TEXT: Final = re.compile(r"closed with (\d{4})(?:: (.*))?\Z", re.DOTALL)
 _CHECK: Final = "check STT_URL, the network, and that the service runs"
 _ERRORS: Final[Mapping[ErrorKind, tuple[type[EndpointError], str]]] = {
     ErrorKind.KEY: (AuthRefused, "API key refused by $url ($detail): check STT_API_KEY and the account's access"),
@@ -164,8 +166,9 @@ def of_early_close(code: int, reason: str) -> Refusal:
 
 def of_drop(reason: str) -> Refusal:
     """Read a lost connection. The kind is taken from the reason only if the reason names the key, the account or a busy
-    service."""
-    kind = kind_of((), reason)
+    service. `reason`: may begin with the close of the websocket, as `EarlyClose` writes it."""
+    close = _CLOSE_TEXT.match(reason)
+    kind = kind_of_close(int(close[1]), close[2] or "") if close else kind_of((), reason)
     decisive = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
     return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(reason))
 

@@ -3,14 +3,16 @@ python-socketio discards, such as the headers and the body of a refusal."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
+from worker.realtime.intermediaries import is_html
 from worker.realtime.old_protocol import OldProtocol, is_old_handshake
-from worker.realtime.refused_response import read_refusal
+from worker.realtime.refused_response import MAX_BODY_BYTES, RefusedResponse, read_refusal
 from worker.secret_masking import show_url
 
 REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
@@ -55,8 +57,8 @@ class RequestObserver:
         """
         try:
             response = await send(request)
-            if _is_polling_handshake(request, response) and is_old_handshake(await response.read()):
-                raise OldProtocol
+            if _is_polling_handshake(request, response):
+                await _check_handshake(response)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             # Other response errors have a status that the server did not send. It means that the answer is not HTTP.
             is_answer = isinstance(exc, aiohttp.ClientResponseError)
@@ -77,12 +79,26 @@ class RequestObserver:
         response.close()
         try:
             target = str(request.url.join(URL(location)))
+            # The handshake of a websocket has the scheme `ws`, which a relative target would inherit.
+            target = re.sub(r"\Aws(?=s?://)", "http", target)
         except ValueError:
             target = location
         self.redirect = Redirected(show_url(target)[:300], permanent=response.status in (301, 308))
         if request.method == "POST":
             self._on_refused_post("")
         raise self.redirect
+
+
+async def _check_handshake(response: aiohttp.ClientResponse) -> None:
+    """Raise OldProtocol for a server of an old protocol, and RefusedResponse for an HTML page. A captive portal, for
+    example, answers every request with its login page and HTTP 200."""
+    body = await response.read()
+    if is_old_handshake(body):
+        raise OldProtocol
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    page = body[:MAX_BODY_BYTES].decode("utf-8", "replace")
+    if is_html(headers, page):
+        raise RefusedResponse(response.status, headers, page)
 
 
 def _is_polling_handshake(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> bool:

@@ -323,6 +323,15 @@ def test_an_error_of_a_session(wire: str, action: RetryAction, error: type[e.End
         ("HTTP 400 to a message: HTTP 400", RETRY, e.EndpointUnavailable),
         ("HTTP 402 to a message: HTTP 402: Insufficient credits", FAIL, e.AccountRefused),
         ("HTTP 401 to a message: HTTP 401: Invalid API key", FAIL, e.AuthRefused),
+        ("closed with 1008: Invalid API key", FAIL, e.AuthRefused),
+        ("closed with 1008: insufficient credits", FAIL, e.AccountRefused),
+        ("closed with 4401", FAIL, e.AuthRefused),
+        ("closed with 4402: bye", FAIL, e.AccountRefused),
+        ("closed with 4429", RETRY, e.EndpointBusy),
+        ("closed with 1013: try again later", RETRY, e.EndpointBusy),
+        ("closed with 1000", RETRY, e.EndpointUnavailable),
+        ("closed with 1001: going away", RETRY, e.EndpointUnavailable),
+        ("closed with 1011: internal error", RETRY, e.EndpointUnavailable),
     ],
 )
 def test_a_lost_connection(reason: str, action: RetryAction, error: type[e.EndpointError]) -> None:

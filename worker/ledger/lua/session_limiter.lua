@@ -7,6 +7,7 @@
 --   ttl_ms, waiting_ttl_ms, key_ttl_ms   lifetime of a slot, of a waiting token, of the keys
 --   max_sessions                STT_API_KEY_MAX_SESSIONS, 0 for no limit
 --   starts_per_s                0 for no limit
+--   first_starts, first_starts_per_s   burst and rate of session starts until a session with this key has succeeded
 --   busy                        whether the service reported that it is at its limit
 --   pause_ms                    pause that the service demands, 0 for none
 --   succeeded                   whether a session with this key has succeeded
@@ -115,10 +116,15 @@ for i, session in ipairs(request.waiting) do
   end
 end
 
-local starts, rate = math.huge, request.starts_per_s
+local starts, rate, burst = math.huge, request.starts_per_s, math.max(1, request.starts_per_s)
+-- A key that has never succeeded may be wrong, or its account empty. All workers together must not try it more often than
+-- the pause of a key allows, and the pause begins only with the first refusal.
+if redis.call('HGET', state, 'accepted') ~= '1' then
+  burst = math.min(rate > 0 and burst or math.huge, request.first_starts)
+  rate = math.min(rate > 0 and rate or math.huge, request.first_starts_per_s)
+end
 if rate > 0 then
   local at = redis.call('HMGET', state, 'starts', 'starts_at')
-  local burst = math.max(1, rate)
   starts = math.min(burst, (tonumber(at[1]) or burst) + math.max(0, now - (tonumber(at[2]) or now)) / 1000 * rate)
 end
 
