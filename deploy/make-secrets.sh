@@ -41,7 +41,7 @@ hand() {  # SERVICE NAME VALUE
 
 check VALKEY_PASSWORD "${VALKEY_PASSWORD:-}"
 check GRAFANA_PASSWORD "${GRAFANA_PASSWORD:-}" ,
-for name in STT_API_KEY STT_SERVER_API_KEYS STT_REDIS_URL STT_WEBHOOK_SECRET AWS_SECRET_ACCESS_KEY; do
+for name in STT_API_KEY STT_SERVER_API_KEYS STT_HTTP_KEYS STT_REDIS_URL STT_WEBHOOK_SECRET AWS_SECRET_ACCESS_KEY; do
   eval "check $name \"\${$name:-}\""
 done
 
@@ -61,10 +61,13 @@ password=$(secret grafana_password "${GRAFANA_PASSWORD:-}")
 hand valkey password "$valkey"
 hand valkey quoted_password "$(quoted "$valkey")"
 hand server api_keys "${STT_SERVER_API_KEYS:-$key}"
-for service in worker inbox intake; do hand "$service" redis_url "$queue"; done
+for service in worker inbox intake api; do hand "$service" redis_url "$queue"; done
 hand worker api_key "$key"
 hand worker webhook_secret "$webhook"
-for service in worker intake s3; do hand "$service" s3_secret "$storage"; done
+http=${STT_HTTP_KEYS:-}
+if [ -z "$http" ]; then http=operator:operate:$(secret http_key ""); fi
+hand api http_keys "$http"
+for service in worker intake api s3; do hand "$service" s3_secret "$storage"; done
 hand grafana password "$password"
 hand flower broker_url "$queue"
 hand flower login "admin:$password"

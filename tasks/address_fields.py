@@ -43,6 +43,11 @@ def _texts(value: Any) -> Any:
     return value.text if isinstance(value, Address) else value
 
 
+def parse_source(text: str) -> Address:
+    """Parse a source or a folder that a setting or a job names. Raises BadJob."""
+    return parse(text)
+
+
 _PARSED: Final = WrapValidator(_parsed)
 _AS_GIVEN: Final = PlainSerializer(_texts)
 Source = Annotated[Address, _as(Annotated[str, Field(min_length=1, max_length=4096)]), _PARSED, _AS_GIVEN]
@@ -56,4 +61,4 @@ Webhook = Annotated[
     Address | None, _as(Annotated[str, Field(min_length=1, max_length=2048)] | None), _PARSED, _AS_GIVEN
 ]
 
-__all__ = ["Folders", "Source", "Webhook"]
+__all__ = ["Folders", "Source", "Webhook", "parse_source"]

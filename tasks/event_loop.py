@@ -18,7 +18,7 @@ CLOSE_S: Final = 1.0
 """Maximum seconds that cancelled tasks may take to end when the loop is stopped."""
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
+def new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415  not on every platform
     except ImportError:
@@ -31,7 +31,7 @@ class LoopThread:
     """An event loop in a thread. The constructor starts the thread. All methods may be called from any other thread."""
 
     def __init__(self, name: str = "stt-loop") -> None:
-        self._loop = _new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

@@ -132,6 +132,18 @@ COMMIT_LATENCY: Final = _histogram(
 )
 EVENT_LOOP_LAG: Final = _gauge("event_loop_lag_seconds", "Delay of the last timer on the event loop")
 
+# -- the HTTP API ----------------------------------------------------------------------------------------------------
+HTTP_REQUESTS: Final = _counter(
+    "http_requests", "Requests to the HTTP API; status 499: the client went away", "method", "route", "status"
+)
+HTTP_LATENCY: Final = _histogram(
+    "http_response_start_seconds",
+    "Time from a request to the start of its response",
+    (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0),
+)
+HTTP_FOLLOWERS: Final = _gauge("http_followers", "Clients that follow events over HTTP")
+HTTP_UPLOAD_BYTES: Final = _counter("http_upload_bytes", "Bytes of stored uploads")
+
 # -- the self-hosted service -----------------------------------------------------------------------------------------
 SERVER_SESSIONS: Final = _gauge("server_sessions_open", "Sessions open on the self-hosted service")
 SERVER_LIMIT: Final = _gauge("server_sessions_limit", "Maximum of open sessions on the self-hosted service")

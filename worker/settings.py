@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.errors import SettingsError
 from worker.header_values import check_header_value
+from worker.http_settings import HttpSettings
 from worker.proxy_url import check_proxy_setting, disabled_proxy
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
@@ -26,7 +27,7 @@ from worker.validation_errors import Location, describe_errors
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
-class Settings(BaseSettings):
+class Settings(HttpSettings, BaseSettings):
     """All settings. The environment variable of a field is `STT_` followed by the field's name in capitals."""
 
     model_config = SettingsConfigDict(

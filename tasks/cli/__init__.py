@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "worker": "worker:command",
     "intake": "intake:command",
     "server": "server:command",
+    "api": "api:command",
     "webhooks": "webhooks:command",
     "doctor": "doctor:command",
     "schema": "schema:command",

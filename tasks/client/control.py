@@ -61,20 +61,31 @@ class Control:
         self._ledger: Ledger = producer.ledger
 
     async def cancel(self, names: Sequence[str]) -> list[str]:
-        answers = await self._ledger.cancel_many(await self._jobs(names))
+        return await self.cancel_jobs(await self._jobs(names))
+
+    async def cancel_jobs(self, job_ids: Sequence[str]) -> list[str]:
+        """Cancel jobs by their ids. Returns the ids of the cancelled jobs."""
+        answers = await self._ledger.cancel_many(job_ids)
         ended = [one.job_id for one in answers if one is not None and one.before != one.state]
         await self._producer.events.publish_many([("cancelled", job_id, {}) for job_id in ended])
         return ended
 
     async def retry(self, names: Sequence[str]) -> list[str]:
-        return await self._retry(await self._ledger.get_many(await self._jobs(names)))
+        return await self.retry_jobs(await self._ledger.get_many(await self._jobs(names)))
 
     async def retry_failed(self, batch: str | None) -> list[str]:
         """Retry all failed and incomplete jobs of a batch, or of the whole ledger if `batch` is None. Cancelled jobs
         are not retried."""
         ids = await self._jobs([batch]) if batch is not None else await self._ledger.recent_jobs(limit=None)
         records = await self._ledger.get_many(ids)
-        return await self._retry([one for one in records if one is not None and one.state != "cancelled"])
+        return await self.retry_jobs([one for one in records if one is not None and one.state != "cancelled"])
+
+    async def pause_jobs(self, job_ids: Sequence[str], *, on: bool) -> list[str]:
+        """Pause jobs by their ids, or resume them with `on=False`. Returns the ids of the changed jobs."""
+        changed = await self._ledger.pause(job_ids, on=on)
+        if not on:
+            await self._producer.wake(changed)
+        return changed
 
     async def pause(self, names: Sequence[str]) -> list[str]:
         return await self._hold(names, on=True)
@@ -92,7 +103,8 @@ class Control:
             changed += await self._ledger.pause(jobs, batch=name if ids else None, on=on)
         return changed
 
-    async def _retry(self, records: Sequence[JobRecord | None]) -> list[str]:
+    async def retry_jobs(self, records: Sequence[JobRecord | None]) -> list[str]:
+        """Queue those of the jobs again that failed, are incomplete or were cancelled. Returns their ids."""
         queued = []
         for record in records:
             if record is None or record.state not in ("failed", "incomplete", "cancelled"):

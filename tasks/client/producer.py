@@ -160,17 +160,24 @@ class Producer:
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
+        self,
+        jobs: Sequence[tuple[str, JobSpec]],
+        *,
+        batch: str | None,
+        force: bool = False,
+        producer: str = "",
+        claim: str = "",
     ) -> list[StateChange]:
         """Record jobs with the given ids and wake the workers. Raises QueueFull. `producer`: name of a producer with
-        its own intake stream. Such a producer may only change jobs that it queued; BadJob is raised for other jobs."""
+        its own intake stream or HTTP key. Such a producer may only change jobs that it queued; BadJob is raised for
+        other jobs. `claim`: see `worker.ledger.claims`."""
         created: list[StateChange] = []
         announcements: list[asyncio.Task[None]] = []
         try:
             for first in range(0, len(jobs), AT_ONCE):
                 some = jobs[first : first + AT_ONCE]
                 try:
-                    new = await self._record_many(some, batch, force=force, producer=producer)
+                    new = await self._record_many(some, batch, force=force, producer=producer, claim=claim)
                 except QueueFull:
                     await self.wake([identity for identity, _ in some])  # some of these jobs may be recorded
                     raise
@@ -185,13 +192,19 @@ class Producer:
         return created
 
     async def _record_many(
-        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, force: bool, producer: str
+        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, force: bool, producer: str, claim: str
     ) -> list[StateChange]:
         await self._cache_hashes([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
         created = await self.ledger.create_many(
-            specs, batch=batch, force=force, max_waiting=self.settings.queue_max, contents=contents, producer=producer
+            specs,
+            batch=batch,
+            force=force,
+            max_waiting=self.settings.queue_max,
+            contents=contents,
+            producer=producer,
+            claim=claim,
         )
         for identity in contents:
             self.identified.contents.pop(identity, None)

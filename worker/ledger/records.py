@@ -63,6 +63,8 @@ class JobRecord:
     batch: str | None
     paused: bool
     """Whether the job is paused: no worker takes it until it is resumed."""
+    producer: str = ""
+    """Name of the producer that queued the job, if only that producer may change it; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ FIELDS: Final = (
         "speed",
         "trouble",
         "paused",
+        "producer",
     ),
 )
 
@@ -265,4 +268,5 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
         quality=_quality(fields.get("quality")),
         batch=fields.get("batch") or None,
         paused=fields.get("paused") == "1",
+        producer=fields.get("producer") or "",
     )

@@ -57,6 +57,8 @@ _CREDENTIAL_HINTS: Final = {
 }
 _REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
 """Error codes of S3 for refused credentials, which are added to the message."""
+PART_BYTES: Final = 5 * 1024 * 1024
+"""Size of the parts of an object that is written in parts: the minimum of S3."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _MAX_REASON_CHARACTERS: Final = 300
 
@@ -111,6 +113,34 @@ async def put(address: Address, data: bytes, content_type: str, endpoint: str) -
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise OutputError(f"cannot write {address.shown}: {_no_credentials(address)}") from None
+        raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
+
+
+async def put_stream(address: Address, chunks: AsyncIterator[bytes], endpoint: str) -> None:
+    """Write one object of any length from chunks, in parts of PART_BYTES. Raises OutputError, OutputUnavailable and the
+    errors of `chunks`; the object then does not exist."""
+    store = _store(address, endpoint, OutputError)
+    failed: list[BaseException] = []
+
+    async def watched() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except BaseException as exc:
+            failed.append(exc)
+            raise
+
+    try:
+        await obstore.put_async(store, address.key, watched(), chunk_size=PART_BYTES, max_concurrency=1)
+    except Exception as exc:
+        if failed:  # obstore replaces the errors of the chunks by its own
+            raise failed[0] from None
+        if isinstance(exc, FileNotFoundError):
+            raise OutputError(f"cannot write {address.shown}: there is no such bucket; create it") from None
+        if isinstance(exc, (PermissionDeniedError, UnauthenticatedError)):
+            raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
+        if not isinstance(exc, (BaseError, ValueError)):
+            raise
         raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
 
 

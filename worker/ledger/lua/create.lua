@@ -8,7 +8,7 @@
 --       the producer chose the id), name of the producer ('': one that may change all jobs)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, batch_paused = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, force, ttl_ms, max_entries, max_waiting, version, reader, content, producer = unpack(ARGV)
+local id, spec, batch, force, ttl_ms, max_entries, max_waiting, version, reader, content, producer, claim = unpack(ARGV)
 local newer = register(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 local now = now_ms()
@@ -42,6 +42,15 @@ if batch ~= '' then
   add_to_index(batches, batch)
 end
 
+-- See worker/ledger/claims.py. A lasting submission makes the job independent of all claims.
+if claim == '' then
+  redis.call('HDEL', job, 'claimed')
+else
+  if not known then redis.call('DEL', job .. ':claims') end
+  redis.call('SADD', job .. ':claims', claim)
+  redis.call('PEXPIRE', job .. ':claims', ttl_ms)
+end
+
 -- The newest submission decides everything that is not part of the job's identity, such as the speed or the path.
 if before == 'queued' then
   redis.call('HSET', job, 'spec', spec)
@@ -56,6 +65,7 @@ redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections',
   'unread', 'shortages', 'began', 'restarts', 'restarted')
 redis.call('HSET', job, 'content', content, 'keyed', content == '' and '1' or '0', 'producer', producer)
+if claim ~= '' then redis.call('HSET', job, 'claimed', '1') end
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- If only the output files of a failed job are missing, its transcript stays and only they are written.
 local only_files = force == '0' and not other and before == 'failed' and redis.call('EXISTS', transcript) == 1

@@ -9,7 +9,7 @@ local changed = redis.call('HGET', job, 'error_code') == 'source_changed'
 if changed then keep_commits = '0' end
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'unread',
-  'shortages', 'restarts', 'restarted')
+  'shortages', 'restarts', 'restarted', 'claimed')
 redis.call('HSET', job, 'attempts', '0', 'tries', '0', 'trouble', '')
 -- A failed or cancelled job has a transcript if only its output files are missing; the next attempt then writes them.
 if keep_commits == '0' or before == 'incomplete' then redis.call('DEL', KEYS[6]) end

@@ -1,0 +1,67 @@
+"""Builds the web application of `stt-batch api`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from tasks.api import health, jobs, problems, submit
+from tasks.api.access_log import AccessLog
+from tasks.api.context import ApiContext, opened
+from worker.settings import Settings
+from worker.version import installed_version
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (submit.router, jobs.router, health.router)
+_DESCRIPTION: Final = (
+    "Submits audio to stt-batch, follows the jobs and reads their transcripts. Errors are problem documents (RFC 9457)."
+)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    routers: Sequence[APIRouter] = (),
+    on_open: Sequence[Callable[[FastAPI, ApiContext], object]] = (),
+) -> FastAPI:
+    """Return the application. `routers`: further routes, such as those of the console. `on_open`: called with the
+    application and its context when the application starts, for example to set `ApiContext.login`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings) as context:
+            app.state.context = context
+            for call in on_open:
+                call(app, context)
+            yield
+
+    app = FastAPI(
+        title="stt-batch",
+        version=installed_version() or "0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    problems.install(app)
+    for router in (*ROUTERS, *routers):
+        app.include_router(router)
+    origins = [origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()]
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id", "range"],
+            expose_headers=["location", "retry-after", "content-range"],
+            allow_credentials=False,
+        )
+    app.add_middleware(AccessLog)
+    return app
+
+
+__all__ = ["create_app"]

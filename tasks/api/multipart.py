@@ -1,0 +1,175 @@
+"""Reads multipart/form-data part by part while it arrives. At most one chunk of a file is in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from tasks.api.problems import Problem
+
+MAX_FIELD_BYTES: Final = 1 << 20
+"""Maximum bytes of a field that is not a file."""
+MAX_FIELDS_BYTES: Final = 4 << 20
+"""Maximum bytes of all such fields of one request."""
+MAX_PARTS: Final = 2_000
+IDLE_S: Final = 60.0
+"""Maximum seconds between two chunks of a request."""
+
+
+@dataclass(slots=True)
+class FilePart:
+    """One file of the form. Its `chunks` must be read before the next part."""
+
+    field: str
+    name: str
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(slots=True)
+class _Part:
+    headers: dict[str, str] = field(default_factory=dict)
+    disposition: dict[str, str] = field(default_factory=dict)
+
+
+def boundary_of(request: Request) -> bytes | None:
+    """Return the boundary of a multipart request; None for other content types. Raises Problem 400."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        return None
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise Problem(400, "the Content-Type multipart/form-data has no valid boundary")
+    return boundary
+
+
+class MultipartReader:
+    """Reads the parts of one request."""
+
+    def __init__(self, request: Request, boundary: bytes) -> None:
+        self._stream = aiter(request.stream())
+        self._events: deque[tuple[str, bytes]] = deque()
+        self._name, self._value = b"", b""
+        self._ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": lambda: self._events.append(("begin", b"")),
+                    "on_part_data": lambda data, start, end: self._events.append(("data", data[start:end])),
+                    "on_part_end": lambda: self._events.append(("end", b"")),
+                    "on_header_field": self._header_name,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": lambda: self._events.append(("headers", b"")),
+                    "on_end": self._end,
+                },
+            )
+        except MultipartParseError as exc:
+            raise Problem(400, f"the boundary is not valid: {exc}") from None
+
+    async def read(self, on_file: Callable[[FilePart], Awaitable[None]]) -> list[tuple[str, str]]:
+        """Read the whole form. `on_file` is awaited for each file. Returns the other fields in order.
+
+        Raises Problem 400, 408 and 413, and the errors of `on_file`."""
+        fields: list[tuple[str, str]] = []
+        size = parts = 0
+        while (part := await self._next_part()) is not None:
+            parts += 1
+            if parts > MAX_PARTS:
+                raise Problem(413, f"the form has more than {MAX_PARTS} parts; send several requests")
+            name = part.disposition.get("name", "")
+            if "filename" in part.disposition:
+                one = FilePart(name, part.disposition["filename"], self._data())
+                await on_file(one)
+                async for _ in one.chunks:  # what `on_file` has not read
+                    pass
+                continue
+            value = bytearray()
+            async for chunk in self._data():
+                value += chunk
+                size += len(chunk)
+                if len(value) > MAX_FIELD_BYTES or size > MAX_FIELDS_BYTES:
+                    raise Problem(413, f"the field {name!r} is too long; send audio as a file with a file name")
+            try:
+                fields.append((name, value.decode()))
+            except UnicodeDecodeError:
+                raise Problem(400, f"the field {name!r} is not UTF-8") from None
+        return fields
+
+    async def _next_part(self) -> _Part | None:
+        part = _Part()
+        while True:
+            kind, data = await self._event()
+            if kind == "over":
+                return None
+            if kind == "header":
+                name, _, value = data.partition(b":")
+                part.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            if kind == "headers":
+                part.disposition = _disposition(part.headers.get("content-disposition", ""))
+                return part
+
+    async def _data(self) -> AsyncIterator[bytes]:
+        while True:
+            kind, data = await self._event()
+            if kind == "data":
+                yield data
+            elif kind in ("end", "over"):
+                if kind == "over":
+                    self._events.append(("over", b""))
+                return
+
+    async def _event(self) -> tuple[str, bytes]:
+        while not self._events:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    chunk = await anext(self._stream, b"")
+            except TimeoutError:
+                raise Problem(408, f"no data arrived for {IDLE_S:g} s; send the request again") from None
+            except ClientDisconnect:
+                raise Problem(400, "the client closed the connection before the end of the form") from None
+            try:
+                if chunk:
+                    self._parser.write(chunk)
+                elif self._ended:
+                    return "over", b""
+                else:
+                    # Starlette yields one empty chunk at the end of a body.
+                    self._ended = True
+                    self._parser.finalize()
+                    raise Problem(400, "the form ends before its last boundary")
+            except MultipartParseError as exc:
+                raise Problem(400, f"the form is not valid multipart/form-data: {exc}") from None
+        return self._events.popleft()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._events.append(("header", self._name + b":" + self._value))
+        self._name = self._value = b""
+
+    def _end(self) -> None:
+        self._ended = True
+        self._events.append(("over", b""))
+
+
+def _disposition(header: str) -> dict[str, str]:
+    """Return the parameters of the header Content-Disposition. Browsers and curl send names in UTF-8."""
+    _, options = parse_options_header(header.encode("latin-1"))
+    return {
+        name.decode("ascii", "replace").lower(): value.decode("utf-8", "replace") for name, value in options.items()
+    }
+
+
+__all__ = ["FilePart", "MultipartReader", "boundary_of"]

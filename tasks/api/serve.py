@@ -1,0 +1,118 @@
+"""Runs the HTTP API with uvicorn until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from tasks.api.context import ApiContext
+from tasks.background.health_and_metrics import Monitor
+from tasks.event_loop import new_event_loop
+from worker.errors import EndpointUnavailable
+from worker.network.no_proxy import is_loopback
+from worker.settings import Settings
+
+_log: Final = structlog.get_logger(__name__)
+GRACE_S: Final = 10
+"""Maximum seconds that running requests may take after SIGTERM."""
+KEEP_ALIVE_S: Final = 75
+BACKLOG: Final = 2048
+LOOPBACK: Final = "127.0.0.1"
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams at the start of the shutdown: they would delay it to the end of GRACE_S."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        application: FastAPI = self.config.app  # type: ignore[assignment]
+        context: ApiContext | None = getattr(application.state, "context", None)
+        if context is not None:
+            context.begin_stop()
+        await super().shutdown(sockets)
+
+
+def listen_host(settings: Settings) -> str:
+    """Return the address to listen on: a loopback address if there are no keys."""
+    if settings.http_keys.get_secret_value().strip() or is_strict_loopback(settings.http_host):
+        return settings.http_host
+    return LOOPBACK
+
+
+def is_strict_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    return is_loopback(host) and host not in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+
+
+def run(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -> None:
+    """Serve until SIGTERM or SIGINT. Blocks. `on_ready` is called with the URL when requests are accepted. Raises
+    EndpointUnavailable if the address is in use."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(app, settings, on_ready))
+
+
+async def _serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -> None:
+    host = listen_host(settings)
+    if not settings.http_keys.get_secret_value().strip():
+        _log.warning(
+            "no keys: listening on this machine only, and every local program may do everything; set STT_HTTP_KEYS",
+            host=host,
+        )
+    listener = _listener(host, settings.http_port)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listener.getsockname()[1]}"
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            h11_max_incomplete_event_size=1 << 16,
+            proxy_headers=False,
+        )
+    )
+    monitor = Monitor(settings)
+    tasks = [asyncio.create_task(monitor.run()), asyncio.create_task(_announce(server, url, on_ready))]
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        monitor.close()
+        with suppress(OSError):
+            listener.close()
+
+
+async def _announce(server: uvicorn.Server, url: str, on_ready: Callable[[str], object]) -> None:
+    while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+        await asyncio.sleep(0.02)
+    _log.info("listening", url=url)
+    on_ready(url)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(
+            (str(address[0]), int(address[1])), family=family, backlog=BACKLOG, dualstack_ipv6=False
+        )
+    except OSError as exc:
+        raise EndpointUnavailable(
+            f"cannot listen on {host}:{port}: {exc.strerror or exc}; choose another STT_HTTP_HOST or STT_HTTP_PORT "
+            "(0 picks a free port)"
+        ) from None
+
+
+__all__ = ["listen_host", "run"]
