@@ -12,6 +12,7 @@ import pytest
 from tests.support.audiofiles import WAV, write_words
 from tests.support.pipeline_run import KEY, tone_service, transcribe
 from tests.support.tones import ToneWord, speech
+from tests.support.wait import async_wait_until
 from worker.errors import EndpointError
 from worker.realtime import recording_client
 from worker.realtime.session_recording import Entry, read_recording
@@ -106,6 +107,17 @@ async def test_a_full_disk_ends_the_recording_but_not_the_job(tmp_path: Path) ->
     async with tone_service() as settings:
         transcript = await transcribe(path, settings.model_copy(update={"record_dir": str(tmp_path / "file" / "r")}))
     assert [text for text, _, _ in heard(transcript)] == [word.text for word in words]
+
+
+async def test_a_killed_process_leaves_what_it_has_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_client, "FLUSH_S", 0.0)
+    _, path = call(tmp_path)
+    async with tone_service() as settings:
+        running = asyncio.create_task(transcribe(path, settings.model_copy(update={"record_dir": str(tmp_path / "r")})))
+        # The session runs, so its recording is not closed yet.
+        await async_wait_until(lambda: any(f.stat().st_size > 1000 for f in recorded(tmp_path / "r")), "entries")
+        assert not running.done()
+        await running
 
 
 async def test_the_size_and_the_number_of_recordings_are_limited(

@@ -32,6 +32,8 @@ MAX_FILE_BYTES: Final = 16_000_000
 """Size at which a recording ends. An hour of audio in messages of 0.25 s takes about 3 MB."""
 MAX_FILES: Final = 500
 """Number of recordings in the folder; the oldest are removed."""
+FLUSH_S: Final = 2.0
+"""Seconds after which buffered entries are written. A worker that is killed loses only the entries after that."""
 SUFFIX: Final = ".session.jsonl"
 
 _log = structlog.get_logger(__name__)
@@ -86,7 +88,7 @@ class RecordingClient:
 
 
 class _Recording:
-    """One file. Created with the first entry; writes are buffered until `close`."""
+    """One file. Created with the first entry; writes are buffered for at most about FLUSH_S."""
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._folder = Path(settings.record_dir)
@@ -95,7 +97,7 @@ class _Recording:
         self._file: TextIO | None = None
         self._ended = False
         self._size = 0
-        self._began = time.monotonic()
+        self._began = self._flushed = time.monotonic()
 
     def add(self, sender: Sender, event: str, payload: object = None) -> None:
         """Write an entry. An error of the disk or of the entry ends the recording with a warning."""
@@ -110,6 +112,10 @@ class _Recording:
                 self.close()
                 return
             self._file.write(text)
+            # A killed worker is a usual subject of a bug report, so its recording must not stay in the buffer.
+            if (now := time.monotonic()) - self._flushed >= FLUSH_S:
+                self._flushed = now
+                self._file.flush()
         except (OSError, ValueError, RecursionError) as exc:  # the last two: a message that JSON cannot express
             error = getattr(exc, "strerror", None) or str(exc)
             _log.warning("session recording ended", folder=str(self._folder), error=error)
