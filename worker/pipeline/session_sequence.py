@@ -149,8 +149,8 @@ class SessionSequence:
                 # is busy.
                 if isinstance(exc, EndpointBusy):
                     await self._slow_down(MAX_AUTO_SPEED, str(exc))
-                if exc.retry_after_s:
-                    await self._service.slots.pause(exc.retry_after_s)
+            if decision.error is not None and decision.error.retry_after_s:
+                await self._service.slots.pause(decision.error.retry_after_s)
             if decision.action is RetryAction.DONE:
                 return None
             if decision.error is not None:

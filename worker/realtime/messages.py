@@ -15,6 +15,7 @@ from math import exp, isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
+from worker.network.retry_after import seconds_of
 from worker.realtime.error_shapes import read_error
 from worker.realtime.error_table import KIND_OF_NAME, ErrorKind, kind_of, known_name
 
@@ -103,10 +104,11 @@ class Committed:
 @dataclass(frozen=True, slots=True)
 class ServiceError:
     """The message `session-error`, or a transcript-message whose type is an error name. `name`: the recognized error
-    name."""
+    name. `retry_after_s`: the pause that the service demands, in seconds, or None."""
 
     name: str
     text: str
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,9 @@ def _parse_error(payload: object, outer: str = "") -> ServiceError:
         general = f"http_{facts.status}"
     fallback = named or (outer if outer.endswith("_error") else inner)
     return ServiceError(
-        name=specific or general or fallback or "unknown", text=facts.text or outer or "the service gave no reason"
+        name=specific or general or fallback or "unknown",
+        text=facts.text or outer or "the service gave no reason",
+        retry_after_s=seconds_of(facts.retry_after),
     )
 
 

@@ -144,10 +144,12 @@ def of_packet(payload: object, mask: Callable[[str], str] = str) -> Refusal:
     return Refusal(_kind_in_band(facts), detail, retry_after_s=seconds_of(facts.retry_after), in_band=True)
 
 
-def of_error(name: str, text: str) -> Refusal:
-    """Read an error message of a session. `name`: the name of the error, which may be missing in the table."""
+def of_error(name: str, text: str, pause_s: float | None = None) -> Refusal:
+    """Read an error message of a session. `name`: the name of the error, which may be missing in the table. `pause_s`:
+    the pause in seconds that the message demands."""
     kind = _kind_in_band(ErrorFacts([name], [text]))
-    return Refusal(_KIND_IN_SESSION.get(kind, kind) if status_of(name) else kind, shown_text(text) or name)
+    kind = _KIND_IN_SESSION.get(kind, kind) if status_of(name) else kind
+    return Refusal(kind, shown_text(text) or name, retry_after_s=pause_s)
 
 
 def of_close(code: int | None, reason: str, detail: str) -> Refusal:

@@ -313,7 +313,9 @@ class Session:
     def _take_error(self, message: ServiceError) -> None:
         if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self.commits_seen and message.name in HARMLESS_AT_END:
             return
-        self._finish(SessionEnd(EndReason.ERROR, name=message.name, detail=message.text))
+        self._finish(
+            SessionEnd(EndReason.ERROR, name=message.name, detail=message.text, retry_after_s=message.retry_after_s)
+        )
 
     def _take_closed(self, message: Closed) -> None:
         detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")

@@ -40,7 +40,7 @@ def decide(end: SessionEnd, url: str) -> RetryDecision:
         case EndReason.STALLED:
             return RetryDecision(RetryAction.RETRY, SessionStalled(f"{url}: {end.detail}"))
         case EndReason.ERROR:
-            refusal = refusals.of_error(end.name, end.detail)
+            refusal = refusals.of_error(end.name, end.detail, end.retry_after_s)
         case EndReason.DROPPED:
             refusal = refusals.of_drop(end.detail)
             if refusal.kind is ErrorKind.UNKNOWN:
@@ -63,7 +63,9 @@ def after_refusal(error: EndpointError, *, key_accepted: bool) -> RetryDecision:
     if key_accepted and isinstance(error, ProtocolRefused):
         # The service has accepted requests of this form before, so the session is retried. If the retries are used up,
         # another attempt at the job follows.
+        pause_s = error.retry_after_s
         error = EndpointUnavailable(f"{error}; the service has accepted this key before")
+        error.retry_after_s = pause_s
     retry = error.retryable or (key_accepted and error.may_be_transient)
     return RetryDecision(RetryAction.RETRY if retry else RetryAction.FAIL, error)
 

@@ -32,6 +32,11 @@ CASES = [
     (m.parse(m.CLOSED, None), m.Closed(None, "")),
     (m.parse(m.ERROR, {"error": "rate_limited: slow down"}), m.ServiceError("rate_limited", "rate_limited: slow down")),
     (m.parse(m.ERROR, {"error": "something odd"}), m.ServiceError("unknown", "something odd")),
+    (
+        m.parse(m.ERROR, {"error": {"code": "rate_limited", "message": "wait", "retry_after": 12}}),
+        m.ServiceError("rate_limited", "rate_limited: wait", 12.0),
+    ),
+    (m.parse(m.ERROR, {"error": "rate_limited", "retryAfter": "soon"}), m.ServiceError("rate_limited", "rate_limited")),
     (m.parse(m.ERROR, "quota_exceeded"), m.ServiceError("quota_exceeded", "quota_exceeded")),
     (m.parse(m.ERROR, None), m.ServiceError("unknown", "the service gave no reason")),
     (m.parse("surprise", 1), m.Unknown("surprise")),

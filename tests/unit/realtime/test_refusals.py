@@ -314,6 +314,15 @@ def test_an_error_of_a_session(wire: str, action: RetryAction, error: type[e.End
     assert text in str(decision.error)
 
 
+def test_an_error_of_a_session_may_demand_a_pause() -> None:
+    session = Session(load({}), RateControl(1.0, 0.0), 0.0)
+    error = {"code": "rate_limited", "message": "wait", "retry_after": 12}
+    session.message(messages.parse(messages.ERROR, {"error": error}), 0.0)
+    decision = decide(ended(session), URL)
+    assert decision.error is not None
+    assert (decision.action, decision.error.retry_after_s) == (RETRY, 12.0)
+
+
 @pytest.mark.parametrize(
     ("reason", "action", "error"),
     [
