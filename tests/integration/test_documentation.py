@@ -23,7 +23,7 @@ from tests.support.forked_process import start_process
 from tests.support.ports import free_port
 from tests.support.readme import code_blocks
 from tests.support.site_links import place, targets
-from tests.support.wait import wait_until
+from tests.support.wait import allowed_s, wait_until
 from worker.settings import load
 from worker.webhooks.http_post import signature, signing_keys
 
@@ -40,7 +40,7 @@ def build(folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
     # --quiet would hide the warnings from --strict as well.
     command = [sys.executable, "-c", BUILD, "build", "--strict", "--site-dir", str(site)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(readme.ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=allowed_s(90), check=False)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_every_command_runs_or_names_the_reason_why_not(page: Path, tmp_path: Pa
         cp tests/samples/news.flac recordings"""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join([prepare, *script])],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150, check=False,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=allowed_s(150), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,8 +15,17 @@ class WaitTimeoutError(AssertionError):
     AssertionError, so that the test is reported as failed."""
 
 
+def allowed_s(timeout_s: float) -> float:
+    """Return `timeout_s`, multiplied by up to 8 on a busy machine. These timeouts only end tests that fail anyway, so a
+    long one costs nothing; a test of a speed measures its time itself."""
+    per_core = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return timeout_s * min(8.0, max(1.0, per_core / 2))
+
+
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
-    """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds. Blocks."""
+    """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds, or more on a busy
+    machine (see `allowed_s`). Blocks."""
+    timeout_s = allowed_s(timeout_s)
     deadline = time.monotonic() + timeout_s
     while True:
         value = predicate()
@@ -32,6 +42,7 @@ async def async_wait_until(
     """Call the predicate repeatedly until its value is true, and return this value. Does not block the event loop. The
     predicate may be a coroutine function. Raises WaitTimeoutError after `timeout_s` seconds, even while the predicate's
     coroutine runs."""
+    timeout_s = allowed_s(timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
             while True:
