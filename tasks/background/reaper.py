@@ -71,15 +71,20 @@ class Reaper:
         await self._renew()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("failed").inc(len(found.given_up))
-        metrics.REAPED.labels("requeued").inc(len(found.send))
+        metrics.REAPED.labels("requeued").inc(len(found.expired))
         for job_id in found.given_up:
             logger.warning("job failed: several workers in a row stopped while they ran it", job=job_id)
             if self._events is not None:
                 await self._events.publish("failed", job_id, code="attempts")
         for job_id in found.unreadable:
             logger.error("job dropped from the queue: its key contains no record of a job", job=job_id)
+        if found.expired:
+            logger.info("jobs of stopped workers requeued", jobs=len(found.expired), first=found.expired[0])
+        if found.lost_messages:
+            logger.info("lost messages of queued jobs sent again", messages=found.lost_messages)
         if found.send:
-            logger.info("lost jobs requeued", jobs=len(found.send), first=found.send[0])
+            # Most of these jobs waited for another attempt, or for a paused key: no event worth a line.
+            logger.debug("messages sent for jobs", jobs=len(found.send), first=found.send[0])
             # If the messages are lost here, a later search sends them: the ledger has recorded when they were sent.
             await asyncio.to_thread(self._wake, found.send)
         return len(found.send)

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "server": "server:command",
     "api": "api:command",
     "webhooks": "webhooks:command",
+    "ledger": "ledger:command",
     "doctor": "doctor:command",
     "schema": "schema:command",
     "health": "health:command",

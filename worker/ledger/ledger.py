@@ -15,14 +15,14 @@ Keys, below STT_REDIS_PREFIX:
 | `queue:turns`        | hash   | state of the round-robin over batches, see `lua/common.lua`               |
 | `queue:answer:OWNER` | string | id of the job that OWNER took, in case it repeats the same request        |
 | `delayed`            | zset   | ids of jobs that join the queue later, scored by that time in ms          |
+| `paused`             | zset   | ids of paused jobs, scored by the time of the pause in ms                 |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
 | `schema`             | hash   | versions that can read these keys, see `worker.ledger.schema`             |
 | `dead-letters`       | stream | refused messages, see `worker.ledger.dead_letters`                        |
 | `speed:HASH`         | string | last speed of a service (multiple of real time), for an hour              |
 
 Every key expires. The keys of a job that has ended expire STT_RESULT_TTL after its end; those of other jobs expire
-UNFINISHED_TTL (or STT_RESULT_TTL if that is longer) after the last write. Lua scripts make all changes of state; they
-are atomic and use the server's clock.
+UNFINISHED_TTL (or STT_RESULT_TTL if that is longer) after the last write. All changes of state are atomic Lua scripts.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class Ledger:
         The caller must send a Celery message for each id in `ReapResult.send`. `queue`: name of the Celery queue;
         `tries`: attempts in a row without a commit after which a job fails; `delay_s`: first delay before another
         attempt, in seconds; `limit`: maximum number of jobs per call."""
-        send, given_up, unreadable = await self._connection.script(
+        answer = await self._connection.script(
             "reap",
             (*self._keys.pending, *queue_lists(queue)),
             (
@@ -245,7 +245,7 @@ class Ledger:
                 random.random(),  # noqa: S311  jitter
             ),
         )
-        return ReapResult(tuple(send), tuple(given_up), tuple(unreadable))
+        return ReapResult.of(answer)
 
     async def write_progress(self, leases: Sequence[Lease]) -> list[Lease]:
         """Renew leases and write the progress that `Lease.note` stored: one round trip for up to JOBS_PER_CALL leases.

@@ -128,11 +128,21 @@ class ReapResult:
 
     `send`: jobs for which a Celery message must be sent. `given_up`: jobs that failed, because several workers in a row
     died. `unreadable`: jobs without a valid record, which were removed from the sets of running, queued and delayed
-    jobs."""
+    jobs. `expired`: requeued jobs whose lease had expired. `lost_messages`: number of messages in `send` that replace
+    lost ones."""
 
     send: tuple[str, ...]
     given_up: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    lost_messages: int = 0
+
+    @classmethod
+    def of(cls, answer: tuple[list[str], list[str], list[str], list[str], int]) -> Self:
+        """Create a result from the answer of `reap.lua`."""
+        *ids, lost_messages = answer
+        send, given_up, unreadable, expired = (tuple(some) for some in ids)
+        return cls(send, given_up, unreadable, expired, lost_messages)
 
 
 @dataclass(frozen=True, slots=True)

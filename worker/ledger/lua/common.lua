@@ -1,7 +1,7 @@
 -- Precedes every script. Times are milliseconds of the server's clock, so workers with wrong clocks do no harm.
 -- KEYS of the scripts on jobs: 1 leases, 2 queue, 3 delayed; then of the job: 4 its record, 5 commits, 6 transcript.
 -- An id is in `leases` while the job runs, in `queue` while it waits for a worker, in `delayed` until it joins the queue,
--- and in none of them while the job is paused or has ended.
+-- in `paused` while the job is paused, and in none of them when it has ended.
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -54,6 +54,8 @@ end
 local LEVEL = 1099511627776
 local LEVELS = { high = 0, normal = 1, low = 2 }
 local turns = (KEYS[2] or '') .. ':turns'
+-- The ids of paused jobs, scored by the time of the pause in ms. For counts only: the field `paused` of a record decides.
+local paused_jobs = (KEYS[2] or ''):sub(1, -6) .. 'paused'
 
 -- Adds a job to the queue.
 local function push(job, id, ttl_ms)
@@ -97,6 +99,7 @@ local function forget(job, id)
   redis.call('ZREM', KEYS[1], id)
   remove_from_queue(job, id)
   redis.call('ZREM', KEYS[3], id)
+  redis.call('ZREM', paused_jobs, id)
 end
 
 -- Removes the owner of a job, and the job from all sets of pending work.
@@ -105,19 +108,21 @@ local function unassign(job, id)
   redis.call('ZREM', KEYS[1], id)
   remove_from_queue(job, id)
   redis.call('ZREM', KEYS[3], id)
+  redis.call('ZREM', paused_jobs, id)
 end
 
--- Queues the job, now or after a delay. A paused job is in no set until it is resumed.
+-- Queues the job, now or after a delay. A paused job only joins the set of paused jobs until it is resumed.
 local function enqueue(job, commits, id, ttl_ms, delay_ms)
   unassign(job, id)
   redis.call('HSET', job, 'state', 'queued')
-  if redis.call('HGET', job, 'paused') ~= '1' then
-    if tonumber(delay_ms) > 0 then
-      redis.call('ZADD', KEYS[3], text(now_ms() + tonumber(delay_ms)), id)
-      redis.call('PEXPIRE', KEYS[3], ttl_ms)
-    else
-      push(job, id, ttl_ms)
-    end
+  if redis.call('HGET', job, 'paused') == '1' then
+    redis.call('ZADD', paused_jobs, text(now_ms()), id)
+    redis.call('PEXPIRE', paused_jobs, ttl_ms)
+  elseif tonumber(delay_ms) > 0 then
+    redis.call('ZADD', KEYS[3], text(now_ms() + tonumber(delay_ms)), id)
+    redis.call('PEXPIRE', KEYS[3], ttl_ms)
+  else
+    push(job, id, ttl_ms)
   end
   redis.call('PEXPIRE', job, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)

@@ -1,5 +1,5 @@
 -- Requeues jobs that no worker processes any more. Returns {ids that need a message; ids of jobs that failed; ids whose keys
--- contain no record, which were removed from all sets}.
+-- contain no record, which were removed from all sets; ids whose lease expired; number of messages that were lost}.
 -- 1. The lease expired: the job is queued again, after a delay if several workers in a row stopped without a commit, and
 --    fails if max_tries did. 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery
 --    messages than queued jobs: messages were lost, and as many are sent again. Any id serves, because a message only wakes
@@ -11,7 +11,7 @@ local prefix, limit, lost_message_ms, max_tries = ARGV[1], tonumber(ARGV[2]), to
 local delay_ms, max_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local random = tonumber(ARGV[9])
 local now = now_ms()
-local send, given_up, unreadable = {}, {}, {}
+local send, given_up, unreadable, expired, lost = {}, {}, {}, {}, 0
 
 -- Calls `handle` for each job. A job that raises an error is removed from all sets and does not stop the others.
 local function each(ids, handle)
@@ -43,6 +43,7 @@ each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit),
         delay = math.floor(math.min(max_delay_ms, delay_ms * 2 ^ (tries - 3)) * (0.5 + random / 2))
       end
       enqueue(job, commits, id, ttl_ms, delay)
+      expired[#expired + 1] = id
       if delay == 0 then send[#send + 1] = id end
     end
   end
@@ -69,6 +70,7 @@ elseif not seen[1] or now - tonumber(seen[2]) < lost_message_ms then
   redis.call('PEXPIRE', turns, ttl_ms)
 else
   for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, missing - 1)) do send[#send + 1] = id end
+  lost = missing
   redis.call('HDEL', turns, 'missing', 'missing since')
 end
-return {send, given_up, unreadable}
+return {send, given_up, unreadable, expired, lost}
