@@ -40,7 +40,9 @@ def build(folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
     # --quiet would hide the warnings from --strict as well.
     command = [sys.executable, "-c", BUILD, "build", "--strict", "--site-dir", str(site)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(readme.ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=allowed_s(90), check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=allowed_s(90), check=False
+    )
 
 
 @pytest.fixture(scope="module")
