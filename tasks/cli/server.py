@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,14 @@ from worker.open_files_limit import raise_limit
 )
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
+@click.option("--listening-file", type=click.Path(path_type=Path), hidden=True)
 def command(
-    ready_file: Path | None, faults: tuple[str, ...], replay: tuple[Path, ...], language: str | None, **given: Any
+    ready_file: Path | None,
+    listening_file: Path | None,
+    faults: tuple[str, ...],
+    replay: tuple[Path, ...],
+    language: str | None,
+    **given: Any,
 ) -> None:
     """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
 
@@ -63,11 +70,11 @@ def command(
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(warn=False, **given)
     raise_limit()
-    from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
+    from tasks.embedded.recognizer_choice import check_recognizer, for_language  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
     from tasks.observability.heartbeat import Heartbeat  # noqa: PLC0415
     from worker.realtime.session_recording import read_recording  # noqa: PLC0415
-    from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
+    from worker.server.background_load import load_in_background  # noqa: PLC0415
 
     recordings = [read_recording(path) for path in replay]
     if not recordings:
@@ -76,6 +83,8 @@ def command(
         settings = for_language(settings, language)
     log_setup.set_up(settings)
     log_setup.warn_of_unknown_variables(os.environ)
+    load = None if recordings else load_in_background(settings)
+    from worker.server import app  # noqa: PLC0415  loads aiohttp and more, while the model loads
 
     def ready(url: str) -> None:
         if settings.log_format == "console":  # with `json`, every line of output must be JSON
@@ -84,13 +93,20 @@ def command(
             ready_file.touch()
 
     heartbeat = Heartbeat(settings.health_file, "event loop")
+
+    def listening(server: app.RunningServer) -> Coroutine[Any, Any, None]:
+        if listening_file is not None:
+            listening_file.touch()
+        return heartbeat.run("event loop", lambda: server.problem)
+
     try:
         app.run(
             settings,
             ready,
             switches,
-            side_task=lambda server: heartbeat.run("event loop", lambda: server.problem),
+            side_task=listening,
             recordings=recordings,
+            load=load,
         )
     finally:
         heartbeat.remove()

@@ -6,52 +6,28 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
-from pathlib import Path
 from secrets import token_hex
-from typing import Final, Unpack
-
-from pydantic import ValidationError
+from typing import Final
 
 from tasks.client import celery_message
-from tasks.client.job_options import JobOptions
+from tasks.client.identities import Identities
+from tasks.client.new_spec import make_spec
 from tasks.client.polling import poll_pause_s
 from tasks.event_loop import LoopThread, shared_loop
-from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
-from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
+from tasks.job_spec import JobSpec, JobStatus, checked_key
+from worker.errors import QueueFull, SourceNotFound
 from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
-from worker.ledger.hash_cache import stamps_of
 from worker.ledger.ledger import CommitEntry, JobState, Ledger, StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
-from worker.storage.address import Address, from_path, is_url, show
-from worker.storage.forbidden_characters import control_characters
-from worker.storage.sources.wildcards import contents_of
-from worker.text_escaping import printable
+from worker.storage.address import Address
 from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
 """Maximum number of jobs, messages or commits in one round trip to Redis."""
 SUBMITTED_HASH_TTL: Final = timedelta(days=1)
 """How long workers may use the hash of a file that a producer computed. Later they hash the file themselves."""
-MAX_IDENTIFIED: Final = 100_000
-MAX_CONTENTS: Final = 1_000_000
-
-
-class Identities:
-    """Hashes of sources whose jobs are not recorded yet. Two producers may share this object: one of them hashes the
-    files, and the other one records the jobs."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[str, str]] = {}
-        """File stamp and content hash of each file, by path."""
-        self.contents: dict[str, str] = {}
-        """Content hash of the source of each job, by job id."""
-
-    def note(self, identity: str, content: str) -> None:
-        self.contents[identity] = content
-        if len(self.contents) > MAX_CONTENTS:  # entries of jobs that are never recorded would remain forever
-            del self.contents[next(iter(self.contents))]
 
 
 class Producer:
@@ -79,21 +55,7 @@ class Producer:
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
-        sources = [spec.source for spec in specs]
-        # Read the stamps first, so that a file that changes while it is hashed no longer matches its stamp.
-        stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
-        contents = await contents_of(sources, self.settings)
-        if len(self._read) > MAX_IDENTIFIED:  # most belong to jobs that were never recorded
-            self._read.clear()
-        self._read |= {
-            source.text: (stamps[source.text], content)
-            for source, content in zip(sources, contents, strict=True)
-            if source.text in stamps
-        }
-        ids = [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
-        for identity, content in zip(ids, contents, strict=True):
-            self.identified.note(identity, content)
-        return ids
+        return await self.identified.identify_many(specs, self.settings, scope=scope)
 
     async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> StateChange:
         """Record a job in the ledger, regardless of STT_QUEUE_MAX. Sends no message to the workers; see `wake`."""
@@ -106,9 +68,7 @@ class Producer:
     def note_read(self, path: str, stamp: str, content: str) -> None:
         """Remember the hash of a file that another part of this process computed. It is published with the job of the
         file, so that workers need not hash the file again."""
-        if len(self._read) > MAX_IDENTIFIED:  # most belong to jobs that were never recorded
-            self._read.clear()
-        self._read[path] = stamp, content
+        self.identified.note_file(path, stamp, content)
 
     async def _cache_hashes(self, specs: Sequence[JobSpec]) -> None:
         """Publish the hashes that this process computed, so that workers with the same files need not hash them
@@ -252,34 +212,6 @@ class Producer:
         return entries, record is None or record.state.ended
 
 
-def make_spec(source: str | Path | Address, **options: Unpack[JobOptions]) -> JobSpec:
-    """Create a validated JobSpec with absolute paths; URLs (`s3://…`) do not change. Raises BadJob, and SourceRefused
-    for a name that is not UTF-8 text or has control characters."""
-    fields: dict[str, object] = {**options}
-    folders = options.get("out_dir")
-    if isinstance(folders, (str, Path, Address)):
-        fields["out_dir"] = _absolute(folders)
-    elif folders is not None:
-        fields["out_dir"] = tuple(_absolute(folder) for folder in folders)
-    place = _absolute(source)
-    if isinstance(place, Address) and place.is_file and place.shown != place.text:
-        raise SourceRefused(f"{place}: the name is not UTF-8 text, so a transcript could not contain it; rename it")
-    text = place.text if isinstance(place, Address) else place
-    if (reason := control_characters(text)) is not None:
-        raise SourceRefused(f"{printable(text)}: the name {reason}")
-    try:
-        return JobSpec.model_validate({**fields, "source": place})
-    except ValidationError as exc:
-        raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
-
-
-def _absolute(place: str | Path | Address) -> str | Address:
-    """Return a path as the address of the absolute path. A URL is returned as text, which JobSpec parses."""
-    if isinstance(place, Address):
-        return from_path(place.path.absolute()) if place.is_file else place
-    return place if isinstance(place, str) and is_url(place) else from_path(Path(place).absolute())
-
-
 def new_batch_id() -> str:
     return f"batch-{token_hex(5)}"
 
@@ -295,4 +227,4 @@ def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
     return Producer(settings)
 
 
-__all__ = ["Producer", "make_spec", "new_batch_id", "shared_producer"]
+__all__ = ["Identities", "Producer", "make_spec", "new_batch_id", "shared_producer"]

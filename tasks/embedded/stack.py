@@ -14,7 +14,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final, Self
@@ -23,9 +22,9 @@ from pydantic import SecretStr
 
 from tasks.embedded.child_process import POLL_S, Child
 from tasks.embedded.disk_space_check import check_free_space
+from tasks.embedded.recognizer_choice import check_recognizer
 from tasks.embedded.valkey_binary import valkey_binary
-from worker.errors import LedgerUnavailable, ModelUnavailable, SettingsError, StackError
-from worker.ledger.ledger import Ledger
+from worker.errors import LedgerUnavailable, StackError
 from worker.settings import Settings
 from worker.settings_environment import as_environment
 
@@ -151,6 +150,8 @@ class Stack:
                 "server_api_keys": SecretStr(key),
                 "server_host": "127.0.0.1",
                 "server_port": server_port,
+                # The worker plans its first files while the service loads its model, and connects before the end.
+                "connect_timeout_s": max(self.settings.connect_timeout_s, START_TIMEOUT_S),
                 "server_max_sessions": max(self.settings.server_max_sessions, self.settings.worker_sessions + 8),
             }
         self.settings = self.settings.model_copy(update=update)
@@ -158,7 +159,7 @@ class Stack:
 
         waits: list[Awaitable[None]] = [self._start_valkey(redis_port, password)]
         if self.embedded_endpoint:
-            waits.append(self._start_python("server", environment))
+            waits.append(self._start_python("server", environment, "--listening-file"))
         waits.append(self._start_python("worker", environment))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -190,6 +191,9 @@ class Stack:
         return self._until_valkey(child)
 
     async def _until_valkey(self, child: Child) -> None:
+        # Imported here: all processes have been started, and the import takes 0.15 s.
+        from worker.ledger.ledger import Ledger  # noqa: PLC0415
+
         settings = self.settings
         ledger = Ledger(settings)
         try:
@@ -205,12 +209,16 @@ class Stack:
         finally:
             await ledger.close()
 
-    def _start_python(self, command: str, environment: Mapping[str, str]) -> Awaitable[None]:
+    def _start_python(
+        self, command: str, environment: Mapping[str, str], option: str = "--ready-file"
+    ) -> Awaitable[None]:
+        """Start a command of this program. `option`: the option with the file that the command creates when it is
+        ready."""
         ready = self.folder / f"{command}.ready"
         ready.unlink(missing_ok=True)
         child = Child.start(
             command,
-            [sys.executable, "-P", "-m", "tasks.cli", command, "--ready-file", str(ready.absolute())],
+            [sys.executable, "-P", "-m", "tasks.cli", command, option, str(ready.absolute())],
             log=self.folder / f"{command}.log",
             environment=environment,
             grace_s=GRACE_S,
@@ -251,34 +259,6 @@ def _is_alive(pid: str) -> bool:
     return True
 
 
-def check_recognizer(settings: Settings) -> None:
-    """Check that the recognizer of the settings is installed, and that the name of its model is possible. Raises
-    SettingsError."""
-    if settings.server_recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
-        raise SettingsError(
-            "the embedded recognizer is not installed: pip install 'stt-batch[local]', "
-            "or use a service: set STT_URL and STT_API_KEY"
-        )
-    if settings.server_recognizer == "faster-whisper" and "model" in settings.model_fields_set:
-        from worker.server.recognizers.model_files import check_name  # noqa: PLC0415  loads numpy
-
-        try:
-            check_name(settings.model)
-        except ModelUnavailable as exc:
-            raise SettingsError(str(exc)) from exc
-
-
-def for_language(settings: Settings, language: str) -> Settings:
-    """Return the settings with a model of the embedded recognizer that supports `language`. Raises
-    LanguageUnsupported."""
-    from worker.server.recognizers.model_languages import choose_model  # noqa: PLC0415  not needed with another service
-
-    if settings.server_recognizer != "faster-whisper":  # a custom engine checks its languages itself
-        return settings.model_copy(update={"server_language": language})
-    model, code = choose_model(settings, language)
-    return settings.model_copy(update={"model": model, "server_language": code})
-
-
 def free_ports(count: int) -> list[int]:
     """Find `count` free ports of the loopback interface."""
     probes = [socket.socket() for _ in range(count)]
@@ -298,4 +278,4 @@ def _python_path() -> str:
     return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 
 
-__all__ = ["STATE_FOLDER", "Stack", "check_recognizer", "for_language"]
+__all__ = ["STATE_FOLDER", "Stack"]

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from tasks.embedded.stack import for_language
+from tasks.embedded.recognizer_choice import for_language
 from tests.evaluate.corpus import Recording
 from worker import settings as settings_module
 from worker.server import recognizers

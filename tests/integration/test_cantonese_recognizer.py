@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import soxr
 
-from tasks.embedded.stack import for_language
+from tasks.embedded.recognizer_choice import for_language
 from worker import settings
 from worker.errors import LanguageUnsupported, ModelUnavailable
 from worker.server import recognizers

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.audio.opened_file import FileStamp
-from worker.ledger.connection import RedisConnection
 from worker.ledger.expiry import HASH_TTL
-from worker.ledger.keys import Keys
+
+if TYPE_CHECKING:
+    from worker.ledger.connection import RedisConnection
+    from worker.ledger.keys import Keys
 
 FILES_PER_CALL: Final = 500
 """Files in one round trip to Redis."""

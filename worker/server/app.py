@@ -24,8 +24,8 @@ from worker.server import auth, recognizers
 from worker.server.fault_options import Fault, FaultSchedule
 from worker.server.health_routes import health_application
 from worker.server.http_endpoint import HttpEndpoint, close_unauthenticated
-from worker.server.recognition_engine import EngineLoader, RecognizerLoader
-from worker.server.recognizers import Recognizer
+from worker.server.recognition_engine import EngineLoader
+from worker.server.recognizers import Recognizer, RecognizerLoader
 from worker.server.replay_session import NoRecognizer
 from worker.server.request_bodies import MAX_BODY_BYTES
 from worker.server.socketio_connections import SocketIoConnections
@@ -161,17 +161,19 @@ def run(
     faults: Iterable[Fault] = (),
     side_task: SideTask | None = None,
     recordings: Sequence[Sequence[Entry]] = (),
+    load: RecognizerLoader | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Blocks. Logs to standard error unless structlog is configured.
 
     `on_ready` is called once with the server's URL, when sessions can be served. `side_task` runs on the server's event
-    loop from the time the server listens until it stops. `recordings`: as for `start`. Raises SettingsError,
-    EndpointUnavailable or RecognizerError if the service cannot start.
+    loop from the time the server listens until it stops. `recordings`: as for `start`. `load`: a function that returns
+    the recognizer; by default it is loaded here. Raises SettingsError, EndpointUnavailable or RecognizerError if the
+    service cannot start.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, on_ready, faults, side_task, recordings))
+        runner.run(_serve(settings, on_ready, faults, side_task, recordings, load))
 
 
 async def _serve(
@@ -180,14 +182,14 @@ async def _serve(
     faults: Iterable[Fault],
     side_task: SideTask | None,
     recordings: Sequence[Sequence[Entry]],
+    load: RecognizerLoader | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await start(
-        settings, NoRecognizer() if recordings else lambda: recognizers.load(settings), faults, recordings
-    )
+    recognizer = NoRecognizer() if recordings else load or (lambda: recognizers.load(settings))
+    server = await start(settings, recognizer, faults, recordings)
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(server.ready())
     more = [asyncio.create_task(side_task(server))] if side_task is not None else []

@@ -14,13 +14,11 @@ import structlog
 
 from worker.server.endpointing import EndpointingRules, endpointing_rules
 from worker.server.recognition_scheduler import RecognitionScheduler
-from worker.server.recognizers import Recognizer
+from worker.server.recognizers import Recognizer, RecognizerLoader
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 _LOAD_WAIT_S: Final = 60.0
-
-RecognizerLoader = Callable[[], Recognizer]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
 from tasks.cli.run.file_states import File
+from tasks.cli.run.finished_before import finished_record, may_be_finished
 from tasks.cli.run.json_output import JsonEvents, document, line_of
 from tasks.cli.run.progress_display import RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
@@ -26,16 +27,21 @@ from tasks.cli.sources.existing_outputs import all_there, finished_transcript
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_text
-from tasks.client.producer import Identities, Producer, make_spec
-from tasks.embedded.stack import Stack
+from tasks.client.identities import Identities
+from tasks.client.new_spec import make_spec
 from tasks.job_spec import JobSpec, JobState
 from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError, OutputError, SourceError, SttError
-from worker.ledger.lease import Lease
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
 from worker.settings import Settings
 from worker.storage.address import show
+
+if TYPE_CHECKING:
+    # Imported where they are used: these modules load the Redis client, which takes 0.15 s. A run without work needs no
+    # Redis, and otherwise the import runs while the processes start.
+    from tasks.client.producer import Producer
+    from tasks.embedded.stack import Stack
 
 POLL_S: Final = 0.2
 LARGE_RUN_FILES: Final = 1000
@@ -83,6 +89,7 @@ class BatchRun:
         self._view = RunDisplay(console, self._tracker, out, print_failures=quiet and not as_json)
         self._quiet = quiet
         self._signal: int | None = None
+        self._unfinished: Identified | None = None  # the first file that an earlier run may not have finished
         self._reported: set[int] = set()
         # The service and the model are a part of the job id, because another service or model would produce another
         # transcript.
@@ -149,9 +156,18 @@ class BatchRun:
         identified: asyncio.Queue[Identified | None] = asyncio.Queue(READ_AHEAD)
         reading = asyncio.create_task(self._identify(identified))
         try:
+            if await self._all_finished(identified):
+                self._events.write("ready")
+                self._tracker.mark(time.monotonic())
+                self._report_ended()
+                return
             if not self._embedded:
                 await self._check()
+            from tasks.embedded.stack import Stack  # noqa: PLC0415
+
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
+                from tasks.client.producer import Producer  # noqa: PLC0415
+
                 self._events.write("ready")
                 self._view.status("")
                 producer = Producer(stack.settings, self._identified)
@@ -166,6 +182,21 @@ class BatchRun:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    async def _all_finished(self, identified: asyncio.Queue[Identified | None]) -> bool:
+        """Skip the files that an earlier run finished, up to the first one that may have something to do. Returns
+        whether there is no such file."""
+        # If one file has no transcript, the processes start at once, and the ledger examines all files meanwhile.
+        if self._force or not all(may_be_finished(spec) for spec in self._specs if spec is not None):
+            return False
+        while (item := await identified.get()) is not None:
+            file, spec, identity = item
+            record = await asyncio.to_thread(finished_record, spec, identity)
+            if record is None:
+                self._unfinished = item
+                return False
+            file.job_id, file.skipped, file.record = identity, True, record
+        return True
 
     async def _check(self) -> None:
         """Check the service once before the stack starts, because a wrong address or key would fail every file."""
@@ -190,45 +221,49 @@ class BatchRun:
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Hash the files to identify their jobs. Runs while the embedded processes start."""
-        producer = Producer(self._settings, self._identified)
-        try:
-            for file, spec in zip(self._files, self._specs, strict=True):
-                if spec is None:
-                    continue
-                try:
-                    identity = file.key or await producer.identify(spec, scope=self._scope)
-                    await identified.put((file, spec, identity))
-                except SttError as exc:
-                    file.problem = (exc.code, str(exc))
-        finally:
-            await producer.close()
+        for file, spec in zip(self._files, self._specs, strict=True):
+            if spec is None:
+                continue
+            try:
+                if (identity := file.key) is None:
+                    (identity,) = await self._identified.identify_many([spec], self._settings, scope=self._scope)
+                await identified.put((file, spec, identity))
+            except SttError as exc:
+                file.problem = (exc.code, str(exc))
         await identified.put(None)
 
     async def _queue(self, producer: Producer, identified: asyncio.Queue[Identified | None]) -> None:
-        while (item := await identified.get()) is not None:
-            file, spec, identity = item
-            ours = await producer.ledger.claim_output(file.out_name, identity)
-            if not self._force and await self._found(producer, spec, identity):
-                file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
-                continue
-            created = await producer.record(identity, spec, force=self._force)
-            if created.state is JobState.RUNNING:  # left by an earlier run that was killed together with its worker
-                await producer.ledger.requeue(identity)
-                created = await producer.record(identity, spec)
-            if created.state is JobState.DONE:
-                # Run a finished job again if its files are missing or may have been replaced by another job.
-                whole = ours and all_there(spec)
-                if whole:
-                    file.skipped, file.record = True, await producer.ledger.get(identity)
-                else:
-                    created = await producer.record(identity, spec, force=True)
-            file.job_id = identity
-            if not file.skipped:
-                await producer.wake([identity])
+        item = self._unfinished or await identified.get()
+        while item is not None:
+            await self._queue_one(producer, *item)
+            item = await identified.get()
+
+    async def _queue_one(self, producer: Producer, file: File, spec: JobSpec, identity: str) -> None:
+        """Queue the job of one file, unless an earlier run finished it."""
+        ours = await producer.ledger.claim_output(file.out_name, identity)
+        if not self._force and await self._found(producer, spec, identity):
+            file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
+            return
+        created = await producer.record(identity, spec, force=self._force)
+        if created.state is JobState.RUNNING:  # left by an earlier run that was killed together with its worker
+            await producer.ledger.requeue(identity)
+            created = await producer.record(identity, spec)
+        if created.state is JobState.DONE:
+            # Run a finished job again if its files are missing or may have been replaced by another job.
+            whole = ours and all_there(spec)
+            if whole:
+                file.skipped, file.record = True, await producer.ledger.get(identity)
+            else:
+                created = await producer.record(identity, spec, force=True)
+        file.job_id = identity
+        if not file.skipped:
+            await producer.wake([identity])
 
     async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
         """Whether an earlier run wrote the files of a job but ended before it recorded the job as done. If so, record
         the job as done now."""
+        from worker.ledger.lease import Lease  # noqa: PLC0415
+
         ledger = producer.ledger
         before = await ledger.get(identity)
         if before is not None and before.state is JobState.DONE:

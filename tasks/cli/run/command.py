@@ -13,15 +13,13 @@ import click
 
 from tasks.batches.number_format import format_count
 from tasks.cli import options
-from tasks.cli.plan import print_plan
 from tasks.cli.run.batch_run import BatchRun
 from tasks.cli.run.file_states import File
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
 from tasks.cli.terminal_output import echo_error
-from tasks.embedded.stack import check_recognizer, for_language
-from tasks.service_profile_store import with_profile_of_file
+from tasks.embedded.recognizer_choice import check_recognizer, for_language
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
 from worker.open_files_limit import raise_limit
@@ -113,6 +111,9 @@ def command(
     glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose
     if dry_run:
+        # Only the estimate decodes audio. Its imports take 0.3 s, as long as all others of a run together.
+        from tasks.cli.plan import print_plan  # noqa: PLC0415
+
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     planned = name_outputs(listing.found, out, formats)
@@ -160,6 +161,8 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
     if not embedded:
+        from tasks.service_profile_store import with_profile_of_file  # noqa: PLC0415  loads the Redis client
+
         settings, applied = with_profile_of_file(settings)
         if applied:
             values = ", ".join(f"STT_{name.upper()}={value}" for name, value in applied.items())

@@ -11,7 +11,6 @@ from typing import Final
 
 from tasks.cli.terminal_output import echo
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
-from worker.audio.file_formats.detect_format import detect_format
 from worker.audio.opened_file import SourceFile
 from worker.errors import SttError
 
@@ -131,6 +130,9 @@ def _by_content(path: Path) -> str:
 
 def _kind_of(path: Path) -> str | None:
     """Return the audio format of a file, or None if it is not a regular file or contains no audio."""
+    # Most folders have no file whose name does not show its format, and the import loads numpy, which takes 0.1 s.
+    from worker.audio.file_formats.detect_format import detect_format  # noqa: PLC0415
+
     try:
         if not path.is_file() or not path.stat().st_size:
             return None

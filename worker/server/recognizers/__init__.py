@@ -72,6 +72,7 @@ class Recognizer(Protocol):
 
 
 RecognizerFactory = Callable[[Settings], Recognizer]
+RecognizerLoader = Callable[[], Recognizer]
 ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.whisper:load"}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 _Rule = tuple[re.Pattern[str], str]
@@ -289,7 +290,7 @@ _TRADITIONAL: Final[tuple[tuple[str, str], ...]] = (
 
 def correct_simplified(original: str, converted: str) -> str:
     """Return the converted text with corrected characters. `original`: the simplified text, of the same length."""
-    return _corrected(original, converted, _RULES_SIMPLIFIED)
+    return _corrected(original, converted, _rules_simplified())
 
 
 def correct_traditional(original: str, converted: str, *, undecided: bool) -> str:
@@ -297,7 +298,7 @@ def correct_traditional(original: str, converted: str, *, undecided: bool) -> st
 
     `undecided`: whether nothing in the text shows its script. If so, the text may be simplified, and 系 and 只 are
     changed to 係 and 隻 if their context requires it."""
-    rules = (*_RULES_UNDECIDED, *_RULES_TRADITIONAL) if undecided else _RULES_TRADITIONAL
+    rules = (*_rules_undecided(), *_rules_traditional()) if undecided else _rules_traditional()
     return _corrected(original, converted, rules)
 
 
@@ -333,6 +334,19 @@ _SURNAME_RULES: Final = (
 )
 _NAME_RULES: Final = tuple((rf"({name[0]})(?={name[1:]})", "") for name in _NAMES.split("|") if name[0] in _AS_IT_IS)
 _REMAINDER: Final = (r"[度其劫](余)(?=生)", "餘")
-_RULES_SIMPLIFIED: Final = _compiled((*_SIMPLIFIED, *_SURNAME_RULES, *_NAME_RULES, _REMAINDER))
-_RULES_TRADITIONAL: Final = _compiled(_TRADITIONAL)
-_RULES_UNDECIDED: Final = _compiled(rule for rule in _SIMPLIFIED if rule[1] in ("係", "隻"))
+
+
+# The rules are compiled when they are first used. Compiling them takes 50 ms, and each worker imports this module.
+@cache
+def _rules_simplified() -> tuple[_Rule, ...]:
+    return _compiled((*_SIMPLIFIED, *_SURNAME_RULES, *_NAME_RULES, _REMAINDER))
+
+
+@cache
+def _rules_traditional() -> tuple[_Rule, ...]:
+    return _compiled(_TRADITIONAL)
+
+
+@cache
+def _rules_undecided() -> tuple[_Rule, ...]:
+    return _compiled(rule for rule in _SIMPLIFIED if rule[1] in ("係", "隻"))
