@@ -33,6 +33,7 @@ def imported(*arguments: str, folder: Path = ROOT) -> set[str]:
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     names = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
     assert done.returncode == 0, done.stderr[-2000:]
@@ -66,7 +67,9 @@ def test_the_help_of_the_program_lists_the_help_of_each_command() -> None:
 def test_a_run_shows_its_display_before_it_imports_what_only_processes_need() -> None:
     """The first output of a run appears after these imports."""
     program = "import tasks.cli.run.command, sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
     names = set(done.stdout.split())
     assert "tasks.cli.run.command" in names, done.stderr
     assert not packages(names, ALWAYS_HEAVY)
@@ -104,6 +107,7 @@ print(asyncio.run(Identities().identify_many([spec], settings, scope=engine))[0]
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     identity = done.stdout.strip()
     assert identity, done.stderr
