@@ -5,6 +5,8 @@
     SttError
     ├── SettingsError              a setting is missing or wrong; the process does not start
     ├── BadJob                     the options of a job are invalid; it was not queued
+    ├── BadRevision                corrections of a transcript are invalid; nothing was changed
+    │   └── RevisionConflict       another person has corrected the same transcript in the meantime
     ├── StackError                 a process of the embedded stack (`stt-batch run`) did not start, or ended early
     ├── SourceError                the audio cannot be used; names the file and the remedy
     │   ├── SourceNotFound
@@ -67,6 +69,14 @@ class SettingsError(SttError):
 
 class BadJob(SttError):
     code = "bad_job"
+
+
+class BadRevision(SttError):
+    code = "bad_revision"
+
+
+class RevisionConflict(BadRevision):
+    code = "revision_conflict"
 
 
 class StackError(SttError):

@@ -1,114 +1,179 @@
-"""Renders a batch's summary as one HTML page that needs no server, network or script."""
+"""Renders a batch's summary as a library: one HTML page with all transcripts of a folder, which needs no server and no
+network. Without JavaScript it is a plain list."""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Final
+from string import Template
+from typing import Any, Final
 from urllib.parse import quote
 
 from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import KIND, BatchSummary, JobLine, without_source
+from tasks.batches.transcript_texts import TranscriptText
 from worker.ledger.records import JobState
+from worker.page_assets import asset, json_block, policy, script
 from worker.storage.address import is_url
 from worker.text_escaping import printable
 
 MAX_ROWS: Final = 20_000
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_STYLE: Final = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
-:root { --bad: #b3261e; --good: #1b7f3b }
-@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #7bd88f } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2rem }
-.totals { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; list-style: none }
-.totals li { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem 1rem; min-width: 6rem }
-.totals b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
-td { overflow-wrap: anywhere } td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.failed, .incomplete, .cancelled, .review { color: var(--bad) } .done { color: var(--good) }
-small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointer } code { font-size: .9em }
-"""
+_PACKAGE: Final = "tasks.batches"
+_ITEMS_MARK: Final = "<!-- items -->\n"
+_FIRST: Final = 240
+"""Characters of a transcript that an item shows."""
+_NO_TEXT: Final = TranscriptText("")
 
 
-def page(summary: BatchSummary, folder: Path | None = None) -> str:
-    """Render the page as HTML. `folder`: the folder of the page. Links to outputs are relative to this folder."""
-    return "\n".join(_page(summary, folder)) + "\n"
+def page(
+    summary: BatchSummary, folder: Path | None = None, texts: Sequence[TranscriptText | None] | None = None
+) -> str:
+    """Render the page as HTML. `folder`: the folder of the page. Links to outputs are relative to this folder.
+    `texts`: the text of the transcript of each job, in the order of `summary.jobs`."""
+    known = texts or [None] * len(summary.jobs)
+    return "".join(_page(summary, folder, [one or _NO_TEXT for one in known[:MAX_ROWS]]))
 
 
-def _page(summary: BatchSummary, folder: Path | None) -> Iterator[str]:
-    name = escape(summary.name)
-    yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    yield f'<meta name="generator" content="{KIND}">\n<meta name="viewport" content="width=device-width">'
-    word = "some failed" if summary.state == "failed" and JobState.DONE in summary.counts else summary.state
-    yield f"<title>{name}: {word}</title>\n<style>{_STYLE}</style>\n<body>"
-    yield f'<h1>{name}</h1>\n<p class="{summary.state}">{word}</p>'
-    yield "<ul class=totals>"
+def _page(summary: BatchSummary, folder: Path | None, texts: list[TranscriptText]) -> Iterator[str]:
+    shown = summary.jobs[:MAX_ROWS]
+    head, tail = asset(_PACKAGE, "library/library.html").split(_ITEMS_MARK)
+    some = summary.state == "failed" and JobState.DONE in summary.counts
+    values = {
+        "policy": html.escape(policy(_script(), _style())),
+        "kind": KIND,
+        "name": escape(summary.name),
+        "state": summary.state,
+        "word": "some failed" if some else summary.state,
+        "style": _style(),
+        "script": _script(),
+        "totals": "".join(_totals(summary)),
+        "failures": "".join(_failures(summary)),
+        "slowest": "".join(_slowest(summary, folder)),
+        "more": _more(len(summary.jobs) - len(shown), [one for one in texts if one.text]),
+        "data": json_block([_data(job, text) for job, text in zip(shown, texts, strict=True)], id="data"),
+    }
+    yield Template(head).substitute(values)
+    for job, text in zip(shown, texts, strict=True):
+        yield "".join(_item(job, text, folder))
+    yield Template(tail).substitute(values)
+
+
+def _totals(summary: BatchSummary) -> Iterator[str]:
     for state, count in sorted(summary.counts.items()):
         yield f'<li class="{state}"><b>{count}</b>{state}</li>'
-    facts = [
-        ("jobs", str(summary.total)),
-        ("audio", format_duration(summary.audio_s)),
-        ("took", format_duration(summary.elapsed_s)),
-    ]
-    facts.append(("of real time", format_speed(summary.speed)))
+    facts = [("jobs", str(summary.total)), ("audio", format_duration(summary.audio_s))]
+    facts += [("took", format_duration(summary.elapsed_s)), ("of real time", format_speed(summary.speed))]
+    if summary.needs_review:
+        facts.append(("to review", str(summary.needs_review)))
     if summary.skipped:
         facts.append(("done before", str(summary.skipped)))
     if summary.left_s is not None:
         facts.append(("left", format_duration(summary.left_s)))
-    for label, value in facts:
-        yield f"<li><b>{value}</b>{label}</li>"
-    yield "</ul>"
+    yield from (f"<li><b>{value}</b>{label}</li>" for label, value in facts)
+
+
+def _failures(summary: BatchSummary) -> Iterator[str]:
     if summary.failures:
-        yield "<h2>Failures by reason</h2>"
-        for group in summary.failures:
-            reason, code = escape(group.reason), escape(group.code)
-            yield f"<details><summary><b>{group.count}</b> {reason} <code>{code}</code></summary>"
-            yield "<ul>"
-            yield from (f"<li>{escape(source)}" for source in group.sources)
-            more = group.count - len(group.sources)
-            yield f"<li>and {more} more</ul></details>" if more > 0 else "</ul></details>"
-    if summary.slowest:
-        yield "<h2>Slowest</h2>"
-        yield from _table(summary.slowest, folder)
-    yield "<h2>All jobs</h2>"
-    yield from _table(summary.jobs[:MAX_ROWS], folder)
-    if len(summary.jobs) > MAX_ROWS:
-        yield f"<p>and {len(summary.jobs) - MAX_ROWS} more, in the JSON file"
+        yield "<h2>Failures by reason</h2>\n"
+    for group in summary.failures:
+        yield f"<details open><summary><b>{group.count}</b> {escape(group.reason)} <code>{escape(group.code)}</code>"
+        yield "</summary><ul>"
+        yield from (f"<li>{escape(source)}" for source in group.sources)
+        more = group.count - len(group.sources)
+        yield f"<li>and {more} more</ul></details>\n" if more > 0 else "</ul></details>\n"
 
 
-def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
-    yield "<table><tr><th>source<th>state<th class=n>audio<th class=n>took<th class=n>speed<th>files, or the reason"
-    for job in jobs:
-        state = "done before" if job.skipped else job.state.value
-        look = "review" if job.review else job.state.value
-        if job.review:
-            state += ", needs review"
-        reviews = [f"needs review: {text}" for text in job.review]
-        errors = [without_source(job.error, job.source)] if job.error else []
-        end = escape("; ".join([*errors, *reviews, *job.warnings]))
-        files = ", ".join(_links(job.outputs, folder))
-        figures = (format_duration(job.duration_s or None), format_duration(job.took_s), format_speed(job.speed))
-        yield (
-            f'<tr><td>{escape(job.source)}<td class="{look}">{state}'
-            f"{''.join(f'<td class=n>{figure}' for figure in figures)}"
-            f"<td>{end}{' – ' if end and files else ''}{files}"
-        )
-    yield "</table>"
+def _slowest(summary: BatchSummary, folder: Path | None) -> Iterator[str]:
+    if not summary.slowest:
+        return
+    yield "<details><summary>Slowest</summary><ol>"
+    for job in summary.slowest:
+        link = _page_link(job, folder)
+        name = escape(job.source)
+        shown = f'<a href="{link}">{name}</a>' if link else name
+        yield f"<li>{shown} {format_speed(job.speed)}, {format_duration(job.took_s)}"
+    yield "</ol></details>\n"
 
 
-def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
-    for output in outputs:
-        name = output.rpartition(".")[2]
-        if is_url(output) or folder is None:
-            yield f"<code>{escape(output)}</code>"
-        else:
-            place = os.path.relpath(output, folder) if output.startswith("/") else output
-            yield f'<a href="{escape(quote(place))}">{escape(name)}</a>'
+def _more(hidden: int, texts: list[TranscriptText]) -> str:
+    cut = sum(one.cut for one in texts)
+    notes = [f"and {hidden} more, in the JSON file"] if hidden > 0 else []
+    if cut:
+        notes.append(f"The search covers only the beginning of {cut} of {len(texts)} transcripts.")
+    return "".join(f"<p>{note}</p>" for note in notes)
+
+
+def _data(job: JobLine, text: TranscriptText) -> list[Any]:
+    """Return what the script of the page sorts, filters and searches: name, state, length in seconds, confidence (or
+    -1), language, whether to review, and the text."""
+    confidence = -1.0 if job.quality is None or job.quality.confidence is None else job.quality.confidence
+    name = printable(job.source)
+    return [name, job.state.value, job.duration_s, confidence, text.language or "", int(bool(job.review)), text.text]
+
+
+def _item(job: JobLine, text: TranscriptText, folder: Path | None) -> Iterator[str]:
+    look = "review" if job.review else job.state.value
+    name, link = escape(job.source), _page_link(job, folder)
+    title = f'<a href="{link}">{name}</a>' if link else name
+    yield f'<article class="item {look}"><h3>{title}</h3>'
+    yield f'<p class="facts"><span class="badge">{_state(job)}</span>{"".join(_facts(job, text))}</p>'
+    if text.text:
+        lines = " ".join(text.text[: 2 * _FIRST].split())
+        yield f'<p class="first">{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
+    errors = [without_source(job.error, job.source)] if job.error else []
+    reasons = [*errors, *(f"needs review: {reason}" for reason in job.review), *job.warnings]
+    if reasons:
+        yield f'<ul class="why">{"".join(f"<li>{escape(reason)}</li>" for reason in reasons)}</ul>'
+    files = ", ".join(_links(job, folder))
+    yield f'<p class="files">{files}</p></article>\n' if files else "</article>\n"
+
+
+def _state(job: JobLine) -> str:
+    state = "done before" if job.skipped else job.state.value
+    return f"{state}, needs review" if job.review else state
+
+
+def _facts(job: JobLine, text: TranscriptText) -> Iterator[str]:
+    facts = [format_duration(job.duration_s or None), text.language, job.speed and format_speed(job.speed)]
+    if job.quality is not None and job.quality.confidence is not None:
+        facts.append(f"confidence {round(100 * job.quality.confidence)} %")
+    if text.corrected:
+        facts.append("corrected")
+    if text.reviewed:
+        facts.append(f"{round(100 * text.reviewed)} % reviewed")
+    yield from (f"<span>{escape(str(fact))}</span>" for fact in facts if fact)
+
+
+def _page_link(job: JobLine, folder: Path | None) -> str | None:
+    """Return the escaped address of the transcript's page, relative to the library, or None without a page."""
+    return next((_href(output, folder) for output in job.outputs if output.endswith(".html")), None)
+
+
+def _href(output: str, folder: Path | None) -> str | None:
+    if is_url(output) or folder is None:
+        return None
+    place = os.path.relpath(output, folder) if output.startswith("/") else output
+    return html.escape(quote(place))
+
+
+def _links(job: JobLine, folder: Path | None) -> Iterator[str]:
+    for output in job.outputs:
+        href = _href(output, folder)
+        ending = escape(output.rpartition(".")[2])
+        yield f"<code>{escape(output)}</code>" if href is None else f'<a href="{href}">{ending}</a>'
+
+
+@cache
+def _script() -> str:
+    return script(_PACKAGE, "library/library.js")
+
+
+@cache
+def _style() -> str:
+    return asset(_PACKAGE, "library/library.css")
 
 
 def escape(text: str) -> str:

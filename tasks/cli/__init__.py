@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "resume": ("control:resume", "Resume paused jobs and batches, or a paused API key."),
     "retry": ("control:retry", "Run failed, incomplete and cancelled jobs again."),
     "export": ("export:command", "Write finished transcripts in other formats or to another place."),
+    "apply": ("apply:command", "Add corrections from a transcript page to the JSON transcripts."),
     "plan": ("plan:command", "Estimate a batch: hours, sessions, time, cost, failures."),
     "worker": ("worker:command", "Run the jobs in the queue."),
     "intake": ("intake:command", "Take jobs from the intake stream (every worker does this too)."),

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from tasks.batches.summary import BatchSummary, without_source
-from tasks.batches.summary_files import is_summary, write_summary
+from tasks.batches.summary_files import write_summary
+from tasks.batches.transcript_files import read_transcript, transcripts_below
 from tasks.cli import options
-from tasks.cli.sources.output_names import walk
 from tasks.cli.status import find_batch
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.job_spec import JobSpec, recorded
@@ -40,7 +38,8 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
     transcripts.
 
     No audio is transcribed. Transcripts that have expired in Redis are read from the JSON files of their jobs, if this
-    machine can read them. The summary of a batch is written next to its transcripts, as JSON and as an HTML page.
+    machine can read them. Corrections that people made on the transcript pages are in all formats; the JSON also keeps
+    the original. The summary of a batch is written next to its transcripts, as JSON and as an HTML page.
 
     \b
     Examples:
@@ -78,12 +77,7 @@ class Export:
 
     async def folder(self, folder: Path) -> None:
         """Write every JSON transcript below a folder; other JSON files are ignored. Raises BadJob if there is none."""
-        for path in walk(folder):
-            if path.suffix != ".json" or path.name.startswith(".") or is_summary(path):
-                continue
-            transcript = _read(path)
-            if transcript is None:
-                continue
+        for path, transcript in transcripts_below(folder):
             place = path.relative_to(folder).with_suffix("")
             await self._write(transcript, place.as_posix(), str(path))
         if not self.count and not self.left_out:
@@ -120,7 +114,7 @@ class Export:
                 yield record.id, spec, Transcript.model_validate_json(document)
                 continue
             paths = [Path(path) for path in record.outputs if path.endswith(".json") and not is_url(path)]
-            found = next((read for path in paths if (read := _read(path)) is not None), None)
+            found = next((read for path in paths if (read := read_transcript(path)) is not None), None)
             if found is not None:
                 yield record.id, spec, found
             else:
@@ -134,9 +128,3 @@ class Export:
             self.count += 1
         except OutputError as exc:
             self.left_out[what] = str(exc)
-
-
-def _read(path: Path) -> Transcript | None:
-    with suppress(OSError, UnicodeDecodeError, ValidationError):
-        return Transcript.model_validate_json(path.read_text(encoding="utf-8"))
-    return None

@@ -26,6 +26,7 @@ BASE = (
     *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
     *("worker.http_keys", "worker.http_settings"),
     *("worker.settings", "worker.settings_environment", "worker.unknown_settings", "worker.secret_masking"),
+    "worker.page_assets",
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
 _READERS = (
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.transcript.formats": (
         "worker.transcript.audio_events",
         "worker.transcript.model",
+        "worker.transcript.revisions",
         "worker.transcript.subtitles",
     ),
     "worker.storage": ("worker.audio.opened_file", "worker.network"),
@@ -121,7 +123,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.celery_config": ("worker.ledger",),
     "tasks.app": ("tasks.celery_config", "tasks.client.celery_message", "tasks.broker", "tasks.observability"),
     "tasks.celery_worker": ("tasks.app",),
-    "tasks.batches": ("tasks.job_spec", "worker.audio", "worker.ledger", "worker.storage", "worker.transcript.model"),
+    "tasks.batches": (
+        *("tasks.job_spec", "worker.audio", "worker.ledger", "worker.storage"),
+        *("worker.transcript.model", "worker.transcript.revisions"),
+    ),
     "tasks.background": ("tasks.client", "tasks.job_spec", "tasks.event_loop", "tasks.observability", *_LEDGER),
     "tasks.execution": (
         *("tasks.app", "tasks.broker", "tasks.background", "tasks.job_spec", "tasks.event_loop", "tasks.observability"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from worker.audio.level_history import LevelHistory
 from worker.audio.voice_activity import PcmFrame
 
 
@@ -23,9 +24,11 @@ class VoiceActivityHistory:
         self._rate = rate
         self._known_from = 0
         self._shares = bytearray()
+        self.levels = LevelHistory(rate)
 
     def add(self, frame: PcmFrame) -> None:
         """Add a frame; frames may come in any order."""
+        self.levels.add(frame.file_start, frame.levels)
         first = frame.file_start // self._step
         last = (frame.file_start + frame.samples - 1) // self._step
         if not self._shares:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from worker.audio.level_history import drawing
 from worker.audio.recording import Recording
 from worker.audio.segmentation.channel_plans import skip_reason
 from worker.pipeline.job import Job
@@ -85,6 +86,7 @@ def run_facts(
         sessions=tuple(facts for section in sections for facts in section.sessions),
         sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,
+        levels=drawing((section.levels for section in sections), source.duration_s),
     )
 
 

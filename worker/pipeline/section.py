@@ -8,6 +8,7 @@ import structlog
 
 from worker import metrics, tracing
 from worker.audio.frame_feed import FrameFeed
+from worker.audio.level_history import LevelHistory
 from worker.audio.segmentation.section_plan import SectionPlan
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
@@ -137,6 +138,11 @@ class Section:
                 await self._record_segment(left)
                 self.missing.append(self._gap(left.start, left.end, "the service never committed it"))
         self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
+
+    @property
+    def levels(self) -> LevelHistory:
+        """The loudness of the audio that this attempt streamed."""
+        return self._voiced.levels
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
         """Mark the rest of the section as missing without streaming it. `error`: the error with which the service

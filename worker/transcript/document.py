@@ -29,6 +29,7 @@ from worker.transcript.model import (
     TimeRange,
     Transcript,
     UnansweredSound,
+    Waveform,
 )
 from worker.transcript.quality import QualityInputs, assess
 from worker.version import installed_version
@@ -81,6 +82,8 @@ class RunFacts:
     session_options: tuple[SessionOption, ...]
     sent_s: float
     elapsed_s: float
+    levels: tuple[float, str] | None = None
+    """Loudness of the audio; see `worker.audio.level_history.drawing`."""
     one_script: bool = False
     """Whether the files of the transcript are written in one Chinese script."""
 
@@ -140,6 +143,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         elapsed=round(facts.elapsed_s, 3),
         endpoint=facts.endpoint,
         versions=_versions(),
+        waveform=None if facts.levels is None else Waveform(step=facts.levels[0], levels=facts.levels[1]),
     )
 
 

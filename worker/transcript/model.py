@@ -246,8 +246,41 @@ class SpeedReduction(_TranscriptPart):
     reason: str
 
 
+class SegmentChange(_TranscriptPart):
+    """The corrected state of one segment. A field that is null does not change the segment."""
+
+    segment: int = Field(description="index in `segments`, from 0")
+    text: str | None = Field(default=None, description="corrected text; an empty text removes the segment")
+    words: tuple[Word, ...] = Field(default=(), description="words of the corrected text, with their times")
+    speaker: str | None = Field(default=None, description="name of the speaker; an empty name removes the name")
+    reviewed: bool | None = Field(default=None, description="whether a person has checked the segment")
+
+
+class Revision(_TranscriptPart):
+    """The corrections that a person saved at one time. Its changes follow those of all earlier revisions."""
+
+    id: str = Field(description="unique name of the revision, 8 to 64 letters, digits and hyphens")
+    created_at: str = Field(description="ISO 8601, UTC")
+    editor: str | None = Field(default=None, description="name of the person; null if unknown")
+    speakers: dict[str, str] = Field(
+        default_factory=dict,
+        description="new names of speakers, by their current name; the name of segments without a speaker is empty",
+    )
+    changes: tuple[SegmentChange, ...] = ()
+
+
+class Waveform(_TranscriptPart):
+    """The loudness of the streamed audio, for a drawing."""
+
+    step: float = Field(description="seconds of audio for each level")
+    levels: str = Field(
+        description="base64 of one byte for each step: 0 if the audio was not streamed by the last attempt, otherwise"
+        " 1 (-90 dBFS or less) to 255 (0 dBFS)"
+    )
+
+
 class Transcript(_TranscriptPart):
-    """The finished transcript of one job."""
+    """The finished transcript of one job. `segments` and `text` are the original; `revisions` has the corrections."""
 
     schema_version: int = SCHEMA_VERSION
     job_id: str
@@ -273,6 +306,10 @@ class Transcript(_TranscriptPart):
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
     endpoint: str = Field(description="address of the service, without key or query")
     versions: dict[str, str] = Field(default_factory=dict)
+    waveform: Waveform | None = Field(default=None, description="null in documents of older versions")
+    revisions: tuple[Revision, ...] = Field(
+        default=(), description="corrections by people, the oldest first; every format but JSON contains the result"
+    )
 
     @property
     def session_failure(self) -> str | None:

@@ -7,12 +7,14 @@ words, so it should not be in memory as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from worker.errors import OutputError
-from worker.transcript.audio_events import speech_of, with_bracketed_events
+from worker.transcript.audio_events import speech_of, with_bracketed_events, without_events
 from worker.transcript.formats import ass, ctm, html, json_, srt, textgrid, tsv, txt, vtt
 from worker.transcript.model import Transcript
+from worker.transcript.revisions import revised, states
 from worker.transcript.subtitles.chinese_script import in_script
 from worker.transcript.subtitles.style import PLAIN, AudioEvents, Style
 
@@ -44,21 +46,54 @@ def pieces(
     writer = FORMATS.get(fmt)
     if writer is None:
         raise OutputError(f"there is no output format {fmt!r}; choose from {', '.join(FORMATS)}")
-    said = in_script(with_events(transcript, style.audio_events), style.script)
     if fmt == "html":
-        return html.pieces(said, style, place, absolute_paths=absolute_paths)
+        return page_pieces(transcript, style, place, absolute_paths=absolute_paths)
+    # The JSON has the original text and the corrections; every other format has the corrected text.
+    current = transcript if fmt == "json" else revised(transcript)
+    said = in_script(with_events(current, style.audio_events), style.script)
     return _marked(writer(said, style)) if style.bom and fmt in WITH_BOM else writer(said, style)
 
 
-def with_events(transcript: Transcript, audio_events: AudioEvents | None) -> Transcript:
+def page_pieces(
+    transcript: Transcript,
+    style: Style = PLAIN,
+    place: str | None = None,
+    *,
+    absolute_paths: bool = False,
+    save_url: str | None = None,
+    etag: str | None = None,
+) -> Iterator[str]:
+    """Yield the HTML page of a transcript; see `html.pieces` for the arguments."""
+    said = in_script(with_events(revised(transcript), style.audio_events, every=True), style.script)
+    history = [replace(state, segment=now) for state, now in zip(states(transcript), said.segments, strict=True)]
+    return html.pieces(
+        said,
+        style,
+        place,
+        history=history,
+        absolute_paths=absolute_paths,
+        save_url=save_url,
+        etag=etag,
+    )
+
+
+def with_events(transcript: Transcript, audio_events: AudioEvents | None, *, every: bool = False) -> Transcript:
     """Return the transcript with its audio events in square brackets, or without audio events. If `audio_events` is
-    None, the transcript is unchanged."""
+    None, the transcript is unchanged.
+
+    Segments that contain only events are removed. With `every`, or if there are corrections, which refer to segments by
+    their index, such segments stay with an empty text."""
     if audio_events is None:
         return transcript
-    keep = audio_events == "keep"
-    segments = map(with_bracketed_events, transcript.segments) if keep else speech_of(transcript.segments)
-    found = tuple(segments)
-    return transcript.model_copy(update={"segments": found, "text": "\n".join(segment.text for segment in found)})
+    if audio_events == "keep":
+        found = tuple(map(with_bracketed_events, transcript.segments))
+    elif every or transcript.revisions:
+        found = tuple(map(without_events, transcript.segments))
+    else:
+        found = tuple(speech_of(transcript.segments))
+    return transcript.model_copy(
+        update={"segments": found, "text": "\n".join(segment.text for segment in found if segment.text)}
+    )
 
 
 def _marked(texts: Iterator[str]) -> Iterator[str]:

@@ -1,61 +1,84 @@
-"""Writes a transcript as one page (.html) to read, search and play, without a network or a server.
+"""Writes a transcript as one page (.html) to read, play, search and correct, without a network or a server.
 
 The page contains everything except the audio. It looks for the audio relative to its own location, then at the path of
 the source, then in its own folder. If the page does not find the audio, the reader selects the file. The text of a
 transcript is untrusted, so it is escaped, and the content security policy only allows the page's own script.
+
+Each paragraph is plain text, followed by a data block with its words. The script of the page makes elements of the
+words only near the visible part, so a page of many hours opens and scrolls quickly.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
-from importlib.resources import files
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from string import Template
-from typing import Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final
 
-from worker.transcript.model import Gap, Segment, Transcript
+from worker.page_assets import asset, json_block, policy, script
+from worker.transcript.formats.page_audio import audio_addresses, web_address
+from worker.transcript.formats.page_paragraphs import Paragraph, paragraphs
+from worker.transcript.model import Gap, Transcript
+from worker.transcript.revisions import SegmentState, last_revision, states
+from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.style import PLAIN, Style
-from worker.transcript.subtitles.word_alignment import AlignedPiece, align
+from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
+_PACKAGE: Final = "worker.transcript.formats"
+_SCRIPTS: Final = tuple(
+    f"page/{name}.js"
+    for name in (
+        *("data", "paragraphs", "player", "waveform", "search"),
+        *("revisions", "editor", "speakers", "saving", "subtitles", "sharing", "keyboard"),
+    )
+)
 _SEGMENTS_MARK: Final = "<!-- segments -->\n"
 _COLOURS: Final = 6  # number of speaker colours in page.css
-# A word with a confidence below a limit gets the CSS class next to it, which underlines the word.
-_CONFIDENCE_CLASSES: Final = ((0.5, "c0"), (0.7, "c1"))
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-# A plain host name, or an IP address (version 6 in brackets). Characters with a meaning in a content security policy
-# are not allowed.
-_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # Language tags by the option for the Chinese script.
-_SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
+_SCRIPT_TAGS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
+_REVIEWED, _EDITED, _NOT_COMMITTED, _ESTIMATED = 1, 2, 4, 8
+"""Flags of a segment in the data of the page."""
+_MAX_SIZE: Final = 20
+"""Number of the largest size class of a paragraph in page.css."""
+_LINE: Final = 75
+"""Columns of a line of a paragraph on a wide screen, to estimate its height."""
 
 
 def pieces(
-    transcript: Transcript, style: Style = PLAIN, place: str | None = None, *, absolute_paths: bool = False
+    transcript: Transcript,
+    style: Style = PLAIN,
+    place: str | None = None,
+    *,
+    history: Sequence[SegmentState] | None = None,
+    absolute_paths: bool = False,
+    save_url: str | None = None,
+    etag: str | None = None,
 ) -> Iterator[str]:
-    """Yield the start of the page, one element per segment and per missing part of the audio, and the end of the page.
+    """Yield the start of the page, one element per paragraph and per missing part of the audio, and its end.
 
-    The elements are in order of time. `place`: absolute path or address of the page, used to compute the relative path
-    to the audio. `absolute_paths`: whether the page may contain absolute paths of this machine.
+    The elements are in order of time. `transcript`: its segments have their current text. `history`: the state of each
+    segment, or None to compute it from `transcript`. `place`: absolute path or address of the page, used to compute the
+    relative path to the audio. `absolute_paths`: whether the page may contain absolute paths of this machine.
+    `save_url`: address on the server of the page that accepts corrections; without it the page offers them as a file.
+    `etag`: version of the transcript at that address.
     """
-    head, tail = _page().split(_SEGMENTS_MARK)
+    history = states(transcript) if history is None else history
+    head, tail = asset(_PACKAGE, "page/page.html").split(_SEGMENTS_MARK)
     language = _lang(transcript.language, style)
     path, name = transcript.source.path, transcript.source.name
-    web = _web_address(path)
-    sources = _sources(path, name, place, web, absolute_paths=absolute_paths)
+    web = web_address(path)
+    sources = audio_addresses(path, name, place, web, absolute_paths=absolute_paths)
     hidden = "" if absolute_paths or not PurePath(path).is_absolute() else path
+    names = list(dict.fromkeys(state.segment.channel or "" for state in history)) or [""]
     values = {
-        "policy": escape(_policy(web)),
+        "policy": escape(_policy(web[0] if web is not None else None, saves=save_url is not None)),
         "title": escape(transcript.source.name),
-        "style": _file("page.css"),
-        "script": _file("page.js"),
+        "style": asset(_PACKAGE, "page/page.css"),
+        "script": _script(),
         "facts": "".join(f"<span>{escape(fact)}</span>" for fact in _facts(transcript)),
         "notices": "".join(
             f'<p class="notice">{escape(_without_path(text, hidden, name))}</p>\n' for text in _notices(transcript)
@@ -64,10 +87,29 @@ def pieces(
         "duration": f"{transcript.source.duration:.3f}",
         "length": _clock(transcript.source.duration),
         "sources": "".join(f'<source src="{escape(address)}">\n' for address in sources),
+        "about": json_block(_about(transcript, names, save_url, etag), id="about"),
     }
     yield Template(head).substitute(values)
-    yield from _body(transcript, style, language, hidden)
+    yield from _body(transcript, history, names, style, language, hidden)
     yield Template(tail).substitute(values)
+
+
+def _about(transcript: Transcript, names: list[str], save_url: str | None, etag: str | None) -> dict[str, Any]:
+    """Return the facts that the script of the page needs."""
+    wave = transcript.waveform
+    return {
+        "job": transcript.job_id,
+        "sha256": transcript.source.sha256,
+        "name": transcript.source.name,
+        "created": transcript.created_at,
+        "base": last_revision(transcript),
+        "known": [revision.id for revision in transcript.revisions],
+        "speakers": names,
+        "gaps": [[_ms(gap.start), _ms(gap.end)] for gap in transcript.coverage.missing],
+        "wave": None if wave is None else {"step": wave.step, "levels": wave.levels},
+        "save": save_url,
+        "etag": etag,
+    }
 
 
 def _notices(transcript: Transcript) -> Iterator[str]:
@@ -84,41 +126,85 @@ def _without_path(text: str, hidden: str, name: str) -> str:
     return text.replace(hidden, name) if hidden else text
 
 
-def _body(transcript: Transcript, style: Style, language: str, hidden: str) -> Iterator[str]:
-    names = list(dict.fromkeys(s.channel for s in transcript.segments if s.channel))
-    items: list[tuple[float, Segment | Gap]] = [(s.start, s) for s in transcript.segments if s.text.strip()]
-    items += [(gap.start, gap) for gap in transcript.coverage.missing]
+def _body(
+    transcript: Transcript,
+    history: Sequence[SegmentState],
+    names: list[str],
+    style: Style,
+    language: str,
+    hidden: str,
+) -> Iterator[str]:
     previous: str | None = None
-    for _, item in sorted(items, key=lambda pair: pair[0]):
+    empty = True
+    for item in paragraphs(history, transcript.coverage.missing):
+        empty = False
         if isinstance(item, Gap):
             yield _gap(item, _without_path(item.reason, hidden, transcript.source.name))
             continue
-        voice = names.index(item.channel) % _COLOURS + 1 if item.channel else 1
         own = _lang(item.language, style)
-        yield _segment(item, voice, named=item.channel != previous, lang="" if own in ("und", language) else own)
-        previous = item.channel
-    if not items:
+        yield _paragraph(
+            item,
+            names.index(item.speaker or ""),
+            named=item.speaker != previous,
+            lang="" if own in ("und", language) else own,
+        )
+        previous = item.speaker
+    if empty:
         yield '<p class="nothing">No speech was found.</p>\n'
 
 
-def _segment(segment: Segment, voice: int, *, named: bool, lang: str) -> str:
-    who = f'<div class="who v{voice}">{escape(segment.channel)}</div>' if named and segment.channel else ""
-    tags = "" if segment.committed else '<span class="tag">not confirmed</span>'
-    tags += '<span class="tag">time estimated</span>' if segment.timing == "estimated" else ""
-    words = "".join(f"{' ' if piece.spaced else ''}{_word(piece)}" for piece in align(segment))
-    start, end = _ms(segment.start), _ms(segment.end)
-    marks = f'data-s="{start}" data-e="{end}" data-v="{voice}"' + (f' lang="{lang}"' if lang else "")
-    button = f'<button class="at" aria-label="Play from {_clock(segment.start)}">{_clock(segment.start)}</button>'
-    return f'<section class="seg" {marks}>{button}<div>{who}<p>{words}</p>{tags}</div></section>\n'
+def _paragraph(paragraph: Paragraph, voice: int, *, named: bool, lang: str) -> str:
+    speaker = escape(paragraph.speaker or "")
+    who = f'<div class="who v{voice % _COLOURS + 1}">{speaker}</div>' if named and speaker else ""
+    tags, texts, data = "", "", []
+    for index, state in paragraph.segments:
+        segment = state.segment
+        aligned = align(segment)
+        text = join(aligned)
+        texts += f'{_space(texts, text)}<span class="s">{escape(text)}</span>'
+        data.append(_data(index, state, aligned))
+        tags += "" if segment.committed else '<span class="tag">not confirmed</span>'
+    if any(state.segment.timing == "estimated" for _, state in paragraph.segments):
+        tags += '<span class="tag">time estimated</span>'
+    size = min(_MAX_SIZE, 1 + paragraph.length // _LINE)
+    clock, start = _clock(paragraph.start), round(max(0.0, paragraph.start), 2)
+    marks = f' lang="{lang}"' if lang else ""
+    return (
+        f'<section class="seg n{size}" data-v="{voice}"><div class="side"><a class="at" href="#t={start:g}"'
+        f' aria-label="Play from {clock}">{clock}</a></div><div class="body">{who}<p{marks}>{texts}</p>{tags}</div>'
+        f"{json_block(data)}</section>\n"
+    )
 
 
-def _word(piece: AlignedPiece) -> str:
-    marks = f"{_ms(piece.start)} {_ms(piece.end)}"
-    unsure = ""
-    if piece.confidence is not None:
-        marks += f" {round(100 * min(1.0, max(0.0, piece.confidence)))}"
-        unsure = next((f' class="{name}"' for limit, name in _CONFIDENCE_CLASSES if piece.confidence < limit), "")
-    return f'<span data-t="{marks}"{unsure}>{escape(piece.text)}</span>'
+def _space(before: str, text: str) -> str:
+    """Return the space between two segments: none next to a CJK character."""
+    last = before.removesuffix("</span>")[-1:]
+    return "" if not before or not text or is_cjk(last) or is_cjk(text[0]) else " "
+
+
+def _data(index: int, state: SegmentState, words: list[AlignedPiece]) -> list[Any]:
+    """Return a segment as the script reads it: index, start, end, flags, then for its words the texts, starts, lengths
+    and confidences, and the original text if it was edited. Times are milliseconds, confidences percent or -1."""
+    segment = state.segment
+    flags = _REVIEWED * state.reviewed | _EDITED * state.edited
+    flags |= _NOT_COMMITTED * (not segment.committed) | _ESTIMATED * (segment.timing == "estimated")
+    starts = [_ms(word.start) for word in words]
+    first = _ms(segment.start)
+    return [
+        index,
+        first,
+        max(first, _ms(segment.end)),
+        flags,
+        [f"{' ' if word.spaced else ''}{word.text}" for word in words],
+        [start - first for start in starts],
+        [max(0, _ms(word.end) - start) for word, start in zip(words, starts, strict=True)],
+        [_percent(word.confidence) for word in words],
+        *([state.original.text] if state.edited else []),
+    ]
+
+
+def _percent(confidence: float | None) -> int:
+    return -1 if confidence is None else round(100 * min(1.0, max(0.0, confidence)))
 
 
 def _gap(gap: Gap, reason: str) -> str:
@@ -140,76 +226,25 @@ def _facts(transcript: Transcript) -> Iterator[str]:
     if confidences:
         yield f"mean confidence {round(100 * sum(confidences) / len(confidences))} %"
     yield transcript.created_at[:10]
+    if transcript.revisions:
+        yield f"corrected {transcript.revisions[-1].created_at[:10]}"
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _web_address(path: str) -> tuple[str, str] | None:
-    """Return the origin and the URL of audio on a web server, or None for audio in other locations.
-
-    The host must be a plain name or an IP address. With `*`, a space or a semicolon in the host, the content security
-    policy of the page would allow more addresses."""
-    try:
-        parts = urlsplit(path)
-        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(f"[{host}]" if ":" in host else host):
-        return None
-    host = f"[{host}]" if ":" in host else host
-    origin = f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"
-    return origin, f"{origin}{quote(parts.path, safe='/%')}"  # no query: it may contain a signature
+@cache
+def _script() -> str:
+    return script(_PACKAGE, *_SCRIPTS)
 
 
-def _sources(
-    path: str, name: str, place: str | None, web: tuple[str, str] | None, *, absolute_paths: bool
-) -> list[str]:
-    """Return the addresses at which the page looks for the audio, in this order."""
-    found = [] if place is None else _from_page(path, place)
-    if web is not None:
-        found.append(web[1])
-    elif PurePath(path).is_absolute():
-        found += [PurePosixPath(path).as_uri()] if absolute_paths else []
-    elif _SCHEME.match(path) is None:
-        found.append(quote(path))
-    beside = f"./{quote(name, safe='')}"
-    return found if beside.removeprefix("./") in found else [*found, beside]
-
-
-def _from_page(path: str, place: str) -> list[str]:
-    """Return a list with the path of the audio relative to the page. The list is empty if there is no useful relative
-    path.
-
-    A relative path stays valid if a folder that contains both files is moved, or served by a web server."""
-    (root, audio), (page_root, page) = _rooted(path), _rooted(place)
-    if root != page_root or not (audio.startswith("/") and page.startswith("/")):
-        return []
-    folder = posixpath.dirname(page)
-    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root folder cannot be moved
-        return []
-    return [quote(posixpath.relpath(audio, folder))]
-
-
-def _rooted(place: str) -> tuple[str, str]:
-    """Split a location into its root and its absolute path.
-
-    Returns ("", path) for a path, and (scheme and bucket, "/" + key) for an address of an object store."""
-    scheme, found, rest = place.partition("://")
-    if not found:
-        return "", place
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", f"/{key}"
-
-
-def _policy(web: tuple[str, str] | None) -> str:
-    """Return the content security policy of the page. The page may only load the audio and run its own script."""
-    media = " ".join(["'self'", "file:", "blob:", *([web[0]] if web is not None else [])])
-    return (
-        f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
-        f"media-src {media}; base-uri 'none'; form-action 'none'"
-    )
+def _policy(media_host: str | None, *, saves: bool) -> str:
+    """Return the content security policy of the page. The page may only load the audio and run its own script; with
+    `saves` it may also send corrections to its own server."""
+    media = " ".join(["'self'", "file:", "blob:", *([media_host] if media_host is not None else [])])
+    others = [f"media-src {media}", *(["connect-src 'self'"] if saves else [])]
+    return policy(_script(), asset(_PACKAGE, "page/page.css"), *others)
 
 
 def _lang(language: str | None, style: Style) -> str:
@@ -218,7 +253,7 @@ def _lang(language: str | None, style: Style) -> str:
     code = (language or "und").lower()
     chinese = code.split("-")[0] in ("zh", "yue", "cmn")
     if style.script and (chinese or language is None):
-        return _SCRIPTS[style.script]
+        return _SCRIPT_TAGS[style.script]
     if code.startswith("yue"):
         return "zh-HK"
     return language if language and _LANGUAGE.fullmatch(language) else "und"
@@ -232,18 +267,3 @@ def _clock(seconds: float) -> str:
 
 def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
-
-
-def _page() -> str:
-    return _file("page.html")
-
-
-@cache
-def _file(name: str) -> str:
-    return (files("worker.transcript.formats") / "page" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _digest(name: str) -> str:
-    """Return the hash of a file in the notation of content security policies."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(_file(name).encode()).digest()).decode()}"

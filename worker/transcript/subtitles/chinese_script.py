@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from worker.transcript.model import Quality, Segment, Transcript, Word
+from worker.transcript.model import Quality, Revision, Segment, SegmentChange, Transcript, Word
 from worker.transcript.script_characters import encodes, is_only_simplified, is_only_traditional, table
 from worker.transcript.subtitles.cantonese_characters import correct_simplified, correct_traditional
 from worker.transcript.subtitles.style import Script
@@ -50,7 +50,28 @@ def in_script(transcript: Transcript, script: Script | None) -> Transcript:
         return transcript
     segments = tuple(_segment(segment, script) for segment in transcript.segments)
     text = "\n".join(convert(line, script) for line in transcript.text.split("\n"))
-    return transcript.model_copy(update={"text": text, "segments": segments, "quality": _quality(transcript.quality)})
+    revisions = tuple(_revision(revision, script) for revision in transcript.revisions)
+    return transcript.model_copy(
+        update={
+            "text": text,
+            "segments": segments,
+            "quality": _quality(transcript.quality),
+            "revisions": revisions,
+        }
+    )
+
+
+def _revision(revision: Revision, script: Script) -> Revision:
+    """Return the corrections in the script, so that they do not bring the other script back."""
+    changes = tuple(_change(change, script) for change in revision.changes)
+    return revision.model_copy(update={"changes": changes})
+
+
+def _change(change: SegmentChange, script: Script) -> SegmentChange:
+    if change.text is None:
+        return change
+    converted = _segment(Segment(text=change.text, start=0, end=0, words=change.words), script)
+    return change.model_copy(update={"text": converted.text, "words": converted.words})
 
 
 def _quality(quality: Quality | None) -> Quality | None:

@@ -1,0 +1,375 @@
+"""Correcting a transcript on its page, in a real browser, and the way of the corrections into the transcript."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pysubs2
+import pytest
+import webvtt
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.support.accessibility import violations
+from tests.support.browser import chromium
+from tests.support.rendering import render
+from tests.unit.transcript.build import segment, transcript
+from worker.transcript.model import Gap, Segment, Transcript, Waveform, Word
+from worker.transcript.revisions import read_revision_file, revised, states, with_revisions
+
+EVIL = "<img src=x onerror=window.pwned=1>"
+
+
+def by(speaker: str | None, part: Segment) -> Segment:
+    return part.model_copy(update={"channel": speaker})
+
+
+def unsure(part: Segment, *places: int) -> Segment:
+    words = (Word(w.text, w.start, w.end, 0.4 if k in places else 0.9) for k, w in enumerate(part.words))
+    return part.model_copy(update={"words": tuple(words)})
+
+
+SAID = transcript(
+    by("1", unsure(segment("Heavy rane closed several rodes.", 0.5, 3.0), 1, 4)),
+    by("2", segment("我send咗個email俾你", 3.5, 6.0, words=["我", "send", *"咗個", "email", *"俾你"])),
+    by("1", unsure(segment("Roads are open again.", 6.5, 9.0), 0)),
+    by("1", segment("Goodbye.", 20.0, 21.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    found = browser.new_context(accept_downloads=True, permissions=["clipboard-read", "clipboard-write"])
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def opened(context: BrowserContext, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    errors: list[str] = []
+    requests: list[str] = []
+
+    def show(said: Transcript = SAID, address: str = "") -> Page:
+        path = tmp_path / "call.html"
+        path.write_text(render(said, "html"), encoding="utf-8")
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri() + address)
+        page.wait_for_selector("body.ready")
+        return page
+
+    yield show
+    assert errors == []
+    assert all(url.startswith(("file:", "blob:")) for url in requests)
+
+
+def correct(page: Page, word: str, text: str, key: str = "Enter") -> None:
+    page.click(f"[data-t]:text-is('{word}')")
+    page.fill(".fix", text)
+    page.keyboard.press(key)
+
+
+def downloaded(page: Page, selector: str, tmp_path: Path) -> Path:
+    with page.expect_download() as event:
+        page.click(selector)
+    target = tmp_path / "downloads" / event.value.suggested_filename
+    event.value.save_as(target)
+    return target
+
+
+def saved(page: Page, tmp_path: Path, said: Transcript = SAID) -> Transcript:
+    file = read_revision_file(downloaded(page, "#save", tmp_path).read_bytes(), "edits")
+    assert file.belongs_to(said)
+    return with_revisions(said, file.revisions, base=file.base)
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator("main p").all_text_contents()
+
+
+def test_a_corrected_word_reaches_the_transcript_with_the_times_of_the_word(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.click("#edit")
+    correct(page, "rane", "rain and snow")
+    expect(page.locator("main p").first).to_have_text("Heavy rain and snow closed several rodes.")
+    expect(page.locator(".fixed")).to_have_text(["rain", "and", "snow"])
+    correct(page, "rodes.", "roads.")
+    correct(page, "我", "")
+    expect(page.locator("#changes")).to_contain_text("2 unsaved changes")
+    said = saved(page, tmp_path)
+    first = revised(said).segments[0]
+    assert first.text == "Heavy rain and snow closed several roads."
+    assert [(w.text, w.start, w.end) for w in first.words if w.text in ("Heavy", "closed", "roads.")] == [
+        ("Heavy", 0.5, 1.0), ("closed", 1.5, 2.0), ("roads.", 2.5, 3.0),
+    ]  # fmt: skip
+    changed = [w for w in first.words if w.text in ("rain", "and", "snow")]
+    assert (changed[0].start, changed[-1].end) == (1.0, 1.5)
+    assert [w.confidence for w in changed] == [None] * 3
+    assert revised(said).segments[1].text == "send 咗個 email 俾你"
+    assert said.segments == SAID.segments
+
+
+def test_tab_goes_from_word_to_word_and_escape_cancels(opened: Any) -> None:
+    page = opened()
+    page.keyboard.press("e")
+    page.click("text=closed")
+    page.fill(".fix", "shut")
+    page.keyboard.press("Tab")
+    expect(page.locator(".fix")).to_have_value("several")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".fix")).to_have_value("shut")
+    page.fill(".fix", "xyz")
+    page.keyboard.press("Escape")
+    expect(page.locator("main p").first).to_have_text("Heavy rane shut several rodes.")
+    page.click("text=Goodbye.")
+    page.keyboard.press("Tab")
+    expect(page.locator(".fix")).to_have_count(0)
+
+
+def test_a_double_click_corrects_a_word_without_the_edit_button(opened: Any) -> None:
+    page = opened()
+    page.dblclick("text=several")
+    expect(page.locator(".fix")).to_have_value("several")
+
+
+def test_undo_and_redo(opened: Any) -> None:
+    page = opened()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    page.click(".ok >> nth=0")
+    expect(page.locator(".seg.reviewed")).to_have_count(1)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".seg.reviewed")).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(page.locator("main p").first).to_have_text(SAID.segments[0].text)
+    expect(page.locator("#undo")).to_be_disabled()
+    page.keyboard.press("Control+Shift+z")
+    page.keyboard.press("Control+y")
+    expect(page.locator("main p").first).to_contain_text("rain")
+    expect(page.locator(".seg.reviewed")).to_have_count(1)
+    expect(page.locator("#redo")).to_be_disabled()
+
+
+def test_the_next_uncertain_word_is_one_key_away_and_enter_accepts_it(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.keyboard.press("n")
+    expect(page.locator(".chosen")).to_have_text("rane")
+    page.keyboard.press("n")
+    expect(page.locator(".chosen")).to_have_text("rodes.")
+    page.keyboard.press("e")
+    page.keyboard.press("p")
+    expect(page.locator(".fix")).to_have_value("rane")
+    page.keyboard.press("Enter")
+    page.keyboard.press("n")
+    page.keyboard.press("Enter")
+    page.keyboard.press("n")
+    expect(page.locator(".fix")).to_have_value("Roads")
+    page.keyboard.press("Enter")
+    page.keyboard.press("n")
+    expect(page.locator("#told")).to_have_text("No further uncertain words")
+    expect(page.locator("main .c0, main .c1")).to_have_count(0)
+    said = saved(page, tmp_path)
+    assert revised(said).text == SAID.text
+    assert revised(said).segments[0].words[1].confidence is None
+
+
+def test_a_reviewed_paragraph_has_no_uncertain_words(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.click("#edit")
+    page.click(".ok >> nth=0")
+    expect(page.locator("#changes")).to_contain_text("1 of 4 reviewed")
+    page.keyboard.press("n")
+    expect(page.locator(".fix")).to_have_value("Roads")
+    said = saved(page, tmp_path)
+    assert [state.reviewed for state in states(said)] == [True, False, False, False]
+    again = opened(said)
+    expect(again.locator(".seg.reviewed")).to_have_count(1)
+
+
+def test_a_speaker_is_named_once_for_all_paragraphs(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.click(".who >> nth=0")
+    page.fill("#speaker-name", EVIL)
+    page.keyboard.press("Enter")
+    expect(page.locator(".who")).to_have_text([EVIL, "2", EVIL])
+    assert page.evaluate("window.pwned") is None
+    page.click(".who >> nth=1")
+    page.fill("#speaker-name", "Bo")
+    page.check("input[name=where] >> nth=1")
+    page.click("#speaker-ok")
+    said = saved(page, tmp_path)
+    assert [part.channel for part in revised(said).segments] == [EVIL, "Bo", EVIL, EVIL]
+    page.click("#undo")
+    expect(page.locator(".who")).to_have_text([EVIL, "2", EVIL])
+
+
+def test_paragraphs_without_names_can_be_given_one(opened: Any, tmp_path: Path) -> None:
+    said = transcript(segment("One.", 0, 1), segment("Two.", 9, 10))
+    page = opened(said)
+    expect(page.locator(".who")).to_have_count(0)
+    page.click("#edit")
+    page.click(".who >> nth=1")
+    page.fill("#speaker-name", "Ann")
+    page.check("input[name=where] >> nth=1")
+    page.click("#speaker-ok")
+    assert [part.channel for part in revised(saved(page, tmp_path, said)).segments] == [None, "Ann"]
+
+
+def test_corrections_survive_a_reload_and_a_second_save_continues_the_first(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    first = saved(page, tmp_path)
+    correct(page, "rodes.", "roads.")
+    page.reload()
+    page.wait_for_selector("body.ready")
+    expect(page.locator("main p").first).to_have_text("Heavy rain closed several roads.")
+    expect(page.locator("#changes")).to_contain_text("1 unsaved change")
+    file = read_revision_file(downloaded(page, "#save", tmp_path).read_bytes(), "edits")
+    assert len(file.revisions) == 2
+    both = with_revisions(first, file.revisions, base=file.base)
+    assert both == with_revisions(SAID, file.revisions, base=file.base)
+    assert revised(both).segments[0].text == "Heavy rain closed several roads."
+    assert revised(both).segments[0].words[1].start == 1.0
+
+
+def test_a_page_opens_the_corrections_of_another_person(opened: Any, context: BrowserContext, tmp_path: Path) -> None:
+    page = opened()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    path = downloaded(page, "#save", tmp_path)
+    page.evaluate("localStorage.clear()")
+    page.evaluate("addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")
+    page.close()
+    other = opened()
+    other.evaluate("localStorage.clear()")
+    other.reload()
+    other.wait_for_selector("body.ready")
+    other.click("#share")
+    other.set_input_files("#open-edits", path)
+    expect(other.locator("main p").first).to_contain_text("Heavy rain")
+    other.set_input_files("#open-edits", path)
+    expect(other.locator("#told")).to_contain_text("already in this page")
+    wrong = tmp_path / "wrong.edits.json"
+    wrong.write_text(json.dumps(json.loads(path.read_text()) | {"source_sha256": "11"}))
+    other.set_input_files("#open-edits", wrong)
+    expect(other.locator("#told")).to_contain_text("belongs to another transcript")
+    wrong.write_text("x")
+    other.set_input_files("#open-edits", wrong)
+    expect(other.locator("#told")).to_contain_text("not a file of corrections")
+
+
+def test_subtitles_and_text_contain_the_corrections(opened: Any, tmp_path: Path) -> None:
+    page = opened()
+    page.click("#edit")
+    correct(page, "rane", "rain <b> & {x}")
+    files = {}
+    for ending in ("srt", "vtt", "txt"):
+        page.click("#share")
+        files[ending] = downloaded(page, f"#save-{ending}", tmp_path)
+        assert files[ending].name == f"call.{ending}"
+    read = pysubs2.load(str(files["srt"]))
+    assert [(event.start, event.plaintext.replace("\n", " ")) for event in read][:2] == [
+        (500, "1: Heavy rain ＜b＞ & ｛x｝ closed several rodes."), (3500, "2: 我 send 咗個 email 俾你"),
+    ]  # fmt: skip
+    assert all(before.end <= after.start for before, after in pairwise(read))
+    assert [cue.voice for cue in webvtt.read(str(files["vtt"]))] == ["1", "2", "1", "1"]
+    assert "&lt;b&gt; &amp;" in files["vtt"].read_text()
+    assert files["txt"].read_text().split("\n\n")[2] == "1: Roads are open again."
+
+
+def test_the_text_is_copied_with_or_without_times(opened: Any) -> None:
+    page = opened()
+    for selector, first in (("#copy-text", "1: Heavy rane"), ("#copy-times", "[0:00] 1: Heavy rane")):
+        page.click("#share")
+        page.click(selector)
+        expect(page.locator("#told")).to_contain_text("Copied the text")
+        assert page.evaluate("navigator.clipboard.readText()").startswith(first)
+
+
+def test_an_address_names_a_moment_or_a_search(opened: Any) -> None:
+    said = transcript(*(segment(f"Sentence number {k}.", 10.0 * k, 10.0 * k + 2) for k in range(200)))
+    page = opened(said, "#t=1500.5")
+    expect(page.locator("[data-t]:text-is('150.')")).to_be_in_viewport()
+    page.evaluate("location.hash = '#q=number%20199'")
+    expect(page.locator("#found")).to_have_text("1 of 1")
+    expect(page.locator(".chosen >> nth=1")).to_be_in_viewport()
+    assert page.locator(".at >> nth=3").get_attribute("href") == "#t=30"
+    page.click("#share")
+    page.click("#copy-link")
+    assert re.search(r"call\.html#t=[\d.]+$", page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_the_words_far_from_the_visible_part_are_plain_text_that_is_searched_and_printed(opened: Any) -> None:
+    said = transcript(*(segment(f"Sentence number {k}.", 10.0 * k, 10.0 * k + 2) for k in range(500)))
+    page = opened(said)
+    page.wait_for_selector("[data-t]")
+    assert page.locator("[data-t]").count() < 400
+    assert texts(page) == [part.text for part in said.segments]
+    page.fill("#find", "number")
+    expect(page.locator("#found")).to_have_text("1 of 500")
+    page.evaluate("scrollTo(0, 1e6)")
+    expect(page.locator("[data-t]:text-is('499.')")).to_have_count(1)
+    expect(page.locator("[data-t]:text-is('0.')")).to_have_count(0)
+    page.emulate_media(media="print")
+    assert not page.locator(".tools").is_visible()
+    assert not page.locator(".player").is_visible()
+    assert page.locator("main p").last.is_visible()
+
+
+def test_the_waveform_shows_sound_missing_and_uncertain_parts(opened: Any) -> None:
+    levels = "AAAA/////wAAAA=="  # ten steps: sound in the fourth to the seventh
+    coverage = SAID.coverage.model_copy(update={"missing": (Gap(start=40, end=50, reason="lost"),)})
+    said = SAID.model_copy(update={"coverage": coverage, "waveform": Waveform(step=6.0, levels=levels)})
+    page = opened(said)
+    colours = page.evaluate(
+        """() => {
+          const canvas = document.getElementById('marks');
+          const draw = canvas.getContext('2d');
+          const at = (x, y) => [...draw.getImageData(canvas.width * x, canvas.height * y, 1, 1).data].join();
+          return { missing: at(0.75, 0.3), sound: at(0.35, 0.2), silence: at(0.9, 0.2), unsure: at(0.02, 0.97) };
+        }"""
+    )
+    assert colours["silence"] == "0,0,0,0"
+    assert colours["missing"] == "192,57,43,255"
+    assert colours["unsure"] == "183,121,31,255"
+    assert colours["sound"] != "0,0,0,0"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_is_accessible(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
+    path = tmp_path / "call.html"
+    coverage = SAID.coverage.model_copy(update={"missing": (Gap(start=40, end=50, reason="lost"),)})
+    said = SAID.model_copy(update={"coverage": coverage, "warnings": ("cut off",)})
+    path.write_text(render(said, "html"), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    try:
+        page.goto(path.as_uri())
+        page.wait_for_selector("body.ready [data-t]")
+        assert violations(page) == []
+        page.click("#edit")
+        page.click("text=several")
+        page.click(".ok >> nth=0")
+        page.fill("#find", "rane")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
+        for opener in ("#share", "#help"):
+            page.click(opener)
+            assert violations(page) == []
+            page.keyboard.press("Escape")
+        page.click(".who >> nth=0")
+        assert violations(page) == []
+    finally:
+        page.close()

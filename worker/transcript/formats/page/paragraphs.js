@@ -1,0 +1,131 @@
+// -- elements of the words, only near the visible part of the page -----------------------------------------------------
+
+const wordOf = new WeakMap();
+
+const wordClasses = (word) => [
+  isUnsure(word) && (word.sure < 50 ? "c0" : "c1"),
+  word.fixed && "fixed",
+  word.hit && "hit",
+  word.chosen && "chosen",
+  word.lit && "lit",
+].filter(Boolean).join(" ");
+
+const mark = (word) => {
+  if (word.node && word.node.className !== wordClasses(word)) word.node.className = wordClasses(word);
+};
+
+const fill = (seg) => {
+  const nodes = [];
+  seg.words.forEach((word, k) => {
+    if (word.spaced && k) nodes.push(" ");
+    const node = document.createElement("span");
+    node.dataset.t = `${Math.round(word.start * 1000)} ${Math.round(word.end * 1000)}${word.sure < 0 ? "" : ` ${word.sure}`}`;
+    node.textContent = word.text;
+    word.node = node;
+    wordOf.set(node, word);
+    const classes = wordClasses(word);
+    if (classes) node.className = classes;
+    nodes.push(node);
+  });
+  seg.node.replaceChildren(...nodes);
+};
+
+const reviewButton = (para) => {
+  const button = document.createElement("button");
+  button.className = "ok";
+  button.textContent = "✓";
+  button.addEventListener("click", () => toggleReviewed(para));
+  para.ok = button;
+  para.el.querySelector(".side").append(button);
+};
+
+// Updates the speaker's name and the review mark of a paragraph.
+const dress = (para) => {
+  const done = para.segs.every(isReviewed);
+  para.el.classList.toggle("reviewed", done);
+  if (para.ok) {
+    para.ok.setAttribute("aria-pressed", String(done));
+    para.ok.setAttribute("aria-label", `Reviewed, paragraph at ${clock(para.start)}`);
+    para.ok.title = done ? "Reviewed" : "Mark as reviewed (R)";
+  }
+  const before = paras[para.number - 1];
+  const { name } = voices[para.voice];
+  const shown = name && (!before || before.voice !== para.voice || before.el.nextElementSibling !== para.el);
+  let who = para.body.querySelector(".who");
+  if (!shown && !(editing && para.live)) {
+    who?.remove();
+    return;
+  }
+  if (!who || who.nodeName !== "BUTTON") {
+    who?.remove();
+    who = document.createElement("button");
+    para.body.prepend(who);
+    who.addEventListener("click", () => askSpeaker(para, who));
+  }
+  who.className = `who v${(para.voice % COLOURS) + 1}${shown ? "" : " quiet"}`;
+  who.textContent = shown ? name : name || "Name the speaker";
+  who.title = "Name the speaker";
+};
+
+const wake = (para) => {
+  if (para.live) return;
+  para.live = true;
+  para.segs.forEach(fill);
+  if (!para.ok) reviewButton(para);
+  dress(para);
+};
+
+// Replaces the elements of the words by plain text again, so that a long page stays small.
+const sleep = (para) => {
+  if (!para.live || para.el.contains(document.activeElement) || !getSelection().isCollapsed) return;
+  para.live = false;
+  for (const seg of para.segs) {
+    for (const word of seg.words) word.node = null;
+    seg.node.textContent = textOf(seg.words);
+  }
+};
+
+const BUDGET_MS = 12;
+let waiting = new Set();
+let planned = false;
+const work = () => {
+  planned = false;
+  const start = performance.now();
+  for (const [para, near] of [...waiting].map((para) => [para, para.near])) {
+    waiting.delete(para);
+    if (near) wake(para);
+    else sleep(para);
+    if (performance.now() - start > BUDGET_MS) break;
+  }
+  if (waiting.size) plan();
+};
+const plan = () => {
+  if (planned) return;
+  planned = true;
+  requestAnimationFrame(work);
+};
+const observer = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const para = paraOf.get(entry.target);
+    para.near = entry.isIntersecting;
+    if (para.near !== para.live) waiting.add(para);
+    else waiting.delete(para);
+  }
+  if (waiting.size) plan();
+}, { rootMargin: "900px 0px" });
+const observeParagraphs = () => {
+  for (const para of paras) observer.observe(para.el);
+};
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+// Scrolls to a word. Over long distances without animation, because a browser would have to lay out all between.
+const show = (word) => {
+  const { para } = word.seg;
+  wake(para);
+  const far = Math.abs(para.el.getBoundingClientRect().top) > 3 * innerHeight;
+  (word.node || para.el).scrollIntoView({ block: "center", behavior: calm.matches || far ? "auto" : "smooth" });
+};
+const showPara = (para) => {
+  const far = Math.abs(para.el.getBoundingClientRect().top) > 3 * innerHeight;
+  para.el.scrollIntoView({ block: "center", behavior: calm.matches || far ? "auto" : "smooth" });
+};
