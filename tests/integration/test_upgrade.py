@@ -37,6 +37,7 @@ from worker.webhooks.http_post import WebhookSender
 from worker.webhooks.outbox import Outbox
 
 NEXT = "tests.support.next_worker"
+NEXT_VERSION = schema.VERSION + 1
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 # The last commit before the ledger had a schema version.
 OLDER = "f131164"
@@ -117,10 +118,10 @@ def fleet_has(fleet: Fleet, job_id: str) -> bool:
 
 
 def test_a_worker_that_cannot_read_the_ledger_exits_with_the_reason(fleet: Fleet, raw: redis.Redis) -> None:
-    raw.hset("stt:schema", mapping={"version": "3", "reader": "2"})
+    raw.hset("stt:schema", mapping={"version": str(NEXT_VERSION + 1), "reader": str(NEXT_VERSION)})
     worker = fleet.launch()
     assert worker.process.wait(60) == 1
-    assert "error: this Redis contains records of version 2" in worker.text()
+    assert f"error: this Redis contains records of version {NEXT_VERSION}" in worker.text()
     assert "Traceback" not in worker.text()
     answer = CliRunner().invoke(main, ["cancel", "a"], env=fleet.environ)
     assert answer.exit_code != 0
@@ -135,12 +136,12 @@ def test_running_workers_take_no_job_once_a_newer_version_writes_unreadable_reco
     old = fleet.start()
     queue(fleet, "first", source, speed="4")
     wait_until(lambda: fleet.committed("first"), "it is in the middle", timeout_s=60)
-    fleet.start(module=NEXT, NEXT_READER="2")
+    fleet.start(module=NEXT, NEXT_READER=str(NEXT_VERSION))
     with fleet.raw as raw:
-        assert raw.hgetall("stt:schema") == {"version": "2", "reader": "2"}
+        assert raw.hgetall("stt:schema") == {"version": str(NEXT_VERSION), "reader": str(NEXT_VERSION)}
     with pytest.raises(LedgerNewer):
         queue(fleet, "refused", source)
-    monkeypatch.setattr(schema, "WRITTEN", (2, 2))
+    monkeypatch.setattr(schema, "WRITTEN", (NEXT_VERSION, NEXT_VERSION))
     many = [f"later-{n}" for n in range(8)]
     for name in many:
         queue(fleet, name, source, speed="max")
@@ -149,7 +150,7 @@ def test_running_workers_take_no_job_once_a_newer_version_writes_unreadable_reco
         fleet.assert_done(name, words)
     lines = old.text().splitlines()
     assert not [line for line in lines if "job started" in line and "later-" in line]
-    assert [line for line in lines if "this stt-batch reads records up to version 1" in line]
+    assert [line for line in lines if f"this stt-batch reads records up to version {schema.VERSION}" in line]
 
 
 async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
@@ -166,9 +167,9 @@ async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
         await lease.fail("x", "y")
     (taken,) = await outbox.claim(1)
     await outbox.watch_batch("b", parse(f"{hook.url}/ok/batch"))
-    raw.hset("stt:schema", mapping={"version": "2", "reader": "2"})
+    raw.hset("stt:schema", mapping={"version": str(NEXT_VERSION), "reader": str(NEXT_VERSION)})
     before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}
-    with pytest.raises(LedgerNewer, match="reads records up to version 1"):
+    with pytest.raises(LedgerNewer, match=f"reads records up to version {schema.VERSION}"):
         await deliverer.once()
     with pytest.raises(LedgerNewer):
         await outbox.claim(1)
@@ -186,7 +187,7 @@ async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
         wait_until, lambda: raw.info("stats")["total_commands_processed"] > seen + 100, "it looks again and again"
     )
     assert not hook.requests()
-    monkeypatch.setattr(schema, "VERSION", 2)  # a newer worker replaces it
+    monkeypatch.setattr(schema, "VERSION", NEXT_VERSION)  # a newer worker replaces it
     await asyncio.to_thread(wait_until, lambda: len(hook.requests()) == 2, "the newer one delivers", timeout_s=60)
     running.cancel()
     await asyncio.wait([running])
@@ -294,7 +295,7 @@ def test_workers_are_replaced_one_by_one_under_load(fleet: Fleet) -> None:
     assert_all_done(fleet, jobs)
     assert [name for name in jobs if fleet.record(name).epoch > 2], "no job was running when its worker stopped"
     with fleet.raw as raw:
-        assert raw.hgetall("stt:schema") == {"version": "2", "reader": "1"}
+        assert raw.hgetall("stt:schema") == {"version": str(NEXT_VERSION), "reader": str(schema.READER)}
 
 
 @pytest.mark.chaos

@@ -3,7 +3,7 @@ schema.
 
     python -m tests.support.next_worker worker ...        takes the arguments of `stt-batch`
 
-With the environment variable NEXT_READER=2, the worker writes records that the current version must refuse to read.
+With the environment variable NEXT_READER set to that version, the worker writes records that the current version must refuse to read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class JobSpec(tasks.job_spec.JobSpec):
 if __name__ == "__main__":
     # Replace the names before the import of `tasks.cli`, because other modules copy them when they are imported.
     tasks.job_spec.JobSpec = JobSpec  # type: ignore[misc]
-    schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
+    schema.VERSION += 1  # type: ignore[misc]
+    schema.READER = int(os.environ.get("NEXT_READER", schema.READER))  # type: ignore[misc]
     schema.WRITTEN = schema.VERSION, schema.READER  # type: ignore[misc]
     from tasks.cli import main
 

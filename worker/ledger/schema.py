@@ -5,9 +5,10 @@
 | `version` | the newest format in which records may have been written                                |
 | `reader`  | the oldest version that can read all records; older programs must not read or write     |
 
-| version | what changed     |
-|---------|------------------|
+| version | what changed |
+|---------|--------------|
 | 1       | the first format |
+| 2       | the sorted sets `listing` and `listing:STATE`, and the field `listed` of a job |
 
 Developers: raise VERSION and READER for a change that an older worker would misread, but only VERSION for an addition
 that an older worker may ignore. Every version reads the formats of all earlier ones; `tests/golden` checks this.
@@ -27,7 +28,7 @@ from worker.errors import LedgerNewer
 from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The format that this program writes."""
 READER: Final = 1
 """The oldest version that can read this format."""

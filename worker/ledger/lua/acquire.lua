@@ -53,6 +53,7 @@ local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 local tries = redis.call('HINCRBY', job, 'tries', 1)
 redis.call('HSETNX', job, 'started', text(now_ms()))
 redis.call('HSET', job, 'state', 'running', 'owner', owner)
+update_listing(job, id, ttl_ms)
 extend(job, commits, id, lease_ms, ttl_ms)
 return {'acquired', id, tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries),
   tostring(redis.call('EXISTS', job .. ':transcript')), redis.call('HGET', job, 'unread') or '0',

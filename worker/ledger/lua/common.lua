@@ -111,6 +111,49 @@ local function unassign(job, id)
   redis.call('ZREM', paused_jobs, id)
 end
 
+-- Text without control characters, which separate the parts of a member of the listing.
+local function one_line(value)
+  return (string.gsub(value or '', '%c', ' '))
+end
+
+-- Name of a job's source for the listing: the last part of its path, in lower case. The query of an address may contain a
+-- signature, so it is not stored a second time.
+local function source_name(spec)
+  local known, fields = pcall(cjson.decode, spec or '')
+  local source = known and type(fields) == 'table' and fields.source
+  if type(source) ~= 'string' then return '' end
+  if string.find(source, '://', 1, true) then source = string.gsub(source, '[?#].*$', '') end
+  source = string.gsub(source, '/+$', '')
+  return string.lower(string.sub(one_line(string.match(source, '[^/]*$')), -200))
+end
+
+-- Updates the listing: the sorted sets `listing` and `listing:STATE`, scored by the time of creation. Call it after each
+-- change of a state. A member is `id \n batch \n producer \n name of the source`, so a search reads no records. The field
+-- `listed` of the record has the state and the member under which the job is listed. `fresh`: the parts may have changed.
+local MAX_LISTED = 100000
+local function update_listing(job, id, ttl_ms, fresh)
+  local record = redis.call('HMGET', job, 'state', 'created', 'listed')
+  local state, created, listed = record[1], tonumber(record[2] or ''), record[3] or ''
+  if not state or not created then return end
+  local listing = KEYS[2]:sub(1, -6) .. 'listing'  -- the prefix is that of the key `queue`
+  local old_state, old_member = string.match(listed, '^(%l+)\n(.*)$')
+  local member = old_member
+  if fresh or not member then
+    local parts = redis.call('HMGET', job, 'batch', 'producer', 'spec')
+    member = table.concat({ id, one_line(parts[1] or ''), one_line(parts[2] or ''), source_name(parts[3]) }, '\n')
+  end
+  if old_member and (old_state ~= state or old_member ~= member) then
+    redis.call('ZREM', listing .. ':' .. old_state, old_member)
+    if old_member ~= member then redis.call('ZREM', listing, old_member) end
+  end
+  for _, key in ipairs({ listing, listing .. ':' .. state }) do
+    redis.call('ZADD', key, text(created), member)
+    if redis.call('PTTL', key) < tonumber(ttl_ms) then redis.call('PEXPIRE', key, ttl_ms) end
+    if fresh then redis.call('ZREMRANGEBYRANK', key, 0, -MAX_LISTED - 1) end
+  end
+  redis.call('HSET', job, 'listed', state .. '\n' .. member)
+end
+
 -- Queues the job, now or after a delay. A paused job only joins the set of paused jobs until it is resumed.
 local function enqueue(job, commits, id, ttl_ms, delay_ms)
   unassign(job, id)
@@ -124,6 +167,7 @@ local function enqueue(job, commits, id, ttl_ms, delay_ms)
   else
     push(job, id, ttl_ms)
   end
+  update_listing(job, id, ttl_ms)
   redis.call('PEXPIRE', job, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
 end

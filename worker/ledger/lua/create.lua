@@ -57,6 +57,7 @@ if before == 'queued' then
   -- A job that is in no set (after Ledger.clear_queue) returns to the queue.
   local listed = redis.call('ZSCORE', KEYS[2], id) or redis.call('ZSCORE', KEYS[3], id)
   if not listed and redis.call('HGET', job, 'paused') ~= '1' then push(job, id, ttl_ms) end
+  update_listing(job, id, ttl_ms, true)
 end
 if known then return {before, before} end
 
@@ -76,6 +77,7 @@ if not only_files then
 end
 if batch ~= '' and redis.call('EXISTS', batch_paused) == 1 then redis.call('HSET', job, 'paused', '1') end
 enqueue(job, commits, id, ttl_ms, 0)
+update_listing(job, id, ttl_ms, true)
 redis.call('ZREM', jobs, id)
 add_to_index(jobs, id)
 return {before, 'queued'}

@@ -8,6 +8,7 @@ local function conclude(job, commits, id, ttl_ms, state, code, reason)
   else
     redis.call('HSET', job, 'error_code', code, 'error', reason)
   end
+  update_listing(job, id, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
   redis.call('PEXPIRE', job .. ':transcript', ttl_ms)
   redis.call('PEXPIRE', job, ttl_ms)
