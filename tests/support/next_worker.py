@@ -3,7 +3,7 @@ schema.
 
     python -m tests.support.next_worker worker ...        takes the arguments of `stt-batch`
 
-With the environment variable NEXT_READER set to that version, the worker writes records that the current version must refuse to read.
+With NEXT_READER set to that version, the worker writes records that the current version must refuse to read.
 """
 
 from __future__ import annotations

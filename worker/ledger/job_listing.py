@@ -101,16 +101,11 @@ class JobListing:
             at = source.position
             if at is not None and isfinite(wanted.created_to) and at[0] > int(wanted.created_to * 1000):
                 at = None
-            found, score, last, more = await self._connection.script(
-                "list_jobs",
-                [source.key],
-                (
-                    *((str(at[0]), at[1]) if at else (highest, "")),
-                    *(str(int(wanted.created_from * 1000)), SCAN_ENTRIES, limit - len(source.found)),
-                    *(_CONTROL.sub(" ", wanted.batch), int(wanted.producer is not None)),
-                    *(_CONTROL.sub(" ", wanted.producer or ""), _lower(wanted.name)),
-                ),
-            )
+            args: list[str | int] = [str(at[0]), at[1]] if at else [highest, ""]
+            args += [str(int(wanted.created_from * 1000)), SCAN_ENTRIES, limit - len(source.found)]
+            args += [_CONTROL.sub(" ", wanted.batch), int(wanted.producer is not None)]
+            args += [_CONTROL.sub(" ", wanted.producer or ""), _lower(wanted.name)]
+            found, score, last, more = await self._connection.script("search_listing", [source.key], args)
             source.found += [(int(float(at_ms)), job_id) for job_id, at_ms in zip(found[::2], found[1::2], strict=True)]
             source.more = bool(more)
             if score:
@@ -132,7 +127,7 @@ class JobListing:
         """Correct the entries of some jobs. Returns the number of wrong or missing entries."""
         corrected = 0
         for first in range(0, len(job_ids), CORRECT_JOBS):
-            args = (self._keys.job(""), self._ttl_ms, *job_ids[first : first + CORRECT_JOBS])
+            args: list[str | int] = [self._keys.job(""), self._ttl_ms, *job_ids[first : first + CORRECT_JOBS]]
             corrected += await self._connection.script("relist", self._keys.pending, args)
             await asyncio.sleep(0)
         return corrected
