@@ -208,6 +208,11 @@ def count_sent_audio() -> None:
         rising.update(sent_s())
 
 
+def read(metric: Counter | Gauge) -> float:
+    """Return the present value of a counter or gauge without labels, or with its labels set."""
+    return float(next(iter(metric.collect())).samples[0].value)
+
+
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """Return the metrics of a registry (WORKER or SERVER) in a format that the HTTP header `accept` allows, and their
     content type."""

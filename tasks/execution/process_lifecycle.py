@@ -18,6 +18,7 @@ from tasks.app import app, on_stop, on_timer, wake
 from tasks.background.health_and_metrics import TIMER, Monitor
 from tasks.background.intake import start_intake
 from tasks.background.reaper import Reaper
+from tasks.background.worker_presence import announce
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.execution.message_handler import MessageHandler
 from tasks.observability.heartbeat import BEAT_S
@@ -122,6 +123,7 @@ class WorkerProcess:
             loop.submit(reaper.run()),
             start_intake(settings, loop),
             loop.submit(delivery_schedule.serve(settings)),
+            loop.submit(announce(settings)),
         ]
         logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 
