@@ -32,6 +32,11 @@ class HttpSettings(BaseModel):
     http_allowed_outputs: str = Field(
         "", description="Outputs that jobs over HTTP may name, in the form of STT_ALLOWED_OUTPUTS; empty: none"
     )
+    http_hosts: str = Field(
+        "",
+        description="Host names under which browsers may open the console, comma-separated; `localhost` and IP addresses"
+        " always work",
+    )
     http_cors_origins: str = Field(
         "", description="Origins whose pages may call the HTTP API with a key, comma-separated; empty: none"
     )

@@ -39,8 +39,8 @@ def command(ready_file: Path | None, **given: Any) -> None:
         raise SettingsError("`stt-batch api` needs the extra `api`: pip install 'stt-batch[api]'")
     settings = options.settings_from(warn=False, **given)
     raise_limit()
-    from tasks.api.app import create_app  # noqa: PLC0415  loads FastAPI
-    from tasks.api.serve import run  # noqa: PLC0415
+    from tasks.api.serve import run  # noqa: PLC0415  loads FastAPI
+    from tasks.console.application import create_app_with_console  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
 
     log_setup.set_up(settings)
@@ -52,4 +52,4 @@ def command(ready_file: Path | None, **given: Any) -> None:
         if ready_file is not None:
             ready_file.write_text(url)
 
-    run(create_app(settings), settings, ready)
+    run(create_app_with_console(settings), settings, ready)

@@ -1,20 +1,17 @@
-"""Searches the index of jobs, the newest first."""
+"""Searches the listing of jobs for the HTTP API, the newest first. See `worker.ledger.job_listing`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from math import inf
 
 from worker.ledger.connection import RedisConnection
+from worker.ledger.job_listing import JobFilter as ListingFilter
+from worker.ledger.job_listing import JobListing
 from worker.ledger.keys import Keys
 from worker.ledger.records import JobState
 from worker.settings import Settings
-
-LOOKED_AT: Final = 2_000
-"""Number of jobs that one call of the script looks at. Redis serves no other client meanwhile."""
-_NEWEST_MS: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the index: a job and its score. The search continues after it."""
+    """A place in the listing: a job and its score. The search continues after it."""
 
     score: str = ""
     job_id: str = ""
@@ -44,27 +41,24 @@ async def search_jobs(
 ) -> tuple[list[str], Cursor | None]:
     """Return the ids of at most `limit` jobs after the cursor, and the cursor for the next ones; None at the end.
 
-    Raises LedgerUnavailable."""
-    keys, found = Keys(settings.redis_prefix), list[str]()
-    newest = _NEWEST_MS if wanted.before_s is None else int(wanted.before_s * 1000)
-    states = f",{','.join(sorted(wanted.states))}," if wanted.states else ""
-    # As in the JSON of the job. `lower` of bytes changes ASCII letters only, as Lua does.
-    needle = json.dumps(wanted.source, ensure_ascii=False)[1:-1].encode("utf-8", "replace").lower().decode()
-    while True:
-        score, job_id, ids = await connection.script(
-            "list_jobs",
-            [keys["jobs"]],
-            [
-                *(keys.job(""), cursor.score, cursor.job_id, int(wanted.after_s * 1000), newest),
-                *(LOOKED_AT, limit - len(found), states, wanted.batch, wanted.producer, needle),
-            ],
-        )
-        found += ids
-        if not job_id:
-            return found, None
-        cursor = Cursor(score, job_id)
-        if len(found) >= limit:
-            return found, cursor
+    Raises LedgerUnavailable, and BadJob for a cursor that is not one of this search."""
+    listing = JobListing(connection, Keys(settings.redis_prefix), settings.result_ttl)
+    page = await listing.page(
+        ListingFilter(
+            states=tuple(sorted(wanted.states)),
+            batch=wanted.batch,
+            name=wanted.source,
+            producer=wanted.producer or None,
+            created_from=wanted.after_s,
+            created_to=inf if wanted.before_s is None else wanted.before_s,
+        ),
+        cursor=f"{cursor.score}-{cursor.job_id}" if cursor.job_id else None,
+        limit=limit,
+    )
+    if page.cursor is None:
+        return list(page.ids), None
+    score, _, job_id = page.cursor.partition("-")
+    return list(page.ids), Cursor(score, job_id)
 
 
 __all__ = ["Cursor", "JobFilter", "search_jobs"]
