@@ -34,8 +34,8 @@ class HttpSettings(BaseModel):
     )
     http_hosts: str = Field(
         "",
-        description="Host names under which browsers may open the console, comma-separated; `localhost` and IP addresses"
-        " always work",
+        description="Host names under which browsers may open the console, comma-separated; `localhost` and IP"
+        " addresses always work",
     )
     http_cors_origins: str = Field(
         "", description="Origins whose pages may call the HTTP API with a key, comma-separated; empty: none"

@@ -109,7 +109,7 @@ class EventHub:
         # An own connection, since it is blocked most of the time.
         self._connection = RedisConnection(settings.redis_url, retries=0)
         self._feeds: dict[str, tuple[JobFeed, asyncio.Task[None]]] = {}
-        self._listeners: set[deque[Fields]] = set()
+        self._listeners: dict[int, deque[Fields]] = {}
         self._heard = asyncio.Event()
         self._count = 0
         self.closing = asyncio.Event()
@@ -163,7 +163,7 @@ class EventHub:
                 feed.changed()
             else:
                 feed.wake.set()
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             listener.append(fields)
         if self._listeners:
             self._heard.set()
@@ -207,7 +207,7 @@ class EventHub:
         misses events. Ends when the hub is closed."""
         mine: deque[Fields] = deque(maxlen=MAX_BACKLOG)
         with self._counted():
-            self._listeners.add(mine)
+            self._listeners[id(mine)] = mine
             try:
                 while not self.closing.is_set():
                     if mine:
@@ -219,7 +219,7 @@ class EventHub:
                     except TimeoutError:
                         yield None
             finally:
-                self._listeners.discard(mine)
+                del self._listeners[id(mine)]
 
     async def _read(self, feed: JobFeed) -> None:
         """Read the news of a job from the ledger whenever an event wakes the feed, and at intervals."""

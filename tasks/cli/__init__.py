@@ -18,6 +18,7 @@ from worker.version import installed_version
 # The help of the group is here, because it would otherwise import all commands: 1.0 instead of 0.1 CPU seconds.
 _COMMANDS: Final = {
     "run": ("run.command:command", "Transcribe files and folders on this machine."),
+    "studio": ("studio:command", "Transcribe in the browser, on this machine."),
     "submit": ("submit:command", "Queue files, folders, manifests and addresses for running workers."),
     "watch": ("watch.watch:command", "Transcribe files that arrive in a folder."),
     "status": ("status:command", "Show jobs and batches."),
@@ -110,6 +111,7 @@ def main(ctx: click.Context, debug: bool) -> None:
     Examples:
       stt-batch run recordings/                     transcribe a folder without any other set-up
       stt-batch run call.wav --format json,srt      transcribe one file into two formats
+      stt-batch studio                              transcribe in the browser, on this machine
       stt-batch worker                              run the jobs in the queue in Redis (STT_REDIS_URL)
       stt-batch submit recordings/ --out /results   add files to that queue
       stt-batch watch /inbox --out /results         add files to that queue as they arrive in a folder

@@ -51,8 +51,9 @@ async def _correct(listing: JobListing) -> None:
         try:
             if corrected := await listing.correct_all():
                 _log.info("listing of jobs corrected", jobs=corrected)
-            while await listing.prune():
-                await asyncio.sleep(0)
+            removed = 1
+            while removed:
+                removed = await listing.prune()
         except LedgerUnavailable as exc:
             _log.warning("listing of jobs not corrected", error=str(exc))
             await asyncio.sleep(RETRY_S)

@@ -95,11 +95,9 @@ async def retry_failures(
 
 @router.get("/console/webhooks")
 async def webhooks(context: Context, principal: Observer) -> dict[str, Any]:
-    waiting, dead = (
-        [_shown(one) for one in await context.outbox.list_messages(dead=dead, limit=MAX_WEBHOOKS)]
-        for dead in (False, True)
-    )
-    return {"waiting": waiting, "dead": dead}
+    waiting = await context.outbox.list_messages(dead=False, limit=MAX_WEBHOOKS)
+    dead = await context.outbox.list_messages(dead=True, limit=MAX_WEBHOOKS)
+    return {"waiting": list(map(_shown, waiting)), "dead": list(map(_shown, dead))}
 
 
 def _shown(message: Message) -> dict[str, Any]:

@@ -76,7 +76,7 @@ async def login(request: Request, context: Context, key: Annotated[str, Body(emb
     if started is None:
         limit.failed()
         raise Problem(401, "this key is not accepted", code="wrong_key")
-    if (before := token_of(request)):  # a session is not reused by another login
+    if before := token_of(request):  # a session is not reused by another login
         await sessions.end(before)
     token, principal = started
     response = _principal_response(principal)

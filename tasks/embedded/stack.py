@@ -1,4 +1,5 @@
-"""The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, each as a child process.
+"""The embedded stack of `stt-batch run` and `stt-batch studio`: Valkey, the self-hosted service, a worker and, for
+`studio`, the HTTP API, each as a child process.
 
 All state is in `OUT/.stt-batch/` (OUT: the output folder): the lock, the append-only file of Valkey with the ledger,
 the logs. Each process runs under a supervisor (`tasks.embedded.supervisor`), which ends it when this process has ended
@@ -50,10 +51,15 @@ class Stack:
     self-hosted service is needed but its recognizer is not installed.
     """
 
-    def __init__(self, settings: Settings, out: Path, *, embedded_endpoint: bool) -> None:
+    def __init__(self, settings: Settings, out: Path, *, embedded_endpoint: bool, api: bool = False) -> None:
+        """`api`: also start the HTTP API with the console, for `stt-batch studio`. Jobs that an earlier stack has left
+        then stay in the queue."""
         self.settings = settings
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
+        self._api = api
+        self.api_key = ""
+        """The key of the HTTP API, new at each start."""
         self.idle = False
         """The caller sets this to True when all jobs have ended. At the end, Valkey is then still shut down normally,
         but the other processes are killed, because no work is left."""
@@ -154,6 +160,8 @@ class Stack:
                 "connect_timeout_s": max(self.settings.connect_timeout_s, START_TIMEOUT_S),
                 "server_max_sessions": max(self.settings.server_max_sessions, self.settings.worker_sessions + 8),
             }
+        if self._api:
+            update |= self._api_settings()
         self.settings = self.settings.model_copy(update=update)
         environment = as_environment(self.settings) | {"PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
 
@@ -161,12 +169,32 @@ class Stack:
         if self.embedded_endpoint:
             waits.append(self._start_python("server", environment, "--listening-file"))
         waits.append(self._start_python("worker", environment))
+        if self._api:
+            waits.append(self._start_python("api", environment))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await _all(waits)
         except TimeoutError:
             logs = ", ".join(str(child.log) for child in self._children)
             raise StackError(f"the embedded stack did not start within {START_TIMEOUT_S:g} s; see {logs}") from None
+
+    def _api_settings(self) -> dict[str, object]:
+        self.api_key, wanted = token_urlsafe(24), self.settings.http_port
+        uploads = self.folder.parent.absolute() / "uploads"
+        uploads.mkdir(exist_ok=True, mode=0o700)
+        return {
+            "http_host": "127.0.0.1",
+            "http_port": wanted if is_free(wanted) else free_ports(1)[0],
+            "http_keys": SecretStr(f"studio:operate:{self.api_key}"),
+            "uploads": str(uploads),
+            # The console shows a paused key, and can probe it.
+            "pause_refused_key": self.settings.pause_refused_key,
+        }
+
+    @property
+    def api_url(self) -> str:
+        """The address of the HTTP API and its console."""
+        return f"http://127.0.0.1:{self.settings.http_port}"
 
     def _start_valkey(self, port: int, password: str) -> Awaitable[None]:
         binary = valkey_binary()
@@ -204,8 +232,9 @@ class Stack:
                     break
                 except LedgerUnavailable:
                     await asyncio.sleep(POLL_S)
-            # Remove messages of an earlier run, because this run sends its own.
-            await ledger.clear_queue(settings.queue)
+            if not self._api:
+                # Remove messages of an earlier run, because this run sends its own.
+                await ledger.clear_queue(settings.queue)
         finally:
             await ledger.close()
 
@@ -269,6 +298,17 @@ def free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
+
+
+def is_free(port: int) -> bool:
+    """Whether a port of the loopback interface can be opened; False for port 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return port != 0
 
 
 def _python_path() -> str:

@@ -147,6 +147,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("tasks.address_fields", "tasks.background", "tasks.batches", "tasks.client", "tasks.event_loop"),
         *("tasks.job_spec", "tasks.observability", "worker"),
     ),
+    "tasks.console": ("tasks.api", "tasks.batches", "tasks.job_spec", "worker"),
     "tasks.doctor": ("tasks.background", "tasks.batches.number_format", "worker"),
     "tasks.cli.terminal_output": (),
     "tasks.cli.options": (
@@ -162,6 +163,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.cli.run": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources", "tasks.cli.plan"),
         *("tasks.batches", "tasks.client", "tasks.embedded", "tasks.job_spec", "tasks.service_profile_store", "worker"),
+    ),
+    "tasks.cli.studio": (
+        *("tasks.cli.options", "tasks.cli.run", "tasks.cli.terminal_output", "tasks.embedded"),
+        *("worker",),
     ),
     "tasks.cli.watch": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.sources", "tasks.cli.run"),
@@ -210,7 +215,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
         "worker.server.socketio_connections",
         "worker.server.websocket_frames",
     ),
-    "fastapi": ("tasks.api.*",),
+    "fastapi": ("tasks.api.*", "tasks.console.*"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.broker.kombu_transport",),
     "obstore": ("worker.storage.object_store",),
@@ -240,7 +245,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     ),
     "soundfile": ("worker.audio.decoding.libsndfile",),
     "soxr": ("worker.audio.resample",),
-    "starlette": ("tasks.api.*",),
+    "starlette": ("tasks.api.*", "tasks.console.*"),
     "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uniseg": ("worker.transcript.subtitles.line_breaks",),

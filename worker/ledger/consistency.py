@@ -24,6 +24,7 @@ from typing import Final
 from worker.ledger.connection import RedisConnection
 from worker.ledger.expiry import UNFINISHED_TTL
 from worker.ledger.keys import Keys
+from worker.ledger.records import JobState
 from worker.settings import Settings
 
 KEYS_PER_CALL: Final = 500
@@ -31,6 +32,7 @@ KEYS_PER_CALL: Final = 500
 SHARED_TYPES: Final = {
     **dict.fromkeys(("leases", "queue", "delayed", "paused", "jobs", "batches"), "zset"),
     **dict.fromkeys(("webhooks", "webhooks:dead", "webhooks:batches", "breakers"), "zset"),
+    **dict.fromkeys(("listing", "workers", *(f"listing:{state}" for state in JobState)), "zset"),
     **dict.fromkeys(("queue:turns", "outputs", "schema"), "hash"),
     **dict.fromkeys(("events", "dead-letters", "intake"), "stream"),
 }

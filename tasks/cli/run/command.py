@@ -107,7 +107,7 @@ def command(
     """
     style, channels = options.style_from(given), options.channels_from(given)
     glossary_file, session_options = given.pop("glossary_file"), options.session_options_from(given)
-    settings, embedded = _settings(given)
+    settings, embedded = local_settings(given)
     glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose
     if dry_run:
@@ -126,7 +126,7 @@ def command(
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
         if not quiet and base_language(code) == "yue":
-            _print_cantonese_note(settings)
+            print_cantonese_note(settings)
     run = BatchRun(
         settings=settings,
         embedded=embedded,
@@ -152,8 +152,8 @@ def command(
     ctx.exit(exit_code)
 
 
-def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
-    """Return the settings, and whether the run uses the embedded service."""
+def local_settings(given: dict[str, Any]) -> tuple[Settings, bool]:
+    """Return the settings of an embedded stack, and whether it includes the real-time service."""
     settings = options.settings_from(**given)
     raise_limit()
     key = settings.api_key.get_secret_value()
@@ -184,7 +184,7 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     return settings.model_copy(update=update), embedded
 
 
-def _print_cantonese_note(settings: Settings) -> None:
+def print_cantonese_note(settings: Settings) -> None:
     """Print a note about the Cantonese text of the model in the settings, if there is a note about this model."""
     from worker.server.recognizers.model_languages import cantonese_note  # noqa: PLC0415  not needed otherwise
 

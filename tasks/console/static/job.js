@@ -6,13 +6,12 @@ import { actions } from "./jobs.js";
 
 export const FORMATS = [["srt", "SubRip"], ["vtt", "WebVTT"], ["txt", "text"], ["html", "page"], ["ass", "ASS"], ["tsv", "TSV"], ["ctm", "CTM"], ["textgrid", "TextGrid"], ["json", "JSON"]];
 
-// Events of one job -> calls. The server names the events `job`, `progress` and `commit`.
+// Events of one job -> calls. After a reconnect each commit comes once, and the last event is `end`.
 export const followJob = (id, { onJob, onProgress, onCommit }) => follow(jobUrl(id, "/events"), {
-  state: (data, end) => { onJob(data.job || data, end); },
-  job: (data, end) => { onJob(data, end); },
+  status: onJob,
   progress: onProgress,
-  commit: (data) => onCommit(data.segment || data),
-  end: (data, end) => { onJob(data.job || data, end); end(); },
+  commit: onCommit,
+  end: (data, end) => { end(); onJob(data); },
 });
 
 const facts = (job) => {
@@ -79,7 +78,7 @@ export const job = async (box, [id = ""]) => {
     body.replaceChildren(h("section.card", {}, h("h2", { text: "Live text" }), progress, text, partial));
     follows?.();
     follows = followJob(id, {
-      onJob: (changed) => refresh(changed.id ? changed : null),
+      onJob: (changed) => refresh(changed),
       onProgress: (data) => {
         const sent = Number(data.committed_s || 0);
         const total = Number(data.duration_s || record.duration_s || 0);

@@ -1,7 +1,7 @@
 // The operator's page: queue, sessions, throughput, key, batches and failures at a glance.
 import { get } from "./api.js";
 import { chart, fill, h } from "./dom.js";
-import { count, duration, number, speed, when } from "./format.js";
+import { duration, number, speed, when } from "./format.js";
 import { live } from "./live.js";
 
 const tile = (value, label, href) => h(href ? "a.tile.tile-link" : "div.tile", { href: href || null }, h("b", { text: value }), h("span", { text: label }));
@@ -29,6 +29,12 @@ const ended = (minutes) => h("section.card", {}, h("h2", { text: "Jobs ended" })
   chart(minutes.map((one) => one.done + one.failed), `Jobs that ended in the last ${minutes.length} minutes`),
   h("div.chart-foot", {}, h("span", { text: `${minutes.length} min ago` }), h("span", { text: "now" })));
 
+const workersTile = (workers) => {
+  const lost = workers.filter((one) => one.lost).length;
+  const alive = workers.length - lost;
+  return tile(number(alive), `${alive === 1 ? "worker" : "workers"} connected${lost ? `, ${lost} lost` : ""}`, "#/workers");
+};
+
 export const draw = (box, data) => fill(box,
   h("div.head", {}, h("h1", { text: "Overview" })),
   keyNotice(data.paused_keys),
@@ -40,7 +46,7 @@ export const draw = (box, data) => fill(box,
     tile(`${number(data.sessions)} / ${number(data.max_sessions)}`, "sessions in use", "#/workers"),
     tile(number(data.counts.done), "done", "#/jobs?state=done"),
     tile(number(data.counts.failed + data.counts.incomplete), "failed or incomplete", "#/failures"),
-    tile(count(data.workers.filter((one) => !one.lost).length, "worker"), data.workers.some((one) => one.lost) ? `${data.workers.filter((one) => one.lost).length} lost` : "connected", "#/workers"),
+    workersTile(data.workers),
     data.queue.webhooks_dead ? tile(number(data.queue.webhooks_dead), "failed webhooks", "#/workers") : null),
   h("div.grid", {}, throughput(data.activity), ended(data.activity)));
 
