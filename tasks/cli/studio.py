@@ -16,7 +16,8 @@ import click
 from tasks.cli import options
 from tasks.cli.run.command import local_settings, print_cantonese_note
 from tasks.cli.terminal_output import echo
-from tasks.embedded.stack import Stack, for_language
+from tasks.embedded.recognizer_choice import for_language
+from tasks.embedded.stack import Stack
 from worker.errors import SettingsError
 from worker.language_codes import base_language
 from worker.settings import Settings
