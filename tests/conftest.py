@@ -20,7 +20,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
-settings.register_profile("everywhere", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
+settings.register_profile(
+    "everywhere", deadline=None, max_examples=50, derandomize=os.environ.get("CI") == "true", print_blob=True
+)
+settings.register_profile("thorough", deadline=None, max_examples=300, print_blob=True)
 settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("everywhere")
 
