@@ -7,12 +7,14 @@ even takes such a server for the page's own one. Neither can change the headers 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST: Final = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]@/\s]+))(:\d*)?")
 _PAGES: Final = frozenset({"/", "/docs"})
 """Paths to which a page of another site may link."""
 
@@ -63,10 +65,8 @@ def _same(origin: str, host: str) -> bool:
 
 def _name(host: str) -> str:
     """Return the name in a `Host` header, in lower case and without port and final dot."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+    found = _HOST.fullmatch(host.strip().lower())
+    return "" if found is None else found["address"] or found["name"].rstrip(".")
 
 
 def _is_address(name: str) -> bool:

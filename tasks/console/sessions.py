@@ -28,10 +28,11 @@ class Sessions:
 
     async def start(self, key: str) -> tuple[str, Principal] | None:
         """Exchange an API key for the token of a new session. Returns None if the key is not accepted."""
-        principal = self._keyring.find(key)
+        # A key is a value of a header, so it contains no other characters.
+        principal = self._keyring.find(key) if key.isascii() else None
         if principal is None:
             return None
-        token, digest = token_urlsafe(32), hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        token, digest = token_urlsafe(32), hashlib.sha256(key.encode()).digest()
         name, mac = self._name(token), _mac(digest, token)
         await self._connection.call(lambda redis: redis.set(name, mac, ex=SESSION_S))
         return token, principal
