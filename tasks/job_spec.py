@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -29,7 +29,7 @@ from worker import settings
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob, JobNewer, SourceRefused
-from worker.ledger.records import JobRecord, JobState
+from worker.ledger.records import JobRecord, JobState, Waiting, WaitsFor
 from worker.session_options import Options
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, show
@@ -275,9 +275,14 @@ class JobStatus(BaseModel):
     error: str | None
     # Whether `stt-batch pause` has paused the job.
     paused: bool
+    # The reason why a job that has not ended waits: `worker`, `slot`, `retry`, `pause`, `key` or `newer_version`; null
+    # while a worker processes it.
+    waits_for: WaitsFor | None = None
+    # The same as a text.
+    waits_text: str | None = None
 
     @classmethod
-    def of(cls, record: JobRecord) -> Self:
+    def of(cls, record: JobRecord, waiting: Waiting | None = None) -> Self:
         return cls(
             id=record.id,
             state=record.state,
@@ -300,6 +305,8 @@ class JobStatus(BaseModel):
             error_code=record.error_code,
             error=record.error,
             paused=record.paused,
+            waits_for=waiting and waiting.reason,
+            waits_text=waiting and waiting.text,
         )
 
 
@@ -315,8 +322,14 @@ class BatchStatus(BaseModel):
     jobs: tuple[JobStatus, ...]
 
     @classmethod
-    def of(cls, batch_id: str, records: Sequence[JobRecord | None]) -> Self:
-        jobs = tuple(JobStatus.of(record) for record in records if record is not None)
+    def of(
+        cls,
+        batch_id: str,
+        records: Sequence[JobRecord | None],
+        waiting: Callable[[JobRecord], Waiting | None] = lambda _: None,
+    ) -> Self:
+        """`waiting`: returns the reason why a job waits."""
+        jobs = tuple(JobStatus.of(record, waiting(record)) for record in records if record is not None)
         return cls(id=batch_id, total=len(records), counts=dict(Counter(job.state for job in jobs)), jobs=jobs)
 
     @property

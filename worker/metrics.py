@@ -66,6 +66,11 @@ def _of(name: str) -> CollectorRegistry:
 # -- the queue, as stored in Redis: equal on all workers -------------------------------------------------------------
 REDIS_UP: Final = _gauge("redis_up", "1 if Redis answers this worker, else 0")
 JOBS: Final = _gauge("jobs", "Jobs that have not ended, by state: queued, delayed or running", "state")
+JOBS_WAITING: Final = _gauge(
+    "jobs_waiting", "Jobs that wait, by reason: worker, slot, retry, pause, key or newer_version", "reason"
+)
+WORKERS_ALIVE: Final = _gauge("workers_alive", "Workers that are alive, as registered in Redis")
+WORKERS_BY_VERSION: Final = _gauge("workers_alive_by_version", "Workers that are alive, by version", "version")
 QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages in the queue")
 QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the oldest job in the queue")
 WEBHOOKS_STORED: Final = _gauge(

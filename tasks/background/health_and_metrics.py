@@ -12,6 +12,9 @@ from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.queue_stats import QueueStatsReader
+from worker.ledger.records import WaitsFor
+from worker.ledger.waiting import QueueViewReader
+from worker.ledger.worker_registry import version_counts
 from worker.settings import Settings
 
 CHECK_S: Final = 5.0
@@ -55,11 +58,11 @@ class Monitor:
     async def _watch_redis(self) -> None:
         loop = asyncio.get_running_loop()
         connection = RedisConnection(self._settings.redis_url, retries=0)
-        reader = QueueStatsReader(self._settings, connection)
+        reader, views = QueueStatsReader(self._settings, connection), QueueViewReader(self._settings, connection)
         breaker = KeyBreaker(self._settings, connection)
         try:
             while True:
-                self._redis_problem = await self._queue(reader, breaker)
+                self._redis_problem = await self._queue(reader, breaker, views)
                 metrics.count_sent_audio()
                 due = loop.time() + CHECK_S
                 await asyncio.sleep(CHECK_S)
@@ -67,20 +70,29 @@ class Monitor:
         finally:
             await connection.close()
 
-    async def _queue(self, reader: QueueStatsReader, breaker: KeyBreaker) -> str | None:
+    async def _queue(self, reader: QueueStatsReader, breaker: KeyBreaker, views: QueueViewReader) -> str | None:
         """Update the metrics of the queue. If Redis is unreachable, returns the reason, otherwise None."""
         try:
-            found, key = await reader.read(), await breaker.check()
+            found, key, view = await reader.read(), await breaker.check(), await views.read()
+            waiting = await views.count_waiting(view)
         except LedgerUnavailable as exc:
             metrics.REDIS_UP.set(0)
-            for gauge in (metrics.QUEUE_DEPTH, metrics.QUEUE_OLDEST, metrics.API_KEY_PAUSED):
+            for gauge in (metrics.QUEUE_DEPTH, metrics.QUEUE_OLDEST, metrics.API_KEY_PAUSED, metrics.WORKERS_ALIVE):
                 gauge.set(math.nan)
             for state in ("queued", "delayed", "running"):
                 metrics.JOBS.labels(state).set(math.nan)
+            for reason in WaitsFor:
+                metrics.JOBS_WAITING.labels(reason.value).set(math.nan)
             for state in ("waiting", "dead_letter"):
                 metrics.WEBHOOKS_STORED.labels(state).set(math.nan)
             return str(exc)
         metrics.REDIS_UP.set(1)
+        metrics.WORKERS_ALIVE.set(len(view.workers))
+        metrics.WORKERS_BY_VERSION.clear()  # versions that run no more
+        for version, count in version_counts(view.workers).items():
+            metrics.WORKERS_BY_VERSION.labels(version).set(count)
+        for reason, number in waiting.items():
+            metrics.JOBS_WAITING.labels(reason.value).set(number)
         metrics.API_KEY_PAUSED.set(key.paused)
         metrics.JOBS.labels("queued").set(found.queued)
         metrics.JOBS.labels("delayed").set(found.delayed)

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -36,8 +37,9 @@ def totals() -> dict[str, float]:
     }
 
 
-async def announce(settings: Settings) -> None:
-    """Write a heartbeat every HEARTBEAT_S seconds until cancelled; then remove the entry."""
+async def announce(settings: Settings, waiting: Callable[[], list[str]] = list) -> None:
+    """Write a heartbeat every HEARTBEAT_S seconds until cancelled; then remove the entry. `waiting`: returns the ids of
+    the jobs of this worker that wait for a session."""
     connection = RedisConnection(settings.redis_url, retries=0)
     registry = WorkerRegistry(connection, Keys(settings.redis_prefix))
     host, started_at, key = socket.gethostname(), time.time(), KeyBreaker(settings, connection).name
@@ -57,6 +59,9 @@ async def announce(settings: Settings) -> None:
                 max_sessions=settings.worker_sessions,
                 jobs=int(metrics.read(metrics.JOBS_RUNNING)),
                 key=key,
+                waiting=tuple(waiting()),
+                signs_webhooks=bool(settings.webhook_secret.get_secret_value()),
+                allowed_webhooks=settings.allowed_webhooks,
             )
             sums = {name: max(0.0, value - before[name]) for name, value in after.items()}
             try:

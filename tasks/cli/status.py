@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,11 +21,13 @@ from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.tables import show_table
 from tasks.cli.terminal_output import echo_json, safe
+from tasks.cli.worker_lines import count_reasons, print_workers, state_text, waiting_lines, workers_json
 from tasks.job_spec import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
 from worker.ledger.connection import RedisConnection
-from worker.ledger.key_breaker import KeyState, paused_keys, paused_text
+from worker.ledger.key_breaker import paused_text
 from worker.ledger.ledger import Ledger
+from worker.ledger.waiting import QueueView, QueueViewReader
 from worker.settings import Settings
 
 RECENT = 20
@@ -58,23 +60,24 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
             raise click.UsageError("--watch needs the name of a batch")
         asyncio.run(_watch(settings, identity, as_json))
         return
-    found, keys = asyncio.run(_find_with_keys(settings, identity))
+    found, view = asyncio.run(_find(settings, identity))
     if as_json:
         document = _plain(found, with_jobs)
-        echo_json({**document, "paused_keys": [asdict(key) for key in keys]} if identity is None else document)
+        echo_json({**document, **workers_json(view)} if identity is None else document)
         return
     console = Console(highlight=False)
-    for key in keys:
+    for key in view.paused_keys:
         console.print(f"[yellow]{safe(paused_text(key))}[/]", soft_wrap=True)
     if isinstance(found, JobStatus):
         _show_job(console, found)
     elif isinstance(found, BatchReport):
         if with_jobs:
             _show_jobs(console, found.status.jobs)
-        for line in batch_lines(found.summary):
+        for line in (*batch_lines(found.summary), *waiting_lines(found.status.jobs)):
             console.print(line, soft_wrap=True)
     else:
         _show_recent(console, *found)
+    print_workers(console, view, always=identity is None)
 
 
 async def _watch(settings: Settings, name: str, as_json: bool) -> None:
@@ -113,37 +116,37 @@ class BatchReport:
 StatusResult = JobStatus | BatchReport | tuple[list[JobStatus], list[BatchReport]]
 
 
-async def _find_with_keys(settings: Settings, identity: str | None) -> tuple[StatusResult, list[KeyState]]:
-    connection = RedisConnection(settings.redis_url)
-    try:
-        return await _find(settings, identity), await paused_keys(settings, connection)
-    finally:
-        await connection.close()
-
-
-async def _find(settings: Settings, identity: str | None) -> StatusResult:
-    ledger = Ledger(settings)
+async def _find(settings: Settings, identity: str | None) -> tuple[StatusResult, QueueView]:
+    ledger, connection = Ledger(settings), RedisConnection(settings.redis_url)
+    reader = QueueViewReader(settings, connection)
     try:
         if identity is None:
             jobs = await ledger.get_many(await ledger.recent_jobs(RECENT))
-            batches = [await find_batch(ledger, name) for name in await ledger.recent_batches(RECENT)]
-            return [JobStatus.of(job) for job in jobs if job], [batch for batch in batches if batch.status.jobs]
+            batches = [await find_batch(ledger, name, reader) for name in await ledger.recent_batches(RECENT)]
+            view = await reader.read(jobs)
+            statuses = [JobStatus.of(job, view.waiting(job)) for job in jobs if job]
+            return (statuses, [batch for batch in batches if batch.status.jobs]), view
         record = await ledger.get(identity)
-        return await find_batch(ledger, identity) if record is None else JobStatus.of(record)
+        view = await reader.read([record])
+        if record is None:
+            return await find_batch(ledger, identity, reader), view
+        return JobStatus.of(record, view.waiting(record)), view
     finally:
         await ledger.close()
+        await connection.close()
 
 
-async def find_batch(ledger: Ledger, name: str) -> BatchReport:
-    """Read the batch with this name from the ledger. Raises BadJob if there is none."""
+async def find_batch(ledger: Ledger, name: str, reader: QueueViewReader | None = None) -> BatchReport:
+    """Read the batch with this name from the ledger. With `reader`, also read why its jobs wait. Raises BadJob if there
+    is no such batch."""
     ids = await ledger.batch(name)
     if not ids:
         raise BadJob(f"{name}: no such job or batch in this Redis, or it has expired; see `stt-batch list`")
     records = await ledger.get_many(ids)
     lines = [JobLine.of(record) for record in records if record is not None]
-    return BatchReport(
-        BatchStatus.of(name, records), summarize(name, lines, now=time.time(), expired=records.count(None))
-    )
+    view = QueueView() if reader is None else await reader.read(records)
+    status = BatchStatus.of(name, records, (lambda _: None) if reader is None else view.waiting)
+    return BatchReport(status, summarize(name, lines, now=time.time(), expired=records.count(None)))
 
 
 def _plain(found: StatusResult, with_jobs: bool) -> Any:
@@ -151,14 +154,19 @@ def _plain(found: StatusResult, with_jobs: bool) -> Any:
         jobs, batches = found
         return {
             "jobs": [job.model_dump(mode="json") for job in jobs],
-            "batches": [summary_json(batch.summary, with_jobs=False) for batch in batches],
+            "batches": [batch_json(batch) for batch in batches],
         }
     if isinstance(found, JobStatus):
         return found.model_dump(mode="json")
-    document = summary_json(found.summary, with_jobs=False)
+    document = batch_json(found)
     if with_jobs:
         document["jobs"] = found.status.model_dump(mode="json")["jobs"]
     return document
+
+
+def batch_json(batch: BatchReport) -> dict[str, Any]:
+    """Return the summary of a batch as a JSON document, with the number of its waiting jobs for each reason."""
+    return {**summary_json(batch.summary, with_jobs=False), "waiting": count_reasons(batch.status.jobs)}
 
 
 def summary_json(summary: BatchSummary, *, with_jobs: bool) -> dict[str, Any]:
@@ -191,7 +199,7 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         error = without_source(job.error, job.source) if job.error and job.state.ended else ""
         why = error or "; ".join(notes)
         end = f"{job.source}: {why}" if why else job.source
-        state = f"{job.state} (paused)" if job.paused else job.state.value
+        state = state_text(job)
         table.add_row(job.id, state, created, length, safe(end))
     show_table(console, table)
 
@@ -258,24 +266,26 @@ def list_(limit: int, as_json: bool) -> None:
       stt-batch list
       stt-batch list --limit 100 --json
     """
-    found = asyncio.run(_newest(options.settings_from(), limit))
+    found, view = asyncio.run(_newest(options.settings_from(), limit))
     if as_json:
-        batches = [summary_json(batch.summary, with_jobs=False) for batch in found]
-        echo_json({"batches": batches})
+        echo_json({"batches": [batch_json(batch) for batch in found], **workers_json(view)})
         return
     console = Console(highlight=False)
     if not found:
         console.print("no batches yet")
     for batch in found:
-        console.print(batch_lines(batch.summary)[0], soft_wrap=True)
+        for line in (batch_lines(batch.summary)[0], *waiting_lines(batch.status.jobs)):
+            console.print(line, soft_wrap=True)
+    print_workers(console, view, always=any(not batch.status.ended for batch in found))
 
 
-async def _newest(settings: Settings, limit: int) -> list[BatchReport]:
-    ledger = Ledger(settings)
+async def _newest(settings: Settings, limit: int) -> tuple[list[BatchReport], QueueView]:
+    ledger, connection = Ledger(settings), RedisConnection(settings.redis_url)
+    reader = QueueViewReader(settings, connection)
     try:
-        found = [
-            await find_batch(ledger, name) for name in await ledger.recent_batches(limit) if await ledger.batch(name)
-        ]
-        return [batch for batch in found if batch.status.jobs]
+        names = [name for name in await ledger.recent_batches(limit) if await ledger.batch(name)]
+        found = [await find_batch(ledger, name, reader) for name in names]
+        return [batch for batch in found if batch.status.jobs], await reader.read()
     finally:
         await ledger.close()
+        await connection.close()

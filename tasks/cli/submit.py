@@ -20,8 +20,8 @@ from tasks.cli.sources.output_names import NamedSource, name_outputs
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.producer import Producer, make_spec, new_batch_id
 from worker.ledger.ledger import StateChange
+from worker.ledger.waiting import NO_WORKER
 from worker.settings import Settings
-from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address, is_url, parse
 
 
@@ -100,22 +100,32 @@ def command(
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
     hook = None if batch_webhook is None else parse(batch_webhook)
-    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, force, hook))
+    planned, jobs, passed_over, no_worker = asyncio.run(_submit(settings, paths, out, fields, force, hook))
     if as_json:
         found_jobs = [
             {"id": job.job_id, "source": item.source.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
-        echo_json({"batch": name, "jobs": found_jobs, "left_out": find_recordings.as_documents(passed_over)})
+        left_out = find_recordings.as_documents(passed_over)
+        echo_json({"batch": name, "jobs": found_jobs, "left_out": left_out, "worker_alive": not no_worker})
         return
     if quiet:
         return
     find_recordings.print_left_out(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
-        note = f"  (already {job.before})" if job.before else ""
+        note = f"  ({_note(job, force=force)})" if job.before else ""
         echo(f"{job.job_id}  {item.source.shown}{note}")
     echo(f"{format_count(len(jobs), 'job')} in {name}; follow with: stt-batch status {shlex.quote(name)}")
     find_recordings.print_left_out_count(passed_over, everything=names_left_out)
+    if no_worker and any(not job.state.ended for job in jobs):
+        echo(NO_WORKER, err=True)
+
+
+def _note(job: StateChange, *, force: bool) -> str:
+    """Describe a job that existed before."""
+    if job.before is None or not job.before.ended or job.state.ended:
+        return f"already {job.before}"
+    return f"again, was {job.before}{'; its files will be replaced' if force else ''}"
 
 
 async def _submit(
@@ -125,9 +135,7 @@ async def _submit(
     fields: dict[str, Any],
     force: bool,
     batch_webhook: Address | None,
-) -> tuple[list[NamedSource], list[StateChange], list[LeftOutFile]]:
-    if batch_webhook is not None:
-        check_webhook(batch_webhook, settings)
+) -> tuple[list[NamedSource], list[StateChange], list[LeftOutFile], bool]:
     # Include files that need the package extra `media`, because workers may have it installed. A worker without it
     # reports that it is missing.
     listing = await sources(paths, settings, media=True)
@@ -135,6 +143,8 @@ async def _submit(
     planned = name_outputs(listing.found, folder, fields["formats"])
     producer = Producer(settings)
     try:
+        if batch_webhook is not None:
+            await producer.check_webhooks([batch_webhook])
         specs = [
             make_spec(item.source, **options.of_source({**fields, "out_name": item.out_name}, item.found.options))
             for item in planned
@@ -145,6 +155,6 @@ async def _submit(
         created = await producer.enqueue(jobs, batch=fields["batch"], force=force)
         if batch_webhook is not None:
             await producer.watch_batch(fields["batch"], batch_webhook)
-        return planned, created, listing.left_out
+        return planned, created, listing.left_out, (await producer.queue_view.read()).no_worker
     finally:
         await producer.close()

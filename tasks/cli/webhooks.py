@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ import click
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from worker.ledger.connection import RedisConnection
+from worker.ledger.worker_registry import WorkerFacts
+from worker.webhooks.deliverable import undeliverable
 from worker.webhooks.outbox import Message, Outbox
 
 T = TypeVar("T")
@@ -50,19 +53,26 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
             echo(f"error: no such dead letters: {', '.join(unknown)}; see stt-batch webhooks", err=True)
             raise SystemExit(1)
         return
-    waiting, dead = _run(_both)
+    waiting, dead, workers = _run(_all)
+    found = [_explained(one, workers) for one in waiting] + dead
     if as_json:
-        echo_json([_facts(one) for one in (*waiting, *dead)])
+        echo_json([_facts(one) for one in found])
         return
-    for one in (*waiting, *dead):
+    for one in found:
         said = f": {one.reason}" if one.reason else ""
         state = f"failed {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
         echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {one.to}{said}")
     echo(f"{len(waiting)} wait, {len(dead)} dead letters")
 
 
-async def _both(outbox: Outbox) -> tuple[list[Message], list[Message]]:
-    return await outbox.list_messages(dead=False), await outbox.list_messages(dead=True)
+async def _all(outbox: Outbox) -> tuple[list[Message], list[Message], list[WorkerFacts]]:
+    return await outbox.list_messages(dead=False), await outbox.list_messages(dead=True), await outbox.workers()
+
+
+def _explained(message: Message, workers: Sequence[WorkerFacts]) -> Message:
+    """Add to a waiting message the reason why no running worker can deliver it, if that is so."""
+    why = None if message.url is None else undeliverable(message.url, workers, options.settings_from(warn=False))
+    return message if why is None else replace(message, reason=why)
 
 
 async def _retry(outbox: Outbox, ids: tuple[str, ...]) -> list[str]:

@@ -246,7 +246,9 @@ async def _submit_many(
 async def _batch_status(batch: BatchHandle | AsyncBatchHandle) -> BatchStatus:
     from tasks.job_spec import BatchStatus  # noqa: PLC0415
 
-    return BatchStatus.of(batch.id, await batch._producer.ledger.get_many([job.id for job in batch.jobs]))
+    records = await batch._producer.ledger.get_many([job.id for job in batch.jobs])
+    view = await batch._producer.queue_view.read(records)
+    return BatchStatus.of(batch.id, records, view.waiting)
 
 
 def _load() -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from secrets import token_hex
@@ -19,9 +19,10 @@ from worker.errors import QueueFull, SourceNotFound
 from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import CommitEntry, JobState, Ledger, StateChange
+from worker.ledger.waiting import QueueViewReader
 from worker.settings import Settings
-from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address
+from worker.webhooks.deliverable import WebhookCheck
 from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
@@ -42,6 +43,8 @@ class Producer:
         self._connection = RedisConnection(settings.redis_url)
         self.events = EventStream(settings, self._connection)
         self.hash_cache = self.ledger.hash_cache
+        self.queue_view = QueueViewReader(settings, self._connection)
+        self._webhooks = WebhookCheck(settings, self._connection)
 
     async def close(self) -> None:
         await self.ledger.close()
@@ -106,13 +109,17 @@ class Producer:
         Errors of a file are raised before any job is queued. QueueFull may be raised after some jobs were queued;
         repeat the call to queue the other jobs.
         """
+        if webhook is not None:
+            await self.check_webhooks([webhook])
         identities = await self.identify_many(specs)
-        if batch is not None and webhook is not None:
-            check_webhook(webhook, self.settings)
         created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, force=force)
         if batch is not None and webhook is not None:
             await self.watch_batch(batch, webhook)
         return created
+
+    async def check_webhooks(self, urls: Iterable[Address]) -> None:
+        """Raise BadJob for an address to which no worker that is alive can deliver webhooks."""
+        await self._webhooks.check(urls)
 
     async def watch_batch(self, batch: str, webhook: Address) -> None:
         """Request that `webhook` is notified when all jobs of a batch have ended. Call this after the jobs were
@@ -128,9 +135,11 @@ class Producer:
         producer: str = "",
         claim: str = "",
     ) -> list[StateChange]:
-        """Record jobs with the given ids and wake the workers. Raises QueueFull. `producer`: name of a producer with
-        its own intake stream or HTTP key. Such a producer may only change jobs that it queued; BadJob is raised for
-        other jobs. `claim`: see `worker.ledger.claims`."""
+        """Record jobs with the given ids and wake the workers. Raises QueueFull, and BadJob for a webhook that no
+        worker can deliver. `producer`: name of a producer with its own intake stream or HTTP key. Such a
+        producer may only change jobs that it queued; BadJob is raised for other jobs. `claim`: see
+        `worker.ledger.claims`."""
+        await self.check_webhooks({spec.webhook for _, spec in jobs if spec.webhook is not None})
         created: list[StateChange] = []
         announcements: list[asyncio.Task[None]] = []
         try:
@@ -183,7 +192,9 @@ class Producer:
         record = await self.ledger.get(identity)
         if record is None:
             raise KeyError(identity)
-        return JobStatus.of(record)
+        if record.state.ended:
+            return JobStatus.of(record)
+        return JobStatus.of(record, (await self.queue_view.read([record])).waiting(record))
 
     async def wait(self, identities: Sequence[str], timeout_s: float | None) -> None:
         """Wait until all jobs have ended or expired. Raises TimeoutError."""

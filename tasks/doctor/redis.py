@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.background.intake_producers import IntakeStreams
-from tasks.doctor import service
+from tasks.doctor import service, workers
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable
 from worker.ledger import schema
@@ -67,6 +67,10 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
             found.append(warn("key", paused_text(state), "correct the reason, then `stt-batch resume --key`"))
     except LedgerUnavailable as exc:
         found.append(warn("key", f"the paused keys cannot be read: {exc}"))
+    try:
+        found += await workers.check(settings, connection)
+    except LedgerUnavailable as exc:
+        found.append(warn("workers", f"their entries cannot be read: {exc}"))
     try:
         found += of_streams(await _last_ids(connection, settings.redis_prefix), time.time())
     except LedgerUnavailable as exc:

@@ -49,18 +49,23 @@ async def _probe(settings: Settings, place: str) -> Finding:
     try:
         check_output(folder, settings)
         if folder.is_file:
-            await asyncio.to_thread(_probe_folder, folder.path, name)
-        else:
-            await _probe_store(folder.below(name), settings.s3_endpoint)
+            made = await asyncio.to_thread(_probe_folder, folder.path, name)
+            return ok("outputs", f"{folder}: {made}")
+        await _probe_store(folder.below(name), settings.s3_endpoint)
     except (OutputError, SourceError, BadJob) as exc:
         return fail("outputs", str(exc))
     except OSError as exc:
-        way = _REMEDIES.get(exc.errno or 0, "create it, or give this user the right to write")
+        way = _REMEDIES.get(exc.errno or 0, "give this user the right to write there")
         return fail("outputs", f"{folder}: {exc.strerror or exc}", way)
     return ok("outputs", f"{folder}: written, read and deleted a probe")
 
 
-def _probe_folder(folder: Path, name: str) -> None:
+def _probe_folder(folder: Path, name: str) -> str:
+    """Write, read and delete a file in the folder, or in the nearest existing folder above it, because jobs create the
+    missing ones. Returns a description."""
+    missing = folder
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     path = folder / name
     try:
         path.write_bytes(PROBE)
@@ -69,6 +74,8 @@ def _probe_folder(folder: Path, name: str) -> None:
     finally:
         with suppress(OSError):  # the finding is the failed write, not this error
             path.unlink()
+    probed = "written, read and deleted a probe"
+    return probed if folder == missing else f"does not exist, jobs will create it; {probed} in {folder}"
 
 
 async def _probe_store(address: Address, endpoint: str) -> None:

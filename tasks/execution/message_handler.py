@@ -100,7 +100,8 @@ class MessageHandler:
         self._settings = settings
         self._ledger = ledger
         self._gate = KeyGate(slots or UnlimitedSlots(), breaker, events)
-        self._attempt_runner = AttemptRunner(settings, ledger, pipeline, FairPool(settings.worker_sessions, self._gate))
+        self._pool = FairPool(settings.worker_sessions, self._gate)
+        self._attempt_runner = AttemptRunner(settings, ledger, pipeline, self._pool)
         # The host and the process id are for people. The random part makes the name unique: a container often has the
         # same host name and process id after a restart.
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
@@ -117,6 +118,10 @@ class MessageHandler:
         self._drained.set()
         for task in self._running:
             task.cancel()
+
+    def waiting_for_session(self) -> list[str]:
+        """Return the ids of the running jobs that wait for their first session."""
+        return self._pool.waiting_jobs()
 
     async def renew_leases(self) -> None:
         """Renew the leases of all running jobs. Raises LedgerUnavailable."""

@@ -123,7 +123,7 @@ class WorkerProcess:
             loop.submit(reaper.run()),
             start_intake(settings, loop),
             loop.submit(delivery_schedule.serve(settings)),
-            loop.submit(announce(settings)),
+            loop.submit(announce(settings, context.handler.waiting_for_session)),
         ]
         logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 

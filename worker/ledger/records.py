@@ -90,6 +90,31 @@ class ContentRecord:
         return cls(named or "", keyed == "1", began or "", int(restarts or 0), restarted or "")
 
 
+class WaitsFor(StrEnum):
+    """The thing that an unfinished job waits for."""
+
+    WORKER = "worker"
+    """A worker, because none is alive or all are busy."""
+    SLOT = "slot"
+    """A free session, because STT_WORKER_SESSIONS or a limit of the API key is reached."""
+    RETRY = "retry"
+    """The time of the next attempt after a failed one."""
+    PAUSE = "pause"
+    """`stt-batch resume`, because a user paused the job."""
+    KEY = "key"
+    """The API key, which the service refuses."""
+    NEWER_VERSION = "newer_version"
+    """A worker of a newer version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why one job waits. `text`: one line for people."""
+
+    reason: WaitsFor
+    text: str
+
+
 class Refusal(StrEnum):
     """Why a job cannot be acquired."""
 

@@ -12,7 +12,9 @@ heartbeat for LOST_S seconds belongs to a worker that was killed or has no conne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ SHOWN_S: Final = 600.0
 ACTIVITY_TTL_S: Final = 26 * 3600
 MAX_MINUTES: Final = 24 * 60
 MAX_WORKERS: Final = 1000
+MAX_WAITING: Final = 500
 SUMS: Final = ("audio_s", "sent_s", "done", "failed", "took_s")
 """`audio_s`: seconds of audio whose text was committed. `sent_s`: seconds of audio sent to the service, repetitions
 included. `done`, `failed`: jobs that ended. `took_s`: seconds in which sessions were open, summed over sessions."""
@@ -49,6 +52,17 @@ class WorkerFacts:
     """Running jobs."""
     key: str
     """Hash of the API key, as in `worker.ledger.key_breaker`."""
+    waiting: tuple[str, ...] = ()
+    """Ids of the running jobs that wait for their first session; at most MAX_WAITING."""
+    signs_webhooks: bool = False
+    """Whether it delivers webhooks, because STT_WEBHOOK_SECRET is set."""
+    allowed_webhooks: str = ""
+    """Its STT_ALLOWED_WEBHOOKS."""
+
+    def fields(self) -> dict[str, str | int | float]:
+        """Return the fields of the hash `worker:ID`."""
+        plain = {name: getattr(self, name) for name in WorkerFacts.__slots__}
+        return {**plain, "waiting": json.dumps(self.waiting[:MAX_WAITING]), "signs_webhooks": int(self.signs_webhooks)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class WorkerRegistry:
         ttl_s = int(SHOWN_S)
 
         def write(pipeline: Any) -> None:
-            pipeline.hset(key, mapping={name: getattr(facts, name) for name in WorkerFacts.__slots__})
+            pipeline.hset(key, mapping=facts.fields())
             pipeline.expire(key, ttl_s)
             pipeline.zadd(self._keys["workers"], {facts.id: int(now_s * 1000)})
             pipeline.zremrangebyscore(self._keys["workers"], "-inf", int((now_s - SHOWN_S) * 1000))
@@ -114,6 +128,10 @@ class WorkerRegistry:
         ]
         return sorted(seen, key=lambda one: (one.facts.host, one.facts.pid))
 
+    async def alive(self) -> list[WorkerFacts]:
+        """Return the workers that are not lost, sorted by host and process."""
+        return [one.facts for one in await self.workers() if not one.lost]
+
     async def activity(self, minutes: int) -> tuple[int, list[dict[str, float]]]:
         """Return the number of the present minute since 1970, and the sums of the last `minutes`, the oldest first."""
         last = int(await self._now() // 60)
@@ -131,12 +149,20 @@ class WorkerRegistry:
 def _facts(answer: Any) -> WorkerFacts | None:
     """Return the facts, or None for an entry that has expired or that another program has written."""
     try:
-        one, host, pid, version, started, sessions, limit, jobs, key = answer
+        one, host, pid, version, started, sessions, limit, jobs, key, waiting, signs, allowed = answer
         return WorkerFacts(
-            one, host, int(pid), version, float(started), int(sessions), int(limit), int(jobs), key or ""
+            *(one, host, int(pid), version, float(started), int(sessions), int(limit), int(jobs), key or ""),
+            waiting=tuple(str(job_id) for job_id in json.loads(waiting or "[]")),
+            signs_webhooks=signs == "1",
+            allowed_webhooks=allowed or "",
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
+
+
+def version_counts(workers: Sequence[WorkerFacts]) -> dict[str, int]:
+    """Return the number of workers of each version."""
+    return dict(sorted(Counter(worker.version for worker in workers).items()))
 
 
 def _sums(answer: Any) -> dict[str, float]:
@@ -151,4 +177,4 @@ def _number(value: object) -> float:
         return 0.0
 
 
-__all__ = ["HEARTBEAT_S", "SUMS", "WorkerFacts", "WorkerRegistry", "WorkerSeen"]
+__all__ = ["HEARTBEAT_S", "SUMS", "WorkerFacts", "WorkerRegistry", "WorkerSeen", "version_counts"]

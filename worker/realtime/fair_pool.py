@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import count
 
 from worker.realtime.slots import Slots
@@ -26,17 +26,26 @@ class FairPool:
         self._open: Counter[str] = Counter()
         self._leaving: Counter[str] = Counter()  # open sessions that will end because `make_room` returned True
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}  # job id and wake-up, by order of arrival
+        self._requested: Counter[str] = Counter()  # sessions that wait for a slot, of this process or a shared one
+        self._granted: Counter[str] = Counter()  # sessions with both slots
         self._numbers = count()
 
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
         """Context with a slot of this process and a shared slot, see `Slots.slot`."""
-        await self._enter(job_id)
-        try:
-            async with self._shared.slot(job_id):
-                yield
-        finally:
-            self._leave(job_id)
+        with _counted(self._requested, job_id) as requested:
+            await self._enter(job_id)
+            try:
+                async with self._shared.slot(job_id):
+                    requested.close()
+                    with _counted(self._granted, job_id):
+                        yield
+            finally:
+                self._leave(job_id)
+
+    def waiting_jobs(self) -> list[str]:
+        """Return the ids of the jobs that wait for their first session."""
+        return [job_id for job_id in self._requested if job_id not in self._granted]
 
     async def busy(self) -> None:
         """Report to the shared slots that the service is at its limit."""
@@ -95,6 +104,20 @@ class FairPool:
             if not turn.done():
                 self._open[job] += 1
                 turn.set_result(None)
+
+
+def _counted(counts: Counter[str], job_id: str) -> ExitStack:
+    """Return a context that counts the job while it is open. Its method `close` ends the counting earlier."""
+
+    def end() -> None:
+        counts[job_id] -= 1
+        if counts[job_id] <= 0:
+            del counts[job_id]
+
+    counts[job_id] += 1
+    stack = ExitStack()
+    stack.callback(end)
+    return stack
 
 
 __all__ = ["FairPool"]

@@ -28,6 +28,7 @@ from worker.errors import BadJob, LedgerRefused
 from worker.ledger import schema
 from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
+from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
 from worker.settings import Settings
 from worker.storage.address import Address, parse, show
 
@@ -76,6 +77,7 @@ class Outbox:
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
+        self._registry = WorkerRegistry(settings, connection)
         # A dead letter must not expire before the record of its job.
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
@@ -105,6 +107,10 @@ class Outbox:
     async def waiting(self) -> int:
         """Return the number of messages that wait for delivery."""
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
+
+    async def workers(self) -> list[WorkerFacts]:
+        """Return the workers that are alive, any of which may deliver the messages."""
+        return await self._registry.alive()
 
     async def list_messages(self, *, dead: bool, limit: int = 1000) -> list[Message]:
         """Return the messages that wait for delivery or, with `dead`, the dead letters. They are ordered by `due_at`;
