@@ -56,10 +56,15 @@ class WebhookCheck:
         for url in urls:
             if not url.is_web:
                 raise BadJob(f"{url}: webhooks go to https:// or http:// addresses")
-            if time.monotonic() - self._read_at > MAX_AGE_S:
-                self._workers, self._read_at = await self._registry.alive(), time.monotonic()
-            if (reason := undeliverable(url, self._workers, self._settings)) is not None:
+            reason = await self._reason(url, MAX_AGE_S)
+            # A worker with other settings may have started since the list was read.
+            if reason is not None and (reason := await self._reason(url, 0.0)) is not None:
                 raise BadJob(f"{url}: this webhook could never be delivered: {reason}")
+
+    async def _reason(self, url: Address, max_age_s: float) -> str | None:
+        if time.monotonic() - self._read_at > max_age_s:
+            self._workers, self._read_at = await self._registry.alive(), time.monotonic()
+        return undeliverable(url, self._workers, self._settings)
 
 
 __all__ = ["WebhookCheck", "undeliverable"]
