@@ -77,7 +77,14 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
             console.print(line, soft_wrap=True)
     else:
         _show_recent(console, *found)
-    print_workers(console, view, always=identity is None)
+    if identity is None or not _has_ended(found):
+        print_workers(console, view, always=identity is None)
+
+
+def _has_ended(found: StatusResult) -> bool:
+    if isinstance(found, JobStatus):
+        return found.state.ended
+    return isinstance(found, BatchReport) and found.status.ended
 
 
 async def _watch(settings: Settings, name: str, as_json: bool) -> None:

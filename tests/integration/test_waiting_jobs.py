@@ -18,6 +18,7 @@ from tasks.doctor import workers as doctor_workers
 from tests.support.command_line import Cli, cli
 from tests.support.fleet import assert_every_key_ends
 from tests.support.ports import free_port
+from tests.support.samples_of import a_transcript
 from tests.support.wait import async_wait_until
 from worker import metrics
 from worker.errors import AccessRefused, JobNewer
@@ -196,6 +197,25 @@ def test_status_list_and_submit_say_that_no_worker_is_alive(cli: Cli, redis_url:
     assert status["jobs"][0]["waits_for"] == "worker"
     assert cli.json("status", "b", **known)["waiting"] == {"worker": 1}
     assert cli.json("list", **known)["batches"][0]["waiting"] == {"worker": 1}
+
+
+def test_submit_says_of_each_known_job_whether_it_runs_again(cli: Cli, settings: Settings, redis_url: str) -> None:
+    (cli.folder / "a.wav").write_bytes(b"RIFF")
+    known = {"STT_REDIS_URL": redis_url}
+    (job,) = cli.json("submit", "a.wav", **known)["jobs"]
+
+    async def finish() -> None:
+        ledger = Ledger(settings)
+        await (await acquired(ledger, job["id"])).finish(a_transcript(job["id"]), [])
+        await ledger.close()
+
+    assert "(already queued)" in cli.run("submit", "a.wav", **known).stdout
+    asyncio.run(finish())
+    assert "(already done)" in cli.run("submit", "a.wav", **known).stdout
+    assert "(again, was done; its files will be replaced)" in cli.run("submit", "a.wav", "--force", **known).stdout
+    assert "(already queued)" in cli.run("submit", "a.wav", "--force", **known).stdout
+    cli.run("cancel", job["id"], **known)
+    assert "(again, was cancelled)" in cli.run("submit", "a.wav", **known).stdout
 
 
 def test_status_names_the_versions_and_each_reason(cli: Cli, settings: Settings, redis_url: str) -> None:

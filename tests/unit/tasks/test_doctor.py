@@ -115,8 +115,13 @@ async def test_outputs_and_disk(tmp_path: Path) -> None:
     (found,) = await storage.check_outputs(inside, ())
     assert found.status is Status.OK
     assert not list(tmp_path.iterdir()), "the probe is deleted"  # noqa: ASYNC240
-    outside, missing, _ = await storage.check_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
-    assert outside.status is missing.status is Status.FAIL
+    (tmp_path / "file").touch()
+    places = ("/elsewhere", f"{tmp_path}/no/such", f"{tmp_path}/file/below")
+    outside, missing, impossible, _ = await storage.check_outputs(inside, places)
+    assert outside.status is impossible.status is Status.FAIL
+    assert missing.status is Status.OK
+    assert "does not exist, jobs will create it" in missing.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]  # noqa: ASYNC240
     assert "STT_ALLOWED_OUTPUTS" in outside.text
     (disk,) = await storage.check_disk(inside)
     assert disk.status is Status.OK
