@@ -61,7 +61,9 @@ def workers_text(view: QueueView) -> str:
     if not view.workers:
         return f"workers of older versions run {format_count(view.unregistered, 'job')}; they do not report themselves"
     versions = ", ".join(f"version {name} ×{count}" for name, count in version_counts(view.workers).items())
-    sessions, running = (sum(numbers) for numbers in zip(*((w.sessions, w.running) for w in view.workers), strict=True))
+    sessions, running = (
+        sum(numbers) for numbers in zip(*((w.max_sessions, w.jobs) for w in view.workers), strict=True)
+    )
     return f"{format_count(len(view.workers), 'worker')} alive ({versions}): {running} of {sessions} jobs at once"
 
 
@@ -75,7 +77,7 @@ def print_workers(console: Console, view: QueueView, *, always: bool) -> None:
 
 def workers_json(view: QueueView) -> dict[str, Any]:
     """Return the workers and paused keys as fields of a JSON document."""
-    hidden = ("allowed_webhooks", "waiting_for_slot")
+    hidden = ("allowed_webhooks", "waiting")
     workers = [{k: v for k, v in asdict(worker).items() if k not in hidden} for worker in view.workers]
     return {
         "workers": workers,

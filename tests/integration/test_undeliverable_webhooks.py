@@ -12,11 +12,11 @@ import pytest
 
 from tasks.client.handles import submit, submit_many
 from tasks.client.producer import Producer, make_spec
-from tests.integration.test_worker_registry import a_worker
+from tests.integration.test_waiting_jobs import a_worker, registry_of
 from tests.support.command_line import Cli, cli
 from worker.errors import BadJob
 from worker.ledger.connection import RedisConnection
-from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
+from worker.ledger.worker_registry import WorkerFacts
 from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.webhooks.deliverable import undeliverable
@@ -34,7 +34,7 @@ def register(settings: Settings, *workers: WorkerFacts) -> None:
     async def report() -> None:
         connection = RedisConnection(settings.redis_url)
         for worker in workers:
-            await WorkerRegistry(settings, connection).report(worker)
+            await registry_of(settings, connection).beat(worker, {})
         await connection.close()
 
     asyncio.run(report())
@@ -99,7 +99,7 @@ async def test_a_waiting_webhook_that_no_worker_can_deliver_is_named(
     try:
         job = await producer.submit(make_spec(audio, webhook=PUBLIC))  # no worker is alive, so nothing is known
         await producer.ledger.cancel(job.job_id)
-        await WorkerRegistry(settings, RedisConnection(redis_url)).report(a_worker(settings))
+        await registry_of(settings, RedisConnection(redis_url)).beat(a_worker(settings), {})
     finally:
         await producer.close()
     shown = await asyncio.to_thread(cli.run, "webhooks", STT_REDIS_URL=redis_url)

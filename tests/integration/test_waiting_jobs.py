@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from tasks.background.health_and_metrics import Monitor
-from tasks.background.worker_presence import WorkerPresence
+from tasks.background.worker_presence import announce
 from tasks.doctor import workers as doctor_workers
 from tests.support.command_line import Cli, cli
 from tests.support.fleet import assert_every_key_ends
@@ -24,11 +25,12 @@ from worker import metrics
 from worker.errors import AccessRefused, JobNewer
 from worker.ledger.connection import RedisConnection
 from worker.ledger.key_breaker import KeyBreaker
+from worker.ledger.keys import Keys
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import WaitsFor
 from worker.ledger.waiting import QueueView, QueueViewReader
-from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
+from worker.ledger.worker_registry import LOST_S, WorkerFacts, WorkerRegistry
 from worker.settings import Settings, load
 
 __all__ = ["cli"]  # a fixture
@@ -48,21 +50,13 @@ async def connection(settings: Settings) -> AsyncIterator[RedisConnection]:
     await connection.close()
 
 
-def a_worker(settings: Settings, name: str = "w1", **facts: object) -> WorkerFacts:
-    made = WorkerFacts(
-        id=name,
-        version="1.0",
-        host="h",
-        pid=1,
-        started_at=1.0,
-        sessions=4,
-        running=1,
-        waiting_for_slot=(),
-        key=KeyBreaker(settings, RedisConnection(settings.redis_url)).name,
-        signs_webhooks=False,
-        allowed_webhooks="",
-    )
-    return replace(made, **facts)  # type: ignore[arg-type]
+def a_worker(settings: Settings, name: str = "h:1", **facts: object) -> WorkerFacts:
+    key = KeyBreaker(settings, RedisConnection(settings.redis_url)).name
+    return replace(WorkerFacts(name, "h", 1, "1.0", 1.0, 1, 4, 1, key), **facts)  # type: ignore[arg-type]
+
+
+def registry_of(settings: Settings, connection: RedisConnection) -> WorkerRegistry:
+    return WorkerRegistry(connection, Keys(settings.redis_prefix))
 
 
 async def view(settings: Settings, connection: RedisConnection, ledger: Ledger, *ids: str) -> dict[str, str | None]:
@@ -88,7 +82,7 @@ async def jobs_that_wait(settings: Settings, connection: RedisConnection, ledger
     for name in ("slot", "working"):
         await acquired(ledger, name)
     await (await acquired(ledger, "done")).fail("x", "x")
-    await WorkerRegistry(settings, connection).report(a_worker(settings, waiting_for_slot=("slot",)))
+    await registry_of(settings, connection).beat(a_worker(settings, waiting=("slot",)), {})
 
 
 async def test_each_job_names_its_reason(settings: Settings, connection: RedisConnection, ledger: Ledger) -> None:
@@ -114,11 +108,11 @@ async def test_a_paused_key_stops_jobs_only_if_every_worker_has_it(
     settings: Settings, connection: RedisConnection, ledger: Ledger
 ) -> None:
     await ledger.create("a", SPEC % "a")
-    registry = WorkerRegistry(settings, connection)
-    await registry.report(a_worker(settings))
+    registry = registry_of(settings, connection)
+    await registry.beat(a_worker(settings), {})
     await KeyBreaker(settings, connection).refused(AccessRefused("no credit"), jitter=1.0)
     assert await view(settings, connection, ledger, "a") == {"a": "key"}
-    await registry.report(a_worker(settings, "w2", key="another"))
+    await registry.beat(a_worker(settings, "h:2", key="another"), {})
     assert await view(settings, connection, ledger, "a") == {"a": "worker"}
 
 
@@ -126,7 +120,7 @@ async def test_without_a_worker_every_job_waits_for_one(
     settings: Settings, connection: RedisConnection, ledger: Ledger, raw: redis.Redis
 ) -> None:
     await jobs_that_wait(settings, connection, ledger)
-    raw.delete("stt:worker:w1")  # it was killed: its entry expires
+    raw.zincrby("stt:workers", -1000 * (LOST_S + 1), "h:1")  # it was killed
     names = ("queued", "retry", "newer", "paused")
     # Running jobs have valid leases, so a worker of a version without the registry may be alive.
     assert (await view(settings, connection, ledger, *names))["retry"] == "retry"
@@ -135,29 +129,18 @@ async def test_without_a_worker_every_job_waits_for_one(
         raw.zadd("stt:leases", {name: 1})
     found = await view(settings, connection, ledger, *names, "working")
     assert found == {"queued": "worker", "retry": "worker", "newer": "worker", "paused": "pause", "working": "worker"}
-    assert raw.smembers("stt:workers") == set(), "entries of stopped workers are removed"
 
 
-async def test_a_worker_registers_and_removes_itself(settings: Settings, connection: RedisConnection) -> None:
-    presence = WorkerPresence(settings, connection, lambda: (3, ["a", "b"]))
-    running = asyncio.create_task(presence.run())
-    registry = WorkerRegistry(settings, connection)
+async def test_a_worker_reports_its_webhooks_and_waiting_jobs(settings: Settings, connection: RedisConnection) -> None:
+    signs = settings.model_copy(update={"webhook_secret": SecretStr("x" * 24), "allowed_webhooks": "https://a.example"})
+    running = asyncio.create_task(announce(signs, lambda: ["a", "b"]))
+    registry = registry_of(settings, connection)
     (found,) = await async_wait_until(registry.alive, "the worker is registered")
-    assert (found.running, found.waiting_for_slot, found.sessions) == (3, ("a", "b"), settings.worker_sessions)
-    assert "k" not in (found.key, found.allowed_webhooks)
+    assert (found.waiting, found.signs_webhooks, found.allowed_webhooks) == (("a", "b"), True, "https://a.example")
+    assert "k" not in found.fields().values()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert await registry.alive() == []
-
-
-async def test_damaged_entries_end_no_listing(
-    settings: Settings, connection: RedisConnection, raw: redis.Redis
-) -> None:
-    raw.sadd("stt:workers", "text", "numbers", "gone")
-    raw.set("stt:worker:text", "x", ex=60)
-    raw.hset("stt:worker:numbers", mapping={"pid": "x", "sessions": "9" * 99, "waiting": "[[[", "version": ""})
-    (found,) = await WorkerRegistry(settings, connection).alive()
-    assert (found.id, found.version, found.pid, found.sessions, found.waiting_for_slot) == ("numbers", "?", 0, 0, ())
 
 
 async def test_metrics_say_which_workers_are_alive_and_why_jobs_wait(
@@ -222,7 +205,7 @@ def test_status_names_the_versions_and_each_reason(cli: Cli, settings: Settings,
     async def prepare() -> None:
         connection, ledger = RedisConnection(redis_url), Ledger(settings)
         await jobs_that_wait(settings, connection, ledger)
-        await WorkerRegistry(settings, connection).report(a_worker(settings, "w2", version="0.9", running=0))
+        await registry_of(settings, connection).beat(a_worker(settings, "h:2", version="0.9", jobs=0), {})
         await connection.close()
         await ledger.close()
 
@@ -246,7 +229,7 @@ def test_doctor_names_missing_workers_versions_and_webhooks(settings: Settings) 
         )
 
     assert "warn no worker is alive; 2 jobs wait; start one: stt-batch worker" in texts(QueueView())
-    one, other = a_worker(settings), a_worker(settings, "w2", version="0.9")
+    one, other = a_worker(settings), a_worker(settings, "h:2", version="0.9")
     assert texts(QueueView((one,))).startswith("ok 1 worker alive")
     assert "warn workers run: 1 of version 0.9, 1 of version 1.0; this program has version 1.0" in texts(
         QueueView((one, other))

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tasks import submit_many
 from tasks.cli import main
 from tasks.client.producer import Producer
-from tests.integration.test_worker_registry import a_worker
+from tests.integration.test_waiting_jobs import a_worker, registry_of
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, assert_every_key_ends
 from tests.support.readme import pasted_verify
@@ -29,7 +29,6 @@ from tests.unit.transcript.build import transcript
 from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
-from worker.ledger.worker_registry import WorkerRegistry
 from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.webhooks import outbox as outbox_module
@@ -400,7 +399,7 @@ async def test_the_command_line_requests_webhooks_of_jobs_and_batches(
     settings = load({}, redis_url=redis_url)
     worker = a_worker(settings, signs_webhooks=True)  # its STT_ALLOWED_WEBHOOKS is empty
     connection = RedisConnection(redis_url)
-    await WorkerRegistry(settings, connection).report(worker)
+    await registry_of(settings, connection).beat(worker, {})
     await connection.close()
     refused = await asyncio.to_thread(CliRunner().invoke, main, command, env=environ)
     assert refused.exit_code == 2
@@ -409,9 +408,9 @@ async def test_the_command_line_requests_webhooks_of_jobs_and_batches(
 
 def test_a_worker_delivers_webhooks(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:
     worker = fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
-    (registered,) = wait_until(lambda: raw.smembers("stt:workers"), "the worker is registered", timeout_s=30)
+    (registered,) = wait_until(lambda: raw.zrange("stt:workers", 0, -1), "the worker is registered", timeout_s=30)
     known = raw.hgetall(f"stt:worker:{registered}")
-    assert (known["signs"], known["allowed_webhooks"], known["sessions"]) == ("1", receiving.url, "4")
+    assert (known["signs_webhooks"], known["allowed_webhooks"], known["max_sessions"]) == ("1", receiving.url, "4")
     path, _ = fleet.audio("told")
     job = {"source": str(path), "webhook": f"{receiving.url}/fail/1/worker"}
     raw.xadd("stt:intake", {"job": json.dumps(job)})

@@ -9,6 +9,7 @@ from typing import Final
 
 from worker.errors import BadJob
 from worker.ledger.connection import RedisConnection
+from worker.ledger.keys import Keys
 from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
@@ -47,7 +48,7 @@ class WebhookCheck:
 
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._settings = settings
-        self._registry = WorkerRegistry(settings, connection)
+        self._registry = WorkerRegistry(connection, Keys(settings.redis_prefix))
         self._workers: Sequence[WorkerFacts] = ()
         self._read_at = -inf
 

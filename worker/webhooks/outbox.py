@@ -77,7 +77,7 @@ class Outbox:
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
-        self._registry = WorkerRegistry(settings, connection)
+        self._registry = WorkerRegistry(connection, self._keys)
         # A dead letter must not expire before the record of its job.
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
