@@ -9,13 +9,13 @@ from typing import Final
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from tasks.api import health, jobs, problems, submit
+from tasks.api import health, jobs, problems, revisions, submit
 from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
 from worker.settings import Settings
 from worker.version import installed_version
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (submit.router, jobs.router, health.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (submit.router, jobs.router, revisions.router, health.router)
 _DESCRIPTION: Final = (
     "Submits audio to stt-batch, follows the jobs and reads their transcripts. Errors are problem documents (RFC 9457)."
 )
@@ -55,9 +55,17 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "x-api-key", "content-type", "idempotency-key", "last-event-id", "range"],
-            expose_headers=["location", "retry-after", "content-range"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "authorization",
+                "x-api-key",
+                "content-type",
+                "idempotency-key",
+                "if-match",
+                "last-event-id",
+                "range",
+            ],
+            expose_headers=["location", "retry-after", "content-range", "etag"],
             allow_credentials=False,
         )
     app.add_middleware(AccessLog)

@@ -1,15 +1,17 @@
 """Long pages in a real browser: the time to open a transcript of six hours and a library of 2,000 files, and the
-longest task while the reader scrolls. A busy machine makes all of it slower, so these are measurements."""
+longest task while the reader scrolls. All times are CPU times of the page's main thread, which other programs hardly
+change."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tasks.batches.summary import JobLine, summarize
 from tasks.batches.summary_page import page as library
@@ -30,12 +32,6 @@ VOCABULARY = (
     *("the", "rain", "in", "northern", "valley", "closed", "several", "roads"),
     *("this", "morning", "and", "weather", "looks", "dry", "sunny", "people"),
 )
-# Records tasks above 50 ms from the start of the page.
-OBSERVE = """
-window.tasks = [];
-new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.tasks.push(entry.duration); })
-  .observe({ type: 'longtask', buffered: true });
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +60,48 @@ def six_hours() -> Transcript:
     return said.model_copy(update={"source": said.source.model_copy(update={"duration": HOURS_S})})
 
 
-def opened(browser: Browser, path: Path) -> tuple[Page, float]:
+def main_thread_ms(session: CDPSession) -> float:
+    """Return the CPU time of all tasks of the page's main thread so far."""
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    return 1000 * float(metrics["TaskDuration"])
+
+
+def opened(browser: Browser, path: Path) -> tuple[Page, CDPSession, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.add_init_script(OBSERVE)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(path.as_uri())
     page.wait_for_selector("body.ready")
-    return page, float(page.evaluate("performance.now()"))
+    return page, session, main_thread_ms(session)
+
+
+@contextmanager
+def traced_tasks(browser: Browser, page: Page) -> Iterator[list[float]]:
+    """Yield a list that receives the CPU times in ms of all tasks of the page's main thread in the block."""
+    found: list[float] = []
+    browser.start_tracing(page=page, categories=["toplevel"])
+    yield found
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    threads = {
+        (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    found += [
+        e.get("tdur", 0) / 1000 for e in events if (e["pid"], e["tid"]) in threads and e["name"].endswith("RunTask")
+    ]
 
 
 def test_six_hours_open_quickly_and_scroll_without_long_tasks(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "long.html"
     path.write_text(render(six_hours(), "html"), encoding="utf-8")
-    page, open_ms = opened(browser, path)
+    page, _, open_ms = opened(browser, path)
     page.wait_for_timeout(1500)
-    page.evaluate("window.tasks.length = 0")
-    for _ in range(60):
-        page.mouse.wheel(0, 900)
-        page.wait_for_timeout(16)
-    for part in (0.3, 0.9, 0.1, 1.0):
-        page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {part})")
-        page.wait_for_timeout(150)
-    tasks: list[float] = page.evaluate("window.tasks")
+    with traced_tasks(browser, page) as tasks:
+        for _ in range(60):
+            page.mouse.wheel(0, 900)
+            page.wait_for_timeout(16)
+        for part in (0.3, 0.9, 0.1, 1.0):
+            page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {part})")
+            page.wait_for_timeout(300)
     page.fill("#find", "northern valley")
     expect(page.locator("#found")).to_contain_text(" of ")
     page.keyboard.press("Escape")
@@ -94,45 +111,30 @@ def test_six_hours_open_quickly_and_scroll_without_long_tasks(browser: Browser, 
     page.keyboard.press("Enter")
     expect(page.locator("#changes")).to_contain_text("1 unsaved change")
     page.close()
-    print(f"opened in {open_ms:.0f} ms, {len(tasks)} tasks above 50 ms while scrolling: {tasks}")  # noqa: T201
+    print(f"opened with {open_ms:.0f} ms; longest of {len(tasks)} tasks while scrolling: {max(tasks):.0f} ms")  # noqa: T201
+    assert len(tasks) > 60
     assert open_ms < MAX_OPEN_MS
-    assert max(tasks, default=0) <= MAX_TASK_MS
+    assert max(tasks) <= MAX_TASK_MS
 
 
 def test_a_library_of_2000_files_opens_and_searches_within_a_second(browser: Browser, tmp_path: Path) -> None:
     rng = random.Random(2)
-    jobs: list[Any] = []
+    jobs = []
     texts = []
     for number in range(2000):
         outputs = [f"calls/{number}.html", f"calls/{number}.json"]
-        jobs.append(
-            JobLine.model_validate(
-                {
-                    "id": str(number),
-                    "source": f"calls/{number}.wav",
-                    "state": "done",
-                    "outputs": outputs,
-                    "duration_s": 300,
-                }
-            )
-        )
+        fields = {"id": str(number), "source": f"calls/{number}.wav", "state": "done", "duration_s": 300}
+        jobs.append(JobLine.model_validate({**fields, "outputs": outputs}))
         texts.append(TranscriptText(" ".join(rng.choices(VOCABULARY, k=800)), "en"))
     path = tmp_path / "summary.html"
     path.write_text(library(summarize("calls", jobs, now=0.0), tmp_path, texts), encoding="utf-8")
-    page, open_ms = opened(browser, path)
+    page, session, open_ms = opened(browser, path)
     page.wait_for_timeout(1000)
-    search_ms = page.evaluate(
-        """() => new Promise((done) => {
-          const start = performance.now();
-          const find = document.getElementById('find');
-          find.value = 'northern valley';
-          find.dispatchEvent(new Event('input'));
-          const count = document.getElementById('count');
-          new MutationObserver(() => requestAnimationFrame(() => done(performance.now() - start)))
-            .observe(count, { childList: true });
-        })"""
-    )
+    before_ms = main_thread_ms(session)
+    page.fill("#find", "northern valley")
+    expect(page.locator("#count")).to_contain_text("matches in")
+    search_ms = main_thread_ms(session) - before_ms
     page.close()
-    print(f"library opened in {open_ms:.0f} ms, searched in {search_ms:.0f} ms")  # noqa: T201
+    print(f"library opened with {open_ms:.0f} ms, searched with {search_ms:.0f} ms")  # noqa: T201
     assert open_ms < MAX_LIBRARY_MS
     assert search_ms < MAX_LIBRARY_MS

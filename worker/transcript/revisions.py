@@ -6,6 +6,7 @@ new text, words and times. So a revision can be applied without the algorithm of
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -80,6 +81,14 @@ def read_revision_file(text: str | bytes, shown: str) -> RevisionFile:
 def last_revision(transcript: Transcript) -> str | None:
     """Return the id of the newest revision, or None for an original transcript."""
     return transcript.revisions[-1].id if transcript.revisions else None
+
+
+def version_tag(transcript: Transcript) -> str:
+    """Return the version of a transcript as an HTTP entity tag. It changes with each revision, and if the job is
+    transcribed again."""
+    parts = (transcript.job_id, transcript.created_at, *(revision.id for revision in transcript.revisions))
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
+    return f'"{digest[:32]}"'
 
 
 def states(transcript: Transcript) -> list[SegmentState]:

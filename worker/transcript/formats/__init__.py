@@ -60,8 +60,7 @@ def page_pieces(
     place: str | None = None,
     *,
     absolute_paths: bool = False,
-    save_url: str | None = None,
-    etag: str | None = None,
+    server: html.PageServer | None = None,
 ) -> Iterator[str]:
     """Yield the HTML page of a transcript; see `html.pieces` for the arguments."""
     said = in_script(with_events(revised(transcript), style.audio_events, every=True), style.script)
@@ -72,8 +71,7 @@ def page_pieces(
         place,
         history=history,
         absolute_paths=absolute_paths,
-        save_url=save_url,
-        etag=etag,
+        server=server,
     )
 
 

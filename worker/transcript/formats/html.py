@@ -11,7 +11,8 @@ words only near the visible part, so a page of many hours opens and scrolls quic
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from pathlib import PurePath
@@ -48,6 +49,17 @@ _LINE: Final = 75
 """Columns of a line of a paragraph on a wide screen, to estimate its height."""
 
 
+@dataclass(frozen=True, slots=True)
+class PageServer:
+    """Where a page saves corrections: with PATCH at an address of its own server."""
+
+    url: str
+    etag: str
+    """Version of the transcript in the page."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the request, such as a token against requests of other sites."""
+
+
 def pieces(
     transcript: Transcript,
     style: Style = PLAIN,
@@ -55,16 +67,14 @@ def pieces(
     *,
     history: Sequence[SegmentState] | None = None,
     absolute_paths: bool = False,
-    save_url: str | None = None,
-    etag: str | None = None,
+    server: PageServer | None = None,
 ) -> Iterator[str]:
     """Yield the start of the page, one element per paragraph and per missing part of the audio, and its end.
 
     The elements are in order of time. `transcript`: its segments have their current text. `history`: the state of each
     segment, or None to compute it from `transcript`. `place`: absolute path or address of the page, used to compute the
     relative path to the audio. `absolute_paths`: whether the page may contain absolute paths of this machine.
-    `save_url`: address on the server of the page that accepts corrections; without it the page offers them as a file.
-    `etag`: version of the transcript at that address.
+    `server`: the server that accepts corrections; without it the page offers them as a file.
     """
     history = states(transcript) if history is None else history
     head, tail = asset(_PACKAGE, "page/page.html").split(_SEGMENTS_MARK)
@@ -75,7 +85,7 @@ def pieces(
     hidden = "" if absolute_paths or not PurePath(path).is_absolute() else path
     names = list(dict.fromkeys(state.segment.channel or "" for state in history)) or [""]
     values = {
-        "policy": escape(_policy(web[0] if web is not None else None, saves=save_url is not None)),
+        "policy": escape(_policy(web[0] if web is not None else None, saves=server is not None)),
         "title": escape(transcript.source.name),
         "style": asset(_PACKAGE, "page/page.css"),
         "script": _script(),
@@ -87,14 +97,14 @@ def pieces(
         "duration": f"{transcript.source.duration:.3f}",
         "length": _clock(transcript.source.duration),
         "sources": "".join(f'<source src="{escape(address)}">\n' for address in sources),
-        "about": json_block(_about(transcript, names, save_url, etag), id="about"),
+        "about": json_block(_about(transcript, names, server), id="about"),
     }
     yield Template(head).substitute(values)
     yield from _body(transcript, history, names, style, language, hidden)
     yield Template(tail).substitute(values)
 
 
-def _about(transcript: Transcript, names: list[str], save_url: str | None, etag: str | None) -> dict[str, Any]:
+def _about(transcript: Transcript, names: list[str], server: PageServer | None) -> dict[str, Any]:
     """Return the facts that the script of the page needs."""
     wave = transcript.waveform
     return {
@@ -107,8 +117,7 @@ def _about(transcript: Transcript, names: list[str], save_url: str | None, etag:
         "speakers": names,
         "gaps": [[_ms(gap.start), _ms(gap.end)] for gap in transcript.coverage.missing],
         "wave": None if wave is None else {"step": wave.step, "levels": wave.levels},
-        "save": save_url,
-        "etag": etag,
+        "server": None if server is None else {"url": server.url, "etag": server.etag, "headers": dict(server.headers)},
     }
 
 

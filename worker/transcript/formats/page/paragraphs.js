@@ -77,7 +77,7 @@ const wake = (para) => {
 
 // Replaces the elements of the words by plain text again, so that a long page stays small.
 const sleep = (para) => {
-  if (!para.live || para.el.contains(document.activeElement) || !getSelection().isCollapsed) return;
+  if (!para.live || para.el.contains(document.activeElement)) return;
   para.live = false;
   for (const seg of para.segs) {
     for (const word of seg.words) word.node = null;
@@ -85,16 +85,18 @@ const sleep = (para) => {
   }
 };
 
-const BUDGET_MS = 12;
-let waiting = new Set();
+// A frame spends at most this long on making elements. Their layout takes several times longer.
+const BUDGET_MS = 3;
+const waiting = new Set();
 let planned = false;
 const work = () => {
   planned = false;
   const start = performance.now();
-  for (const [para, near] of [...waiting].map((para) => [para, para.near])) {
+  const selected = !getSelection().isCollapsed; // read once: after a change of the page, it would need a layout
+  for (const para of waiting) {
     waiting.delete(para);
-    if (near) wake(para);
-    else sleep(para);
+    if (para.near) wake(para);
+    else if (!selected) sleep(para);
     if (performance.now() - start > BUDGET_MS) break;
   }
   if (waiting.size) plan();
@@ -104,16 +106,23 @@ const plan = () => {
   planned = true;
   requestAnimationFrame(work);
 };
-const observer = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    const para = paraOf.get(entry.target);
-    para.near = entry.isIntersecting;
-    if (para.near !== para.live) waiting.add(para);
-    else waiting.delete(para);
-  }
+const setNear = (para, near) => {
+  para.near = near;
+  if (near !== para.live) waiting.add(para);
+  else waiting.delete(para);
   if (waiting.size) plan();
-}, { rootMargin: "900px 0px" });
+};
+// The browser reports which paragraphs it lays out (`content-visibility: auto`). An observer of all paragraphs, for older
+// browsers, costs several milliseconds a frame.
 const observeParagraphs = () => {
+  if ("oncontentvisibilityautostatechange" in document.documentElement) {
+    for (const para of paras) para.el.addEventListener("contentvisibilityautostatechange", ({ skipped }) => setNear(para, !skipped));
+  }
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries) setNear(paraOf.get(entry.target), entry.isIntersecting);
+    // The first report is needed in every browser: paragraphs that are visible from the start do not change.
+    if ("oncontentvisibilityautostatechange" in document.documentElement) observer.disconnect();
+  }, { rootMargin: "600px 0px" });
   for (const para of paras) observer.observe(para.el);
 };
 

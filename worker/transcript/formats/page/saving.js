@@ -3,7 +3,7 @@
 const DRAFT = `stt-draft:${about.job}:${about.sha256.slice(0, 16)}:${about.created}`;
 const STEM = about.name.replace(/\.[^.]{1,5}$/, "") || "transcript";
 let base = about.base; // the last revision that the page contained when it was loaded
-let etag = about.etag;
+let etag = about.server?.etag;
 let draftTimer = 0;
 let draftStored = true;
 
@@ -79,9 +79,9 @@ const saveToServer = async () => {
   const revisions = revision ? [...saved, revision] : saved;
   if (!revisions.length) return tell("There are no corrections to save");
   try {
-    const answer = await fetch(about.save, {
+    const answer = await fetch(about.server.url, {
       method: "PATCH",
-      headers: { "Content-Type": "application/json", ...(etag ? { "If-Match": etag } : {}) },
+      headers: { ...about.server.headers, "Content-Type": "application/json", "If-Match": etag },
       body: JSON.stringify(revisionFile(revisions)),
       credentials: "same-origin",
       signal: AbortSignal.timeout(30000),
@@ -115,7 +115,7 @@ const conflict = () => {
   storeDraft();
   byId("conflict").showModal();
 };
-const save = () => (about.save ? saveToServer() : saveFile());
+const save = () => (about.server ? saveToServer() : saveFile());
 
 const openEdits = async (file) => {
   let found;
