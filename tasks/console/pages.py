@@ -22,8 +22,10 @@ from tasks.console.browser_guard import LOGIN, cookie_name, principal_of, token_
 from tasks.console.login_limit import LoginLimit
 from tasks.console.sessions import SESSION_S, Sessions, csrf_token
 from worker.http_keys import LOCAL, Principal
-from worker.transcript.formats import pieces
+from worker.transcript.formats import page_pieces
+from worker.transcript.formats.html import PageServer
 from worker.transcript.model import Transcript
+from worker.transcript.revisions import version_tag
 from worker.version import installed_version
 
 router: Final = APIRouter(include_in_schema=False)
@@ -116,7 +118,8 @@ async def transcript_page(request: Request, principal: AnyRole, job_id: JobIdPat
     audio = f"../../../v1/jobs/{quote(job_id, safe='')}/audio"
     name = shown_source(document.source.path, context.settings).rpartition("/")[2] or document.source.name
     source = document.source.model_copy(update={"path": audio, "name": name})
-    page = await asyncio.to_thread(_render, document.model_copy(update={"source": source}))
+    server = _server(request, principal, job_id, document)
+    page = await asyncio.to_thread(_render, document.model_copy(update={"source": source}), server)
     found = _META_POLICY.search(page)
     # The policy of the page allows only its own script, by its hash.
     policy = "" if found is None else found[1].replace("&#x27;", "'").replace("&amp;", "&")
@@ -129,8 +132,18 @@ async def static_file(request: Request, name: str) -> Response:
     return _file(request, name)
 
 
-def _render(document: Transcript) -> str:
-    return "".join(pieces(document, "html"))
+def _server(request: Request, principal: Principal, job_id: str, document: Transcript) -> PageServer | None:
+    """Return where the page saves corrections, or None for a reader, who can only save them as a file."""
+    if not principal.may_submit:
+        return None
+    token = token_of(request)
+    headers = {"x-csrf-token": csrf_token(token)} if token else {}
+    address = f"../../../v1/jobs/{quote(job_id, safe='')}/transcript"
+    return PageServer(address, version_tag(document), headers)
+
+
+def _render(document: Transcript, server: PageServer | None) -> str:
+    return "".join(page_pieces(document, server=server))
 
 
 def _file(request: Request, name: str) -> Response:

@@ -12,12 +12,14 @@ from typing import Any
 import pysubs2
 import pytest
 import webvtt
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from tests.support.accessibility import violations
 from tests.support.browser import chromium
 from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
+from worker.transcript.formats import page_pieces
+from worker.transcript.formats.html import PageServer
 from worker.transcript.model import Gap, Segment, Transcript, Waveform, Word
 from worker.transcript.revisions import read_revision_file, revised, states, with_revisions
 
@@ -373,3 +375,61 @@ def test_the_page_is_accessible(browser: Browser, tmp_path: Path, scheme: Any, w
         assert violations(page) == []
     finally:
         page.close()
+
+
+class _Server:
+    """Plays the server of a page: it returns the page and accepts or refuses corrections."""
+
+    URL = "http://stt.test"
+
+    def __init__(self, page: Page) -> None:
+        self.status = 200
+        self.requests: list[Request] = []
+        self.page = page
+        page.route(f"{self.URL}/**", self._answer)
+
+    def _answer(self, route: Route, request: Request) -> None:
+        if request.method == "PATCH":
+            self.requests.append(request)
+            route.fulfill(status=self.status, headers={"ETag": f'"after-{len(self.requests)}"'}, body="{}")
+        elif request.url.endswith("/page"):
+            server = PageServer("../../../v1/jobs/job/transcript", '"before"', {"x-csrf-token": "token"})
+            route.fulfill(content_type="text/html", body="".join(page_pieces(SAID, server=server)))
+        else:
+            route.fulfill(status=404, body="")
+
+    def open(self) -> None:
+        self.page.goto(f"{self.URL}/console/jobs/job/page")
+        self.page.wait_for_selector("body.ready")
+
+
+def test_a_page_of_a_server_saves_there_and_tells_the_second_editor(context: BrowserContext) -> None:
+    page = context.new_page()
+    server = _Server(page)
+    server.open()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    page.click("#save")
+    expect(page.locator("#told")).to_have_text("Saved")
+    expect(page.locator("#changes")).not_to_contain_text("unsaved")
+    (request,) = server.requests
+    assert request.url == f"{server.URL}/v1/jobs/job/transcript"
+    assert (request.headers["if-match"], request.headers["x-csrf-token"]) == ('"before"', "token")
+    file = read_revision_file(request.post_data or "", "the body")
+    said = with_revisions(SAID, file.revisions, base=file.base)
+    assert revised(said).segments[0].text == "Heavy rain closed several rodes."
+    correct(page, "rodes.", "roads.")
+    server.status = 412
+    page.keyboard.press("Control+s")
+    expect(page.locator("#conflict")).to_be_visible()
+    assert server.requests[1].headers["if-match"] == '"after-1"'
+    file = read_revision_file(server.requests[1].post_data or "", "the body")
+    assert (len(file.revisions), file.base) == (1, said.revisions[0].id)
+    page.click("#conflict-close")
+    expect(page.locator("#changes")).to_contain_text("1 unsaved change")
+    server.status = 503
+    page.click("#save")
+    expect(page.locator("#told")).to_contain_text("did not save the corrections: HTTP 503")
+    page.reload()
+    page.wait_for_selector("body.ready")
+    expect(page.locator("main p").first).to_contain_text("several roads.")
