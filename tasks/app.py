@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from celery import Celery, bootsteps, signals
 from celery.app import trace
@@ -14,8 +16,12 @@ from celery.exceptions import Reject
 
 from tasks import celery_config
 from tasks.broker import kombu_transport
+from tasks.celery_program import remote_control
+from tasks.celery_program.draining_worker import DrainingWorker
+from tasks.celery_program.refused_options import environment_problems, option_problems, pool_problem
 from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.observability import log_setup
+from tasks.service_check import check_service
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
@@ -43,6 +49,24 @@ kombu_transport.install()
 # The application of a worker process. The environment is read when the configuration is first needed.
 app = Celery("tasks", include=["tasks.transcribe"])
 app.add_defaults(lambda: celery_config.for_settings(load()))
+app.Worker = app.subclass_with_self(DrainingWorker)
+remote_control.install()
+
+
+def _problems_of(given: Mapping[str, Any]) -> list[str]:
+    """Return why this worker cannot start with the options `given` of `celery worker` and Celery's own variables."""
+    try:
+        settings = load()
+    except SettingsError as exc:
+        return [str(exc)]
+    broker_url = celery_config.for_settings(settings)["broker_url"]
+    return [*option_problems(given, settings.queue), *environment_problems(os.environ, broker_url)]
+
+
+if "celery.bin.worker" in sys.modules:  # not in `stt-batch worker`: importing Celery's command line takes 0.2 s
+    from tasks.celery_program import option_checks
+
+    option_checks.install(app, _problems_of)
 
 
 def wake(application: Celery, job_ids: Iterable[str], queue: str) -> None:
@@ -120,34 +144,34 @@ def on_stop(stopping: Callable[[], object]) -> None:
 app.steps["worker"].add(_Stop)
 
 
-def check_service(settings: Settings) -> None:
-    """Check that the settings name a service. Raises SettingsError."""
-    if not settings.url or not settings.api_key.get_secret_value():
-        raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
+def refuse(worker: Any, reason: str) -> NoReturn:
+    """End the start of a worker with `reason`, on standard error and in its log file. Raises SystemExit."""
+    if worker.logfile:  # a detached worker has no terminal
+        app.log.setup(worker.loglevel, worker.logfile, hostname=worker.hostname)
+        _LOG.critical(reason)
+    raise SystemExit(f"error: {reason}")
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
-def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    """Replace Celery's logging set-up. STT_LOG_LEVEL takes precedence over `celery worker --loglevel`."""
+def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = None, **_: Any) -> None:
+    """Replace Celery's logging set-up. STT_LOG_LEVEL takes precedence over `celery worker --loglevel`. `logfile`: path
+    of `celery worker --logfile`, which `celery multi` always gives."""
     settings = load()
     level = None if "log_level" in settings.model_fields_set or loglevel is None else loglevel
-    log_setup.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
+    log_setup.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level, logfile)
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _check_worker(instance: Any, **_: Any) -> None:
-    """Refuse to start if the settings name no service, or if the pool is not `threads`. Other pools would lose or
-    repeat work."""
+    """Refuse to start if the settings name no service, or with a pool or an option that would lose or repeat work. The
+    options of the command line were checked before; here come those of programs that start a worker themselves."""
     try:
         check_service(load())
     except SettingsError as exc:
-        raise SystemExit(f"error: {exc}") from None
-    pool = f"{instance.pool_cls.__module__}.{instance.pool_cls.__name__}"
-    if pool != "celery.concurrency.thread.TaskPool":
-        raise SystemExit(
-            f"error: this worker runs on the pool `threads` only, not on {pool}: "
-            "omit -P/--pool, or start it with `stt-batch worker`"
-        )
+        refuse(instance, str(exc))
+    pool = pool_problem(f"{instance.pool_cls.__module__}.{instance.pool_cls.__name__}")
+    if problems := [*([pool] if pool else []), *_problems_of(vars(instance))]:
+        refuse(instance, "; ".join(problems))
 
 
-__all__ = ["Reject", "app", "make_app", "on_stop", "on_timer", "signals", "wake"]
+__all__ = ["Reject", "app", "make_app", "on_stop", "on_timer", "refuse", "signals", "wake"]

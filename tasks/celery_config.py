@@ -71,6 +71,8 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # The remote control is off by default, because any client that may publish on the broker could end or slow down
         # every worker.
         "worker_enable_remote_control": settings.celery_remote_control,
+        # Flower shows the workers and tasks of which it receives events.
+        "worker_send_task_events": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,
         "worker_log_format": "%(asctime)s %(levelname)s %(name)s: %(message)s",

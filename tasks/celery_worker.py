@@ -8,11 +8,17 @@ from collections.abc import Callable
 from celery.utils.nodenames import default_nodename, host_format
 
 from tasks.app import app, signals
+from tasks.celery_program import remote_control
 
 
-def run_worker(on_ready: Callable[[], object] | None = None) -> None:
+def run_worker(
+    *, monitored: bool = False, on_ready: Callable[[], object] | None = None, shut_down_with: int | None = None
+) -> None:
     """Run a worker on the queue that the environment's settings name, until SIGTERM. Blocks. Raises SystemExit after a
-    fatal error. `on_ready` is called when the worker accepts jobs."""
+    fatal error. `monitored`: send Celery's heartbeats, by which Flower sees the worker. `on_ready` is called when the
+    worker accepts jobs. `shut_down_with`: id of a process that a remote `shutdown` ends, too."""
+    if shut_down_with is not None:
+        remote_control.shut_down_also(shut_down_with)
     if on_ready is not None:
         signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
     # Celery's `worker_main` does the same, but drops the exit status. Its command line imports all commands of Celery
@@ -25,7 +31,7 @@ def run_worker(on_ready: Callable[[], object] | None = None) -> None:
         # Celery's messages between workers are not used, and the search for other workers delays the start by 1 s.
         without_mingle=True,
         without_gossip=True,
-        without_heartbeat=True,
+        without_heartbeat=not monitored,
     )
     worker.start()
     if worker.exitcode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.app import Reject, app, signals
+from tasks.app import Reject, app, refuse, signals
 from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.event_loop import shared_loop
 from tasks.execution.message_handler import Outcome
@@ -28,11 +28,11 @@ def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
-def _on_init(**_: Any) -> None:
+def _on_init(sender: Any, **_: Any) -> None:
     try:
         _process.prepare()
     except (SettingsError, LedgerNewer) as exc:
-        raise SystemExit(f"error: {exc}") from None
+        refuse(sender, str(exc))
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -39,8 +39,13 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    Info("stt_build", "Version of the product", registry=registry).info({"version": installed_version() or "0"})
+    add_build(registry)
     return registry
+
+
+def add_build(registry: CollectorRegistry) -> None:
+    """Add the metric with the version of the product."""
+    Info("stt_build", "Version of the product", registry=registry).info({"version": installed_version() or "0"})
 
 
 WORKER: Final = _registry()
@@ -51,8 +56,9 @@ def _counter(name: str, description: str, *labels: str) -> Counter:
     return Counter(f"stt_{name}", description, labels, registry=_of(name))
 
 
-def _gauge(name: str, description: str, *labels: str) -> Gauge:
-    return Gauge(f"stt_{name}", description, labels, registry=_of(name))
+def _gauge(name: str, description: str, *labels: str, merged: Literal["sum", "min", "max"] = "max") -> Gauge:
+    """`merged`: how the values of the processes of one worker become one value."""
+    return Gauge(f"stt_{name}", description, labels, registry=_of(name), multiprocess_mode=merged)
 
 
 def _histogram(name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
@@ -64,7 +70,7 @@ def _of(name: str) -> CollectorRegistry:
 
 
 # -- the queue, as stored in Redis: equal on all workers -------------------------------------------------------------
-REDIS_UP: Final = _gauge("redis_up", "1 if Redis answers this worker, else 0")
+REDIS_UP: Final = _gauge("redis_up", "1 if Redis answers this worker, else 0", merged="min")
 JOBS: Final = _gauge("jobs", "Jobs that have not ended, by state: queued, delayed or running", "state")
 JOBS_WAITING: Final = _gauge(
     "jobs_waiting", "Jobs that wait, by reason: worker, slot, retry, pause, key or newer_version", "reason"
@@ -84,7 +90,7 @@ API_KEY_SESSIONS_LIMIT: Final = _gauge(
 )
 
 # -- jobs of this worker ---------------------------------------------------------------------------------------------
-JOBS_RUNNING: Final = _gauge("worker_jobs_running", "Jobs that this worker runs")
+JOBS_RUNNING: Final = _gauge("worker_jobs_running", "Jobs that this worker runs", merged="sum")
 JOBS_ENDED: Final = _counter("jobs_ended", "Jobs that ended here: done, incomplete or failed", "state")
 JOB_FAILURES: Final = _counter("job_failures", "Jobs that failed here, by the code of the error", "code")
 JOB_SPEED: Final = _histogram(
@@ -120,8 +126,8 @@ OUTPUT_FAILURES: Final = _counter(
 )
 
 # -- sessions of this worker -----------------------------------------------------------------------------------------
-SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions open with the real-time service")
-SESSIONS_WAITING: Final = _gauge("sessions_waiting", "Sessions that wait to be opened")
+SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions open with the real-time service", merged="sum")
+SESSIONS_WAITING: Final = _gauge("sessions_waiting", "Sessions that wait to be opened", merged="sum")
 SESSIONS_ENDED: Final = _counter("sessions_ended", "Sessions that ended, by outcome", "outcome")
 AUDIO_SENT: Final = _counter("audio_sent_seconds", "Seconds of audio sent, repetitions included")
 AUDIO_COMMITTED: Final = _counter("audio_committed_seconds", "Seconds of audio whose text is committed")
@@ -228,12 +234,12 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 class MetricsServer:
     """Serves `/metrics` of a worker on separate threads, so it answers even if the event loop is blocked."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry = WORKER) -> None:
         """Listen on `host`; `port` 0 picks a free port. Raises SettingsError if the port cannot be opened."""
         self._server: WSGIServer
         self._thread: threading.Thread
         try:
-            self._server, self._thread = start_http_server(port, host, WORKER)
+            self._server, self._thread = start_http_server(port, host, registry)
         except OSError as exc:
             raise SettingsError(
                 f"STT_METRICS_PORT: cannot listen on {host}:{port} ({exc.strerror or exc}); choose another port, or 0 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import Final
 
@@ -17,6 +18,7 @@ from worker.ledger.waiting import QueueViewReader
 from worker.ledger.worker_registry import version_counts
 from worker.settings import Settings
 
+_LOG: Final = logging.getLogger(__name__)
 CHECK_S: Final = 5.0
 """Seconds between two checks of Redis."""
 LOOP: Final = "event loop"
@@ -48,6 +50,14 @@ class Monitor:
     def stop(self, why: str) -> None:
         """Mark the process as not ready, with the reason `why`. May be called in a signal handler."""
         self._stopping = why
+
+    def write_stopping(self) -> None:
+        """Write the reason of `stop` to the health file at once. The next regular write may come after the end."""
+        self.heartbeat.ready(self._stopping or self._redis_problem)
+        try:
+            self.heartbeat.write()
+        except OSError as exc:  # the health check reports the outdated file
+            _LOG.warning("health file not written: %s", exc)
 
     def close(self) -> None:
         """Delete the health file and stop the metrics server."""

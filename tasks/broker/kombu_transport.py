@@ -18,7 +18,7 @@ from kombu.transport import redis as transport
 from tasks.broker.eta_limit import EtaBudget
 from tasks.broker.message_validation import MessageRefused, eta_of, rebuilt
 from worker.ledger.connection import is_permanent
-from worker.ledger.dead_letters import KEY, dead_letter, write
+from worker.ledger.dead_letters import dead_letter, write
 
 _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
@@ -135,7 +135,7 @@ class _Checked(_Base):
         if queue.endswith(_REPLIES):
             return list_name, raw
         try:
-            made = rebuilt(raw, queue, self.dead_letters_key.removesuffix(KEY))
+            made = rebuilt(raw, queue)
             self._count_eta(made)
             return list_name, made
         except MessageRefused as exc:

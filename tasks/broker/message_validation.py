@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +28,15 @@ MAX_DEPTH: Final = 32
 """Maximum levels of lists and objects in a message, and in its body."""
 MAX_TEXT: Final = 255
 """Maximum characters of an id or a name."""
-MAX_REPR: Final = 1024
-MAX_SIGNATURES: Final = 16
-"""Maximum length of each list of tasks to call after this one: callbacks, error callbacks and the chain. Also the
-maximum number of stamps."""
+MAX_STAMPS: Final = 16
 MAX_ETA_H: Final = 12
 """Maximum hours until the eta of a message, which a worker stores in memory until then. Equal to the visibility timeout
 of the broker, after which the message would be delivered a second time."""
 ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
 DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
 """Names that Celery's producers use for compression with zlib."""
-KOMBU_KEYS: Final = ("unacked", "_kombu")
-"""Prefixes of the Redis keys in which kombu stores its own state."""
-_QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_FOLLOWING: Final = {"callbacks": "link", "errbacks": "link_error", "chain": "a chain", "chord": "a chord"}
+"""Parts of a message that name tasks to call after this one, and Celery's words for them."""
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
@@ -62,11 +57,9 @@ class JobRequest:
     job: dict[str, Any] | None
 
 
-def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
-    """Return a new message for Celery with the valid content of `raw`, which came from `queue`. Raises MessageRefused.
-
-    `prefix`: STT_REDIS_PREFIX. Tasks to call afterwards must not use a queue whose name begins with it.
-    """
+def rebuilt(raw: bytes, queue: str) -> bytes:
+    """Return a new message for Celery with the valid content of `raw`, which came from `queue`. Raises
+    MessageRefused."""
     if len(raw) > MAX_MESSAGE_BYTES:
         raise MessageRefused(f"has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
     message = _object("the message", _json(raw, "the message"))
@@ -75,11 +68,14 @@ def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
     body = _body(message, headers, properties)
     if "task" not in headers:  # in protocol 1 the body contains the headers
         headers = {**_object("the body", body), **headers}
-    made_headers = _headers(headers)
     args, kwargs, embed = _call(body)
     request = job_request(args, kwargs)
+    # Events of Celery and Flower show these texts. The fields of a job may contain signed addresses.
+    shown = {"job_id": request.job_id} if request.job_id else {"job": "..."}
+    made_headers = {**_headers(headers), "argsrepr": "()", "kwargsrepr": repr(shown)}
     arguments = {name: value for name, value in (("job_id", request.job_id), ("job", request.job)) if value is not None}
-    text = json.dumps([[], arguments, _embed(embed, prefix)], separators=(",", ":"))
+    _check_embed(embed)
+    text = json.dumps([[], arguments, dict.fromkeys(_FOLLOWING)], separators=(",", ":"))
     made = {
         "body": base64.b64encode(text.encode()).decode(),
         "content-type": "application/json",
@@ -175,52 +171,16 @@ def _call(body: Any) -> tuple[list[Any], dict[str, Any], Any]:
     return _list("args", args), _object("kwargs", kwargs), embed
 
 
-def _embed(embed: Any, prefix: str) -> dict[str, Any]:
+def _check_embed(embed: Any) -> None:
+    """Check that no task follows this one. A message only wakes a worker, which takes the first job in line, so Celery
+    would call the following tasks at the end of another job. Raises MessageRefused."""
     found = _object("embed", embed if embed is not None else {})
-    if found.get("chord"):
-        raise MessageRefused("embed.chord: chords need a result backend, which the workers do not have")
-    made: dict[str, Any] = {"chord": None}
-    for name in ("callbacks", "errbacks", "chain"):
-        signatures = found.get(name)
-        if signatures is not None:
-            signatures = [_signature(f"embed.{name}", one, prefix) for one in _list(f"embed.{name}", signatures)]
-            if len(signatures) > MAX_SIGNATURES:
-                raise MessageRefused(f"embed.{name}: has more than {MAX_SIGNATURES} entries")
-        made[name] = signatures or None
-    return made
-
-
-def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
-    """Validate a callback: exactly one Celery task to call after this one, not a group or chord."""
-    found = _object(where, value)
-    if found.get("subtask_type") is not None:
-        raise MessageRefused(f"{where}: a {_shown(found['subtask_type'])} cannot follow; give single tasks")
-    options = _object(f"{where}.options", found.get("options") or {})
-    queue, task_id = options.get("queue"), options.get("task_id")
-    return {
-        "task": _text(f"{where}.task", found.get("task")),
-        "args": _list(f"{where}.args", found.get("args") or []),
-        "kwargs": _object(f"{where}.kwargs", found.get("kwargs") or {}),
-        # Drop all other options: they are not needed to send the task, and Celery does not check them.
-        "options": {
-            **({"queue": _queue(f"{where}.options.queue", queue, prefix)} if queue is not None else {}),
-            **({"task_id": _text(f"{where}.options.task_id", task_id)} if task_id is not None else {}),
-        },
-        "subtask_type": None,
-        "immutable": bool(found.get("immutable")),
-    }
-
-
-def _queue(where: str, value: Any, prefix: str) -> str:
-    """Validate the queue of a task to call afterwards. A queue is a list in Redis that the worker writes with its own
-    rights, so a name such as `stt:leases` or `unacked` would damage a key that all workers need."""
-    name = _text(where, value)
-    ours = bool(prefix) and name.startswith(prefix)
-    if ours or name.startswith(KOMBU_KEYS) or not _QUEUE.fullmatch(name):
-        raise MessageRefused(
-            f"{where} {_shown(name)}: must have letters, digits or . _ - only, and be no key of the workers"
-        )
-    return name
+    for name, sender in _FOLLOWING.items():
+        if found.get(name):
+            raise MessageRefused(
+                f"embed.{name}: {sender} is not supported, because a message only wakes a worker; send it without, and"
+                " use the webhook of the job, the stream stt:events, or a handle of tasks.submit"
+            )
 
 
 def eta_of(message: bytes) -> float:
@@ -236,7 +196,10 @@ def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
         raise MessageRefused(f"task {_shown(task)}: is unknown; the workers have {TRANSCRIBE_TASK}")
     limits = found.get("timelimit")
     if limits is not None and _list("headers.timelimit", limits) != [None, None]:
-        reason = "time limits are not supported; omit time_limit (`stt-batch cancel` stops a job)"
+        reason = (
+            "time limits are not supported, because a message only wakes a worker; omit time_limit and soft_time_limit"
+            " (`stt-batch cancel` or the cancel of a handle stops a job)"
+        )
         raise MessageRefused(f"headers.timelimit {_shown(limits)}: {reason}")
     made: dict[str, Any] = {"lang": "py", "task": TRANSCRIBE_TASK, "id": _text("headers.id", found.get("id"))}
     for name, read in _HEADERS.items():
@@ -255,7 +218,7 @@ def _stamps(found: Mapping[str, Any]) -> dict[str, Any]:
     """Validate Celery's stamps: labels of a task, by which a client can revoke several tasks together."""
     names = _list("headers.stamped_headers", found.get("stamped_headers") or [])
     stamps = _object("headers.stamps", found.get("stamps") or {})
-    made = {name: stamps.get(_text("headers.stamped_headers", name)) for name in names[:MAX_SIGNATURES]}
+    made = {name: stamps.get(_text("headers.stamped_headers", name)) for name in names[:MAX_STAMPS]}
     for name, values in made.items():
         for value in values if isinstance(values, list) else [values]:
             if value is not None and not isinstance(value, (str, int, float)):
@@ -326,17 +289,12 @@ def _list(where: str, value: Any) -> list[Any]:
     return value
 
 
-def _plain_text(where: str, value: Any) -> str:
+def _text(where: str, value: Any) -> str:
     if not isinstance(value, str):
         raise MessageRefused(f"{where}: must be a text, not {_kind(value)}")
-    return value
-
-
-def _text(where: str, value: Any) -> str:
-    text = _plain_text(where, value)
-    if not 1 <= len(text) <= MAX_TEXT or not text.isprintable():
+    if not 1 <= len(value) <= MAX_TEXT or not value.isprintable():
         raise MessageRefused(f"{where}: must have 1 to {MAX_TEXT} printable characters")
-    return text
+    return value
 
 
 def _number(where: str, value: Any) -> int:
@@ -360,15 +318,10 @@ def _time(where: str, value: Any) -> str:
         raise MessageRefused(f"{where} {_shown(value)}: must be a time such as 2026-01-31T12:00:00+00:00") from None
 
 
-def _repr(where: str, value: Any) -> str:
-    return _plain_text(where, value)[:MAX_REPR]
-
-
 # Optional headers and their parsers. All other headers are dropped, because Celery would treat them as its own
 # attributes.
 _HEADERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     **dict.fromkeys(("root_id", "parent_id", "group", "origin"), _text),
-    **dict.fromkeys(("argsrepr", "kwargsrepr"), _repr),
     **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _number),
     **dict.fromkeys(("ignore_result", "redelivered"), _truth),
     **dict.fromkeys(("eta", "expires"), _time),

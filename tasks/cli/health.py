@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tasks.cli.terminal_output import echo
 from tasks.observability import heartbeat
+from tasks.observability.health_state import HealthState
 from worker.errors import SettingsError
 
 
@@ -56,27 +55,21 @@ def problem(path: str, *, ready: bool = False, max_age_s: float = heartbeat.MAX_
     `ready`: check not only that the process is alive, but also that it can do its work.
     """
     try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))
-        pid, written, beats = int(state["pid"]), float(state["written"]), dict[str, float](state["beats"])
-        because = state["problem"]
+        state = HealthState.read(path)
     except FileNotFoundError:
         return f"{path} does not exist: the process has not started, or has ended"
     except (OSError, ValueError, KeyError, TypeError) as exc:
         return f"{path} cannot be read: {exc}"
-    return _stuck(pid, written, beats, max_age_s) or (_not_ready(because) if ready else None)
+    return _stuck(state, max_age_s) or (_not_ready(state.problem) if ready else None)
 
 
-def _stuck(pid: int, written: float, beats: dict[str, float], max_age_s: float) -> str | None:
+def _stuck(state: HealthState, max_age_s: float) -> str | None:
     now = time.monotonic()
-    if written > now:
-        return f"process {pid} is gone: its health file was written before the machine was started"
-    if now - written > max_age_s:
-        return f"process {pid} is stuck or gone: its event loop wrote nothing for {now - written:.0f} s"
-    # Compare with the time of writing, not with `now`: beats after that time are not in the file.
-    for part, at in beats.items():
-        if written - at > max_age_s:
-            return f"process {pid} is stuck: its {part} has not beaten for {now - at:.0f} s"
-    return None
+    if state.written > now:
+        return f"process {state.pid} is gone: its health file was written before the machine was started"
+    found = state.stuck(now, max_age_s)
+    kind = "stuck or gone" if now - state.written > max_age_s else "stuck"
+    return None if found is None else f"process {state.pid} is {kind}: {found}"
 
 
 def _not_ready(because: Any) -> str | None:

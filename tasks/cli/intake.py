@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 import click
 
 from tasks.cli import options
+from worker.end_signals import end_signals
 from worker.settings import Settings
 
 STOP_S: Final = 5.0
@@ -48,12 +48,18 @@ async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
 
     monitor = Monitor(settings)
     work = asyncio.gather(serve(settings), monitor.run())
+    stopping: list[bool] = []
 
     def stop() -> None:
+        if stopping:  # a second signal must not cancel the clean-up
+            return
+        stopping.append(True)
+        monitor.stop("it is shutting down")
+        monitor.write_stopping()
         work.cancel()
         leave_soon(0, STOP_S)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop)
     on_ready()
     try:

@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import os
 import socket
-import sys
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
+from tasks.child_python import cli_command, python_path
 from tasks.embedded.child_process import POLL_S, Child
 from tasks.embedded.disk_space_check import check_free_space
 from tasks.embedded.recognizer_choice import check_recognizer
@@ -41,7 +41,6 @@ ORPHAN_S: Final = 1.0
 MAX_STARTS: Final = 3
 """Maximum number of attempts to start the stack. Each searches for free ports, and another program may take a port
 before it is used."""
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Stack:
@@ -163,7 +162,7 @@ class Stack:
         if self._api:
             update |= self._api_settings()
         self.settings = self.settings.model_copy(update=update)
-        environment = as_environment(self.settings) | {"PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
+        environment = as_environment(self.settings) | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
 
         waits: list[Awaitable[None]] = [self._start_valkey(redis_port, password)]
         if self.embedded_endpoint:
@@ -247,7 +246,7 @@ class Stack:
         ready.unlink(missing_ok=True)
         child = Child.start(
             command,
-            [sys.executable, "-P", "-m", "tasks.cli", command, option, str(ready.absolute())],
+            cli_command(command, option, str(ready.absolute())),
             log=self.folder / f"{command}.log",
             environment=environment,
             grace_s=GRACE_S,
@@ -309,13 +308,6 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return port != 0
-
-
-def _python_path() -> str:
-    """Return PYTHONPATH for the child processes. It contains the folder of this package, even if the package is not
-    installed, but not the current folder."""
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 
 
 __all__ = ["STATE_FOLDER", "Stack"]

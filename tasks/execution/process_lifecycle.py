@@ -143,6 +143,7 @@ class WorkerProcess:
         # First report that the worker is not ready any more, then stop its work.
         if self._monitor is not None:
             self._monitor.stop("it is shutting down")
+            self._loop().soon(self._monitor.write_stopping)
         for work in self._background:
             work.cancel()
         self._loop().soon(lambda: logger.info("shutting down"))

@@ -12,7 +12,6 @@ every few seconds.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tasks.observability.health_state import HealthState
 from worker.atomic_file import replace_file
 
 _LOG: Final = logging.getLogger(__name__)
@@ -61,13 +61,8 @@ class Heartbeat:
         if self._path is None:
             return
         with self._lock:
-            state = {
-                "pid": os.getpid(),
-                "written": time.monotonic(),
-                "beats": dict(self._beats),
-                "problem": self._problem,
-            }
-            replace_file(self._path, (json.dumps(state).encode(),), durable=False)
+            state = HealthState(os.getpid(), time.monotonic(), dict(self._beats), self._problem)
+            replace_file(self._path, (state.encoded(),), durable=False)
 
     def remove(self) -> None:
         """Delete the file, at the end of the process."""

@@ -1,4 +1,4 @@
-"""Sets up the log of a process: one event per line, to standard error, as text or as JSON (STT_LOG_FORMAT).
+"""Sets up the log of a process: one event per line, to standard error or a file, as text or as JSON (STT_LOG_FORMAT).
 
 Records of structlog and of the standard library use the same handler. Values bound to the context of a task (`job`,
 `section`, `session`) are added to every line of that task, also to lines of libraries. Secrets of the settings are
@@ -16,12 +16,14 @@ import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from logging.handlers import WatchedFileHandler
 from types import TracebackType
 from typing import Any, Final, TextIO
 
 import structlog
 
 from tasks.observability.log_dedup import LogDeduplicator
+from worker.errors import SettingsError
 from worker.secret_masking import Masker, masker_of
 from worker.settings import Settings
 from worker.text_escaping import printable, printable_lines
@@ -35,17 +37,21 @@ _PYTHON_WARNINGS: Final = "py.warnings"
 only if the log level is `debug`."""
 
 _log: Final = structlog.get_logger(__name__)
+_process_fields: Final[dict[str, object]] = {}
+"""Fields of every line of this process, see `add_to_every_line`."""
 
 
-def set_up(settings: Settings, level: str | None = None) -> None:
+def set_up(settings: Settings, level: str | None = None, file: str | None = None) -> None:
     """Send all log lines of this process to standard error, in the format and from the log level of the settings.
 
-    `level` overrides the log level of the settings. Of the lines of libraries (Celery, kombu, watchfiles, the model
-    hub), only warnings and errors are written, unless the log level is `debug`.
+    `level` overrides the log level of the settings. With `file` the lines are appended to that file instead, which is
+    opened again after a program such as logrotate has moved it. Raises SettingsError if it cannot be opened. Of the
+    lines of libraries (Celery, kombu, watchfiles, the model hub), only warnings and errors are written, unless the log
+    level is `debug`.
     """
     name = (level or settings.log_level).upper()
     debug = name == "DEBUG"
-    handler = _Handler(sys.stderr)
+    handler = _StreamHandler(sys.stderr) if file is None else _opened(file)
     handler.setFormatter(_Formatter(settings.log_format == "json", masker_of(settings)))
     own = logging.getLevelNamesMapping()[name]
     logging.basicConfig(level=own if debug else max(own, logging.WARNING), handlers=[handler], force=True)
@@ -68,13 +74,18 @@ def set_up(settings: Settings, level: str | None = None) -> None:
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
+def add_to_every_line(**fields: object) -> None:
+    """Add `fields` to every line that this process logs from now on."""
+    _process_fields.update(fields)
+
+
 def warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
     """Log a warning for each `STT_…` variable that is not a setting, such as a misspelled one."""
     for text in unknown_variables(environ):
         _log.warning(text)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _StreamHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._dedup = LogDeduplicator()
@@ -82,6 +93,23 @@ class _Handler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         for one in self._dedup.filter(record):
             super().emit(one)
+
+
+class _FileHandler(WatchedFileHandler):
+    def __init__(self, path: str) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._dedup = LogDeduplicator()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for one in self._dedup.filter(record):
+            super().emit(one)
+
+
+def _opened(path: str) -> logging.Handler:
+    try:
+        return _FileHandler(path)
+    except OSError as exc:
+        raise SettingsError(f"the log file {path} cannot be opened ({exc.strerror}); choose another one") from None
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
@@ -105,7 +133,7 @@ def _named(_logger: Any, _method: str, event: Any) -> Any:
     record: logging.LogRecord = event.pop("_record")
     event.pop("_from_structlog", None)
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"at": at, "level": record.levelname.lower(), "logger": record.name, **event}
+    return {"at": at, "level": record.levelname.lower(), "logger": record.name, **event, **_process_fields}
 
 
 def _as_json(_logger: Any, _method: str, event: Any) -> str:

@@ -162,13 +162,16 @@ class Fleet:
     def raw(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis_url, decode_responses=True)
 
-    def launch(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
-        """Start a worker without waiting until it is ready. `module`: Python module to run instead of `stt-batch`."""
+    def launch(
+        self, *, sessions: int = 4, module: str = "tasks.cli", arguments: Sequence[str] = (), **settings: str
+    ) -> Worker:
+        """Start a worker without waiting until it is ready. `module`: Python module to run instead of `stt-batch`.
+        `arguments`: further options of the command."""
         number = len(self.workers)
         log = self.folder / f"worker-{number}.log"
         process = start_process(
             *(module, "worker", "--sessions", str(sessions)),
-            *("--ready-file", str(self.folder / f"worker-{number}.ready")),
+            *("--ready-file", str(self.folder / f"worker-{number}.ready"), *arguments),
             env=environment(**{**self.environ, **settings}),
             log=log,
         )

@@ -20,7 +20,14 @@ MAX_LINES = 400
 
 # Modules that every part may import. They import only each other, in this order.
 BASE = (
-    *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
+    *(
+        "worker.errors",
+        "worker.transient_os_errors",
+        "worker.system_calls",
+        "worker.open_files_limit",
+        "worker.end_signals",
+        "worker.metrics_sharing",
+    ),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
     *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
@@ -104,7 +111,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker": (),
     "tasks.event_loop": (),
     "tasks.exit_despite_threads": (),
+    "tasks.child_python": (),
+    "tasks.service_check": (),
     "tasks.observability": (),
+    "tasks.worker_processes": ("tasks.child_python", "tasks.observability"),
     "tasks.address_fields": ("worker.storage",),
     "tasks.job_spec": (
         "tasks.address_fields",
@@ -121,8 +131,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.client": ("tasks.job_spec", "tasks.event_loop", *_LEDGER, "worker.transcript.model"),
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
-    "tasks.app": ("tasks.celery_config", "tasks.client.celery_message", "tasks.broker", "tasks.observability"),
-    "tasks.celery_worker": ("tasks.app",),
+    "tasks.celery_program": (),
+    "tasks.app": (
+        "tasks.celery_config",
+        "tasks.celery_program",
+        "tasks.service_check",
+        "tasks.client.celery_message",
+        "tasks.broker",
+        "tasks.observability",
+    ),
+    "tasks.celery_worker": ("tasks.app", "tasks.celery_program"),
     "tasks.batches": (
         *("tasks.job_spec", "worker.audio", "worker.ledger", "worker.storage"),
         *("worker.transcript.model", "worker.transcript.revisions"),
@@ -142,7 +160,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "tasks.exit_despite_threads",
         ),
     ),
-    "tasks.embedded": ("worker.ledger", "worker.server"),
+    "tasks.embedded": ("tasks.child_python", "worker.ledger", "worker.server"),
     "tasks.api": (
         *("tasks.address_fields", "tasks.background", "tasks.batches", "tasks.client", "tasks.event_loop"),
         *("tasks.job_spec", "tasks.observability", "worker"),
@@ -205,8 +223,11 @@ USED_IN: dict[str, tuple[str, ...]] = {
     ),
     "aiohttp_socks": ("worker.network.failure_reasons", "worker.network.http_session"),
     "av": ("worker.audio.decoding.ffmpeg_container",),
-    "celery": ("tasks.app", "tasks.celery_worker"),
-    "click": ("tasks.cli", "tasks.cli.*"),
+    "celery": (
+        *("tasks.app", "tasks.celery_worker", "tasks.celery_program.draining_worker"),
+        *("tasks.celery_program.option_checks", "tasks.celery_program.remote_control"),
+    ),
+    "click": ("tasks.cli", "tasks.cli.*", "tasks.celery_program.option_checks"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": (
         "worker.server.app",
@@ -223,7 +244,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "opencc": ("worker.transcript.script_characters",),
     "onnxruntime": ("worker.audio.segmentation.silero_model",),
     "orjson": ("worker.realtime.json_codec",),
-    "prometheus_client": ("worker.metrics",),
+    "prometheus_client": ("worker.metrics", "worker.metrics_sharing"),
     "pybase64": (
         "worker.realtime.streaming",
         "worker.realtime.recording_client",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
@@ -16,6 +15,7 @@ from aiohttp import web
 from engineio.payload import Payload
 from socketio.packet import CONNECT_ERROR
 
+from worker.end_signals import end_signals
 from worker.errors import EndpointUnavailable
 from worker.realtime import json_codec, messages
 from worker.realtime.session_recording import Entry
@@ -163,7 +163,7 @@ def run(
     recordings: Sequence[Sequence[Entry]] = (),
     load: RecognizerLoader | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Blocks. Logs to standard error unless structlog is configured.
+    """Serve until SIGTERM, SIGINT, SIGQUIT or SIGHUP. Blocks. Logs to standard error unless structlog is configured.
 
     `on_ready` is called once with the server's URL, when sessions can be served. `side_task` runs on the server's event
     loop from the time the server listens until it stops. `recordings`: as for `start`. `load`: a function that returns
@@ -186,7 +186,7 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals():
         loop.add_signal_handler(number, stop.set)
     recognizer = NoRecognizer() if recordings else load or (lambda: recognizers.load(settings))
     server = await start(settings, recognizer, faults, recordings)

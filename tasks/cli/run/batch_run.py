@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from tasks.client.identities import Identities
 from tasks.client.new_spec import make_spec
 from tasks.job_spec import JobSpec, JobState
 from worker.backoff import backoff_s
+from worker.end_signals import end_signals
 from worker.errors import EndpointBusy, EndpointError, OutputError, SourceError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
@@ -97,7 +97,7 @@ class BatchRun:
         self._scope = engine if embedded else show_url(settings.url)
 
     async def main(self) -> int:
-        """Run until all files have ended. Returns the exit code. After SIGINT, SIGTERM or SIGHUP the process exits with
+        """Run until all files have ended. Returns the exit code. After a signal the process exits with
         128 + signal number."""
         started = time.monotonic()
         self._catch_signals()
@@ -149,7 +149,7 @@ class BatchRun:
             if task is not None:
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in end_signals():
             loop.add_signal_handler(number, stop, number)
 
     async def _everything(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from tasks.client.producer import Producer, make_spec
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
 from worker.audio.opened_file import FileStamp
 from worker.backoff import backoff_s
+from worker.end_signals import end_signals
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
 from worker.settings import Settings
@@ -130,7 +130,7 @@ class Watch:
     async def main(self, on_ready: Any) -> None:
         from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in end_signals():
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         monitor = Monitor(self._settings)
         producer = Producer(self._settings)

@@ -1,0 +1,72 @@
+"""Every way to end a worker requeues its jobs, and nothing starts the worker again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.app import make_app
+from tasks.client.handles import submit_many
+from tests.support.stand_in_workers import StandInWorkers
+from tests.support.wait import wait_until
+from worker.ledger.keys import queue_lists
+from worker.ledger.ledger import JobState
+from worker.settings import Settings, load
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url)
+
+
+def run_jobs(folder: Path, settings: Settings) -> Any:
+    """Queue four jobs that take a minute each, and wait until all of them run."""
+    paths = [folder / f"slow-{1000 + n}.wav" for n in range(4)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    batch = submit_many(paths, settings=settings)
+    wait_until(
+        lambda: all(job.state is JobState.RUNNING and job.commits > 0 for job in batch.status().jobs),
+        "all jobs run",
+        timeout_s=60,
+    )
+    return batch
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        [signal.SIGHUP, signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT],
+        [signal.SIGINT, signal.SIGINT, signal.SIGINT],
+        [signal.SIGQUIT],
+        ["shutdown"],
+    ],
+    ids=str,
+)
+def test_the_jobs_are_requeued_and_the_worker_stays_away(
+    workers: StandInWorkers, settings: Settings, raw: redis.Redis, tmp_path: Path, way: Sequence[Any]
+) -> None:
+    process = workers.start(STT_CELERY_REMOTE_CONTROL="1")
+    batch = run_jobs(tmp_path, settings)
+    for one in way:
+        if one == "shutdown":
+            with make_app(settings) as app:
+                app.control.shutdown()
+        else:
+            process.send_signal(one)
+    assert process.wait(60) == 0, workers.text()
+    status = batch.status()
+    assert status.counts == {JobState.QUEUED: 4}
+    assert all(job.commits > 0 and job.attempts == 0 for job in status.jobs)
+    assert sum(int(raw.llen(name)) for name in queue_lists("stt")) == 4
+    assert raw.hlen("unacked") == 0
+    text = workers.text()
+    assert text.count("worker ready") == 1
+    assert text.count("job released") == 4
+    assert "Traceback" not in text
