@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -69,8 +70,12 @@ def test_celery_worker_refuses_them_before_it_leaves_the_terminal(
     from celery.bin.celery import celery as program
     from celery.bin.worker import worker
 
-    from tasks.app import app
+    from tasks.app import _problems_of, app
+    from tasks.celery_program import option_checks
 
+    # `tasks.app` does this only if Celery's command line has loaded it.
+    monkeypatch.setattr(app, "user_options", defaultdict(set))
+    option_checks.install(app, _problems_of)
     monkeypatch.setenv("STT_REDIS_URL", BROKER)
     monkeypatch.setattr(program.params[0], "default", app)
     monkeypatch.setattr(worker, "params", list(worker.params))  # each run adds the options of the application
