@@ -18,6 +18,7 @@ from worker.errors import SettingsError
 from worker.header_values import check_header_value
 from worker.http_settings import HttpSettings
 from worker.proxy_url import check_proxy_setting, disabled_proxy
+from worker.recognizer_settings import RecognizerSettings
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
 from worker.session_options import check_option_name, check_options
@@ -27,7 +28,7 @@ from worker.validation_errors import Location, describe_errors
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
-class Settings(HttpSettings, BaseSettings):
+class Settings(HttpSettings, RecognizerSettings, BaseSettings):
     """All settings. The environment variable of a field is `STT_` followed by the field's name in capitals."""
 
     model_config = SettingsConfigDict(

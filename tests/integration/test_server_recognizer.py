@@ -21,7 +21,9 @@ from worker import settings
 from worker.errors import LanguageUnsupported, ModelUnavailable
 from worker.realtime import messages
 from worker.server import recognizers
-from worker.server.recognizers import SAMPLE_RATE, Recognizer, Samples
+from worker.server.endpointing import EndpointingRules
+from worker.server.recognizers import SAMPLE_RATE, BatchRecognizer, Recognizer, Samples
+from worker.server.speech_segmenter import SpeechSegmenter
 
 pytestmark = pytest.mark.recognizer
 
@@ -192,13 +194,43 @@ def test_an_english_model_refuses_other_languages(engine: Recognizer) -> None:
 def test_a_model_that_cannot_be_had_is_told_with_the_way_out(
     engine: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from worker.server.recognizers import whisper
+    from faster_whisper import utils
 
     def unreachable(*_args: object, **_options: object) -> str:
         raise OSError("no route to the hub")
 
-    monkeypatch.setattr(whisper, "download_model", unreachable)
+    monkeypatch.setattr(utils, "download_model", unreachable)
     with pytest.raises(ModelUnavailable, match=r"no route to the hub.*STT_MODEL"):
         recognizers.load(settings.load({}, model="large-v3", server_model_cache=str(tmp_path)))
     with pytest.raises(ModelUnavailable, match="no model 'large-v9'"):
         recognizers.load(settings.load({}, model="large-v9", server_model_cache=str(tmp_path)))
+
+
+def test_joined_segments_have_the_words_and_times_of_single_ones(engine: Recognizer) -> None:
+    """A file that is sent faster than real time is recognized in groups of segments, a live session in single ones."""
+    assert isinstance(engine, BatchRecognizer)
+    speech = np.concatenate([sample(name).at_engine_rate for name in ("news.flac", "phone-call.wav")])
+    segmenter = SpeechSegmenter(SAMPLE_RATE, engine.voice_detector(), EndpointingRules(commit_silence_s=0.3))
+    pcm = np.clip(np.rint(speech * 32767), -32768, 32767).astype(np.int16)
+    found = [*segmenter.process(pcm), *segmenter.finish()]
+    segments = [samples for utterance in found for _, samples in utterance.pieces]
+    assert len(segments) >= 3
+    single = [engine.recognize(segment, final=True) for segment in segments]
+    (joined,) = engine.recognize_batch([segments])
+    two_groups = engine.recognize_batch([segments[:2], segments[2:]])
+    for results in (joined, [one for group in two_groups for one in group]):
+        assert [plain(one.text) for one in results] == [plain(one.text) for one in single]
+        words = [word for one in results for word in one.words]
+        for word, alone in zip(words, (word for one in single for word in one.words), strict=True):
+            # A segment begins with 0.35 s of silence, into which the model may move the first word.
+            assert word.start == pytest.approx(alone.start, abs=0.4)
+        assert all(plain(one.text) == plain(" ".join(word.text for word in one.words)) for one in results)
+
+
+def test_joined_noise_gets_no_text(engine: Recognizer) -> None:
+    assert isinstance(engine, BatchRecognizer)
+    speech = sample("phone-call.wav").at_engine_rate
+    noise = np.random.default_rng(1).standard_normal(3 * SAMPLE_RATE).astype(np.float32) * 0.01
+    (results,) = engine.recognize_batch([[speech, noise]])
+    assert plain(results[0].text) == plain(engine.recognize(speech, final=True).text)
+    assert not plain(results[1].text)

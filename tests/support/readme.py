@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from worker.http_settings import HttpSettings
+from worker.recognizer_settings import RecognizerSettings
 from worker.settings import Settings, show_speed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +77,9 @@ def text() -> str:
 def settings_table() -> str:
     """Return a Markdown table of all settings in the order of their definition."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    own = {name: field for name, field in Settings.model_fields.items() if name not in HttpSettings.model_fields}
-    for name, field in {**own, **HttpSettings.model_fields}.items():
+    parts = {**RecognizerSettings.model_fields, **HttpSettings.model_fields}
+    own = {name: field for name, field in Settings.model_fields.items() if name not in parts}
+    for name, field in {**own, **parts}.items():
         rows.append(f"| `STT_{name.upper()}` | {_default(name, field.default)} | {field.description} |")
     return "\n".join(rows)
 

@@ -31,7 +31,7 @@ BASE = (
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
     *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
-    *("worker.http_keys", "worker.http_settings"),
+    *("worker.http_keys", "worker.http_settings", "worker.recognizer_settings"),
     *("worker.settings", "worker.settings_environment", "worker.unknown_settings", "worker.secret_masking"),
     "worker.page_assets",
     *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),

@@ -199,9 +199,10 @@ class ServerSession:
             pcm = batch[0].pcm if len(batch) == 1 else protocol.concatenated(batch)
             utterances = await loop.run_in_executor(self._engine.segmenter_thread, self._segmenter.process, pcm)
             self._segmenting = False
+            # While more audio waits, further utterances follow in milliseconds, and may share one recognition.
             # Add the utterances to the backlog before their audio is removed from it. In the other order the backlog
             # would be too small in between, and `throttle` would end too early.
-            self._recognize(utterances)
+            self._recognize(utterances, more=bool(self._inbox))
             self.backlog.segmented(batch_s)
         # This flag is not reset: no partial is recognized any more, and keep-alive messages are sent until the last
         # commit.
@@ -217,11 +218,15 @@ class ServerSession:
             batch_s += batch[-1].duration_s
         return batch, batch_s
 
-    def _recognize(self, utterances: list[Utterance]) -> None:
+    def _recognize(self, utterances: list[Utterance], *, more: bool = False) -> None:
+        """Queue the recognition of utterances. `more`: audio waits that may contain further utterances."""
+        scheduler = self._engine.scheduler
         for utterance in utterances:
-            futures = [self._engine.scheduler.final(self, samples) for _, samples in utterance.pieces]
+            futures = [scheduler.final(self, samples, more=True) for _, samples in utterance.pieces]
             self.backlog.utterance_queued(utterance.duration_s)
             self._utterances.put_nowait((utterance, futures))
+        if not more:
+            scheduler.no_more(self)
 
     async def _commit(self) -> None:
         while (item := await self._utterances.get()) is not None:

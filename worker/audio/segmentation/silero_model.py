@@ -52,16 +52,26 @@ class Silero:
 
 def silero() -> Silero | None:
     """Load the detector, or return None if it is not installed. The detector computes in the thread that calls it."""
-    spec = find_spec("faster_whisper")
-    if spec is None or spec.origin is None or find_spec("onnxruntime") is None:
-        return None
-    file = Path(spec.origin).parent / "assets" / "silero_vad_v6.onnx"
-    if not file.is_file():
-        return None
+    return Silero(silero_session()) if _model_file() is not None else None
+
+
+def silero_session() -> Any:
+    """Load the model. Several detectors may share it. Raises FileNotFoundError if it is not installed."""
+    file = _model_file()
+    if file is None:
+        raise FileNotFoundError("Silero VAD is not installed: pip install 'stt-batch[local]'")
     import onnxruntime  # noqa: PLC0415  # the import takes 0.3 s, needed only to skip silence
 
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = options.intra_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena never gives memory back
     options.log_severity_level = 4
-    return Silero(onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"], sess_options=options))
+    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"], sess_options=options)
+
+
+def _model_file() -> Path | None:
+    spec = find_spec("faster_whisper")
+    if spec is None or spec.origin is None or find_spec("onnxruntime") is None:
+        return None
+    file = Path(spec.origin).parent / "assets" / "silero_vad_v6.onnx"
+    return file if file.is_file() else None

@@ -7,10 +7,10 @@ the server does everything else: resampling, endpointing, partials and limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,21 @@ class Recognizer(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+        ...
+
+
+@runtime_checkable
+class BatchRecognizer(Protocol):
+    """A `Recognizer` that recognizes several segments in one call faster than one by one."""
+
+    max_joined_s: float
+    """Maximum length of the joined segments of one group, in seconds."""
+    batch_size: int
+    """Maximum number of groups in one call."""
+
+    def recognize_batch(self, groups: Sequence[Sequence[Samples]]) -> list[list[Recognition]]:
+        """Recognize complete segments, with the quality of `Recognizer.recognize`. Blocks. Each group has consecutive
+        segments of one session. Returns the results in the same order."""
         ...
 
 

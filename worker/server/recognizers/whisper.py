@@ -3,7 +3,7 @@
 faster-whisper's public `transcribe` always pads the audio to a window of 30 s. In this module the length of the window
 depends on the length of the speech. This more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio
 with tiny.en). The window is at least 5 s longer than the speech, because with a shorter window the model repeats its
-text.
+text. Consecutive short segments that wait together share a window: see `joined_segments`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ import logging
 import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import ctranslate2
-import faster_whisper
 import numpy as np
 import structlog
 import threadpoolctl
 import tokenizers
-from faster_whisper.feature_extractor import FeatureExtractor
-from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.utils import download_model
-from faster_whisper.vad import get_vad_model
 
-from worker.audio.segmentation.silero_model import Silero
+from worker.audio.segmentation.silero_model import Silero, silero_session
 from worker.audio.segmentation.speech_detector import VoiceDetector
-from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable
+from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable, SettingsError
 from worker.server.recognizers import (
     SAMPLE_RATE,
     Recognition,
@@ -38,12 +34,14 @@ from worker.server.recognizers import (
     cantonese_prompt,
     model_files,
 )
+from worker.server.recognizers.joined_segments import JoinedSegments, merged, text_of
+from worker.server.recognizers.log_mel import FRAMES_PER_S, Features, LogMel
 from worker.server.recognizers.repetition_loop import without_final_loop
+from worker.server.recognizers.whisper_tokens import WhisperTokens
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-_FRAMES_PER_S: Final = 100
 _MIN_SEGMENT_S: Final = 0.1
 _MIN_LOGPROB: Final = -1.0
 _TOKENS_PER_S: Final = 50  # time steps per second in the model's word alignment
@@ -51,9 +49,6 @@ _MAX_WINDOW_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
 """Seconds by which the model's alignment places word starts too late (negative: too early), by model. They were
 measured with manually annotated speech, and are subtracted from the times of words."""
-# Punctuation that is joined to the word after it (_LEADING) or before it (_TRAILING).
-_LEADING: Final = "\"'“¿([{-「『（《"
-_TRAILING: Final = "\"'.。,，!！?？:：”)]}、」』）》;；"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +66,49 @@ class Whisper:
     """A loaded Whisper model. CTranslate2 runs up to `parallel` calls at the same time, each on one thread and without
     the lock of the Python interpreter (GIL)."""
 
-    def __init__(self, folder: Path, model: str, language: str | None, parallel: int) -> None:
+    max_joined_s = 20.0
+    """Maximum length of the joined segments of one session. Measured with tiny.en: the CPU time is about the same from
+    15 to 25 s."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        language: str | None,
+        parallel: int,
+        *,
+        device: str = "cpu",
+        compute_type: str = "int8",
+        batch_size: int = 1,
+    ) -> None:
         self.model = model
         self.parallel = parallel
+        self.batch_size = batch_size
         try:
             # Measured: one thread for each of several calls is faster than several threads for one call.
             self._whisper = ctranslate2.models.Whisper(
-                str(folder), device="cpu", compute_type="int8", inter_threads=parallel, intra_threads=1
+                str(folder), device=device, compute_type=compute_type, inter_threads=parallel, intra_threads=1
             )
-            self._voice = get_vad_model().session
+        except ValueError as exc:
+            if device == "cpu" and compute_type == "int8":
+                raise ModelCorrupt(f"model {model} in {folder} cannot be loaded: {exc}") from exc
+            raise SettingsError(
+                f"STT_SERVER_DEVICE={device}, STT_SERVER_COMPUTE_TYPE={compute_type}: {exc}; "
+                "unset both to use the processor"
+            ) from exc
+        except Exception as exc:
+            raise ModelCorrupt(f"model {model} in {folder} cannot be loaded: {exc}") from exc
+        try:
+            self._voice = silero_session()
             self._vocabulary = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as exc:
             raise ModelCorrupt(f"model {model} in {folder} cannot be loaded: {exc}") from exc
-        self._features = FeatureExtractor(feature_size=self._whisper.n_mels)
+        self._features = LogMel(self._whisper.n_mels)
         self._offset_s = _OFFSET_S.get(model, 0.0)
         self.language, self._spoken, self._prompt = self._choose_language(language)
         # -1 stands for the tokens that the model's own configuration suppresses.
         self._suppressed = [-1, *(cantonese_prompt.digit_tokens(self._vocabulary.get_vocab()) if self._prompt else ())]
-        self._tokenizers: dict[str, Any] = {}
+        self._tokenizers: dict[str, WhisperTokens] = {}
 
     def voice_detector(self) -> VoiceDetector:
         return Silero(self._voice)
@@ -101,25 +121,73 @@ class Whisper:
         duration_s = len(samples) / SAMPLE_RATE
         if duration_s < _MIN_SEGMENT_S:
             return Recognition("")
-        window_s = min(_MAX_WINDOW_S, max(15.0, duration_s + 5.0))
-        encoded = self._encode(samples, window_s)
-        tokenizer, language = self._tokenizer(encoded)
-        decoded = self._decode(encoded, tokenizer, duration_s, final)
+        # The spectrogram is computed once, also if the segment is decoded again with another window.
+        found = self._decode_well(self._features(samples), duration_s, final)
+        if found is None:
+            return Recognition("")
+        decoded, tokens, language = found
+        if not final:
+            return Recognition(decoded.text, (), language)
+        (alignment,) = self._align(decoded.encoded, [decoded.tokens], tokens, duration_s)
+        words = merged(self._words(decoded, alignment, tokens, duration_s))
+        return Recognition(decoded.text, tuple(words), language)
+
+    def recognize_batch(self, groups: Sequence[Sequence[Samples]]) -> list[list[Recognition]]:
+        """See `BatchRecognizer.recognize_batch`."""
+        # The language of each segment is detected, so segments are not joined.
+        if self._spoken is None or (len(groups) == 1 and len(groups[0]) == 1):
+            return [[self.recognize(segment, final=True) for segment in group] for group in groups]
+        joined = [JoinedSegments.of(group) for group in groups]
+        longest_s = max(one.duration_s for one in joined)
+        encoded = self._encode([self._features(one.samples) for one in joined], _window_s(longest_s))
+        tokens, language = self._tokenizer(encoded)
+        rows = self._decode(encoded, tokens, longest_s, final=True, count=len(joined))
+        alignments = self._align(encoded, [row.tokens or [tokens.eot] for row in rows], tokens, longest_s)
+        return [
+            self._divided(one, row, alignment, tokens, language)
+            if self._is_sound(row, one.duration_s)
+            # One segment may have spoiled the text of the others, so each is recognized alone.
+            else [self.recognize(segment, final=True) for segment in group]
+            for group, one, row, alignment in zip(groups, joined, rows, alignments, strict=True)
+        ]
+
+    def _is_sound(self, decoded: _Decoded, duration_s: float) -> bool:
+        """Whether the text of joined segments shows no sign of a loop, of silence, or of a repeated prompt."""
+        return not (
+            _suspect(decoded, duration_s)
+            or _is_silence(decoded, duration_s)
+            or len(without_final_loop(decoded.tokens, duration_s)) < len(decoded.tokens)
+            or (self._prompt and cantonese_prompt.is_prompt_echo(decoded.text, decoded.no_speech, decoded.mean_logprob))
+        )
+
+    def _divided(
+        self, joined: JoinedSegments, decoded: _Decoded, alignment: Any, tokens: WhisperTokens, language: str | None
+    ) -> list[Recognition]:
+        """Return the result of each of the joined segments."""
+        words = joined.divided(self._words(decoded, alignment, tokens, joined.duration_s))
+        return [Recognition(text_of(some), tuple(merged(some)), language) for some in words]
+
+    def _decode_well(
+        self, features: Features, duration_s: float, final: bool
+    ) -> tuple[_Decoded, WhisperTokens, str | None] | None:
+        """Decode a segment, again if the text looks wrong. Returns the text, its tokenizer and its language, or None if
+        the segment has no speech."""
+        window_s = _window_s(duration_s)
+        encoded = self._encode([features], window_s)
+        tokens, language = self._tokenizer(encoded)
+        decoded = self._decode(encoded, tokens, duration_s, final)[0]
         # If the text looks wrong, try again with a window of 30 s, for which the models were trained.
         if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
-            decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
-        decoded = _without_loop(decoded, tokenizer, duration_s)
+            decoded = self._decode(self._encode([features], _MAX_WINDOW_S), tokens, duration_s, final)[0]
+        decoded = _without_loop(decoded, tokens, duration_s)
         if self._prompt and cantonese_prompt.is_prompt_echo(decoded.text, decoded.no_speech, decoded.mean_logprob):
             if not cantonese_prompt.may_have_speech(decoded.no_speech):
-                return Recognition("")
-            decoded = self._decode(encoded, tokenizer, duration_s, final, prompted=False)
-            decoded = _without_loop(decoded, tokenizer, duration_s)
+                return None
+            decoded = self._decode(encoded, tokens, duration_s, final, prompted=False)[0]
+            decoded = _without_loop(decoded, tokens, duration_s)
             if decoded.mean_logprob < _MIN_LOGPROB:
-                return Recognition("")
-        if _is_silence(decoded, duration_s):
-            return Recognition("")
-        words = self._words(decoded, tokenizer, duration_s) if final else ()
-        return Recognition(decoded.text, words, language)
+                return None
+        return None if _is_silence(decoded, duration_s) else (decoded, tokens, language)
 
     def _choose_language(self, wanted: str | None) -> tuple[str | None, str | None, str]:
         """Return the language to report to clients, the language to recognize (None: detect it in each segment), and a
@@ -144,32 +212,36 @@ class Whisper:
             return "yue", "zh", cantonese_prompt.PROMPT
         raise LanguageUnsupported(f"STT_SERVER_LANGUAGE: model {self.model} does not support the language {wanted!r}")
 
-    def _tokenizer(self, encoded: Any) -> tuple[Any, str | None]:
+    def _tokenizer(self, encoded: Any) -> tuple[WhisperTokens, str | None]:
         spoken = self._spoken
         if spoken is None:
             token, _probability = self._whisper.detect_language(encoded)[0][0]
             spoken = token.strip("<|>")
         if spoken not in self._tokenizers:
-            multilingual = self._whisper.is_multilingual
-            self._tokenizers[spoken] = Tokenizer(self._vocabulary, multilingual, task="transcribe", language=spoken)
+            language = spoken if self._whisper.is_multilingual else None
+            self._tokenizers[spoken] = WhisperTokens(self._vocabulary, language)
         return self._tokenizers[spoken], self.language or spoken
 
-    def _encode(self, samples: Samples, window_s: float) -> Any:
-        padded = np.zeros(round(window_s * SAMPLE_RATE), np.float32)
-        padded[: len(samples)] = samples[: len(padded)]
-        features = self._features(padded)[:, : round(window_s * _FRAMES_PER_S)]
-        return self._whisper.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(features[None])))
+    def _encode(self, features: Sequence[Features], window_s: float) -> Any:
+        """Encode segments in windows of one length, in one call."""
+        whole = np.stack([one.window(window_s) for one in features])
+        return self._whisper.encode(ctranslate2.StorageView.from_array(whole))
 
     def _decode(
-        self, encoded: Any, tokenizer: Any, duration_s: float, final: bool, *, prompted: bool = True
-    ) -> _Decoded:
-        # Word times come from the alignment (`_words`), so the model writes no timestamps.
-        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        if self._prompt and prompted:
-            prompt = [tokenizer.sot_prev, *tokenizer.encode(" " + self._prompt), *prompt]
-        result = self._whisper.generate(
+        self,
+        encoded: Any,
+        tokens: WhisperTokens,
+        duration_s: float,
+        final: bool,
+        *,
+        count: int = 1,
+        prompted: bool = True,
+    ) -> list[_Decoded]:
+        """Decode `count` encoded segments in one call. `duration_s`: length of the longest one."""
+        prompt = self._prompt_of(tokens, prompted)
+        results = self._whisper.generate(
             encoded,
-            [prompt],
+            [prompt] * count,
             beam_size=5 if final else 1,
             # The model's own limit is 448 tokens. The limit of 9 tokens per second ends a loop in which the model
             # repeats itself.
@@ -177,48 +249,62 @@ class Whisper:
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
-        )[0]
-        # The ids of all special tokens are `eot` or higher.
-        tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
-        text = tokenizer.decode(tokens).strip()
-        length = len(result.sequences_ids[0])
-        return _Decoded(
-            tokens=tokens,
-            text=text,
-            # CTranslate2 divides by the number of tokens, Whisper by one more (for the end). The thresholds of
-            # `_is_silence` are those of Whisper.
-            mean_logprob=result.scores[0] * length / (length + 1),
-            no_speech=result.no_speech_prob,
-            compression=_compression(text),
-            encoded=encoded,
         )
+        return [_decoded(result, tokens, encoded) for result in results]
 
-    def _words(self, decoded: _Decoded, tokenizer: Any, duration_s: float) -> tuple[RecognizedWord, ...]:
-        aligned = self._whisper.align(
-            decoded.encoded,
-            tokenizer.sot_sequence,
-            [decoded.tokens],
-            max(1, round(duration_s * _FRAMES_PER_S)),
-            median_filter_width=7,
-        )[0]
-        texts, groups = tokenizer.split_to_word_tokens([*decoded.tokens, tokenizer.eot])
-        bounds = np.cumsum([0, *(len(group) for group in groups[:-1])])
-        if len(groups) <= 1 or not aligned.alignments:
-            return ()
+    def _prompt_of(self, tokens: WhisperTokens, prompted: bool) -> list[int]:
+        # Word times come from the alignment (`_words`), so the model writes no timestamps.
+        prompt = [*tokens.sot_sequence, tokens.no_timestamps]
+        if self._prompt and prompted:
+            return [tokens.sot_prev, *tokens.encode(" " + self._prompt), *prompt]
+        return prompt
+
+    def _align(self, encoded: Any, texts: list[list[int]], tokens: WhisperTokens, duration_s: float) -> list[Any]:
+        """Align the texts of encoded segments with their audio, in one call."""
+        frames = max(1, round(duration_s * FRAMES_PER_S))
+        return list(self._whisper.align(encoded, tokens.sot_sequence, texts, frames, median_filter_width=7))
+
+    def _words(self, decoded: _Decoded, aligned: Any, tokens: WhisperTokens, duration_s: float) -> list[RecognizedWord]:
+        """Return the words with their times. Words have their spaces, and punctuation marks are words."""
+        if not decoded.tokens or not aligned.alignments:
+            return []
         pairs = np.array(aligned.alignments)
         # The alignment has one or more time steps for each token. The first one is the start of the token.
         first = np.concatenate([[True], np.diff(pairs[:, 0]) > 0])
         times = pairs[first, 1] / _TOKENS_PER_S - self._offset_s
         probabilities = aligned.text_token_probs
-        words, earliest = [], 0.0
-        for n, text in enumerate(texts[:-1]):
-            low, high = int(bounds[n]), int(bounds[n + 1])
+        words: list[RecognizedWord] = []
+        earliest, low = 0.0, 0
+        for word in tokens.words(decoded.tokens):
+            high = low + len(word.tokens)
             start = min(max(float(times[low]), earliest), duration_s)
             end = min(max(float(times[min(high, len(times) - 1)]), start), duration_s)
-            logprob = float(np.mean(np.log(np.maximum(probabilities[low:high], 1e-6)))) if high > low else 0.0
-            words.append(RecognizedWord(text, start, end, logprob))
-            earliest = start
-        return tuple(_merged(words))
+            logprob = float(np.mean(np.log(np.maximum(probabilities[low:high], 1e-6))))
+            words.append(RecognizedWord(word.text, start, end, logprob))
+            earliest, low = start, high
+        return words
+
+
+def _window_s(duration_s: float) -> float:
+    """Return the length of the window for a segment of `duration_s` seconds."""
+    return min(_MAX_WINDOW_S, max(15.0, duration_s + 5.0))
+
+
+def _decoded(result: Any, tokens: WhisperTokens, encoded: Any) -> _Decoded:
+    # The ids of all special tokens are `eot` or higher.
+    text_tokens = [token for token in result.sequences_ids[0] if token < tokens.eot]
+    text = tokens.decode(text_tokens).strip()
+    length = len(result.sequences_ids[0])
+    return _Decoded(
+        tokens=text_tokens,
+        text=text,
+        # CTranslate2 divides by the number of tokens, Whisper by one more (for the end). The thresholds of
+        # `_is_silence` are those of Whisper.
+        mean_logprob=result.scores[0] * length / (length + 1),
+        no_speech=result.no_speech_prob,
+        compression=_compression(text),
+        encoded=encoded,
+    )
 
 
 def _suspect(decoded: _Decoded, duration_s: float) -> bool:
@@ -227,7 +313,7 @@ def _suspect(decoded: _Decoded, duration_s: float) -> bool:
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
-def _without_loop(decoded: _Decoded, tokenizer: Any, duration_s: float) -> _Decoded:
+def _without_loop(decoded: _Decoded, tokenizer: WhisperTokens, duration_s: float) -> _Decoded:
     """Return the decoded text without a repetition loop at its end. The text before the loop is speech."""
     tokens = without_final_loop(decoded.tokens, duration_s)
     if len(tokens) == len(decoded.tokens):
@@ -254,38 +340,27 @@ def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
     return decoded.no_speech > 0.6 and decoded.mean_logprob < _MIN_LOGPROB
 
 
-def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
-    """Join punctuation marks to the word before or after them, and remove spaces around words."""
-    out: list[RecognizedWord] = []
-    leading = ""
-    for word in words:
-        text = word.text.strip()
-        if not text:
-            continue
-        if out and all(c in _TRAILING for c in text) and not word.text.startswith(" "):
-            last = out[-1]
-            out[-1] = RecognizedWord(last.text + leading + text, last.start, last.end, last.logprob)
-            leading = ""
-        elif all(c in _LEADING for c in text) and word is not words[-1]:
-            leading += text
-        else:
-            out.append(RecognizedWord(leading + text, word.start, word.end, word.logprob))
-            leading = ""
-    return out
-
-
 def load(settings: Settings) -> Whisper:
     """Load the engine `faster-whisper` with the model of the settings. A model that is not installed is downloaded from
     the model hub. Raises ModelUnavailable, ModelCorrupt or LanguageUnsupported."""
     _silence_libraries()
-    _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
+    _log.info("loading recognizer", ctranslate2=ctranslate2.__version__)
     # One BLAS thread only: the matrix product of the spectrogram would wake a second one, whose busy waiting then took
     # a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     cache = model_files.cache_folder(settings.server_model_cache)
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
     parallel = settings.server_threads or len(os.sched_getaffinity(0))
-    return Whisper(folder, settings.model, settings.server_language or None, parallel)
+    device = settings.server_device
+    return Whisper(
+        folder,
+        settings.model,
+        settings.server_language or None,
+        parallel,
+        device=device,
+        compute_type=settings.server_compute_type or ("int8" if device == "cpu" else "float16"),
+        batch_size=settings.server_batch_size or (1 if device == "cpu" else 8),
+    )
 
 
 def _silence_libraries() -> None:
@@ -296,6 +371,8 @@ def _silence_libraries() -> None:
 
 
 def _from_hub(model: str, cache: Path) -> Path:
+    from faster_whisper.utils import download_model  # noqa: PLC0415  loads FFmpeg and the client of the hub
+
     model_files.check_name(model)
     target = str(cache / "hub")
     try:
