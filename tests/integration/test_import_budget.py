@@ -92,10 +92,10 @@ def finish(folder: Path) -> None:
     program = """
 import asyncio, math, sys
 from pathlib import Path
-from tasks.cli.run.command import _settings
+from tasks.cli.run.command import local_settings
 from tasks.client.identities import Identities
 from tasks.client.new_spec import make_spec
-settings, embedded = _settings({})
+settings, embedded = local_settings({})
 engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
 spec = make_spec("a.wav", out_dir="transcripts", out_name="a", formats=("json", "txt"))
 print(asyncio.run(Identities().identify_many([spec], settings, scope=engine))[0])
