@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +19,12 @@ def dotted(location: Location, whole: str) -> str:
 def describe_errors(error: ValidationError, name: Callable[[Location], str]) -> str:
     """Return all invalid values with their reasons, as one line. `name`: returns the name of a value for the message.
     If that name is empty, only the reason is shown."""
+    return describe_details(error.errors(include_url=False, include_input=False), name)
+
+
+def describe_details(details: Sequence[Mapping[str, Any]], name: Callable[[Location], str]) -> str:
+    """Format the elements of `ValidationError.errors`, like `describe_errors`."""
     return "; ".join(
         f"{f'{shown}: ' if (shown := name(one['loc'])) else ''}{one['msg'].removeprefix('Value error, ')}"
-        for one in error.errors(include_url=False, include_input=False)
+        for one in details
     )

@@ -9,13 +9,43 @@ from typing import Final
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from tasks.api import health, jobs, problems, revisions, submit
+from tasks.api import (
+    audio,
+    batches,
+    bulk,
+    event_streams,
+    health,
+    jobs,
+    manifests,
+    openai_routes,
+    openapi,
+    problems,
+    revisions,
+    stats,
+    submit,
+    transcripts,
+    webhooks,
+)
 from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
 from worker.settings import Settings
 from worker.version import installed_version
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (submit.router, jobs.router, revisions.router, health.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    submit.router,
+    bulk.router,
+    jobs.router,
+    transcripts.router,
+    revisions.router,
+    audio.router,
+    event_streams.router,
+    manifests.router,
+    batches.router,
+    webhooks.router,
+    stats.router,
+    openai_routes.router,
+    health.router,
+)
 _DESCRIPTION: Final = (
     "Submits audio to stt-batch, follows the jobs and reads their transcripts. Errors are problem documents (RFC 9457)."
 )
@@ -50,6 +80,7 @@ def create_app(
     problems.install(app)
     for router in (*ROUTERS, *routers):
         app.include_router(router)
+    openapi.install(app)
     origins = [origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()]
     if origins:
         app.add_middleware(

@@ -54,6 +54,8 @@ class JobFeed:
         self.job_id, self.record = job_id, record
         self.gone = False
         """Whether the record of the job has expired."""
+        self.fresh = False
+        """Whether the ledger was read since the feed was created."""
         self.progress: Fields = {}
         self.version = 0
         self.followers = 0
@@ -246,7 +248,8 @@ class EventHub:
         else:
             feed.record, feed.gone = record, False
         feed.add(entries)
-        if entries or (feed.record.state, feed.record.attempts, feed.record.paused, feed.gone) != before:
+        first, feed.fresh = not feed.fresh, True
+        if first or entries or (feed.record.state, feed.record.attempts, feed.record.paused, feed.gone) != before:
             feed.changed()
 
 

@@ -27,7 +27,7 @@ from worker.errors import (
     SttError,
     WorkerShortage,
 )
-from worker.validation_errors import describe_errors, dotted
+from worker.validation_errors import describe_details, dotted
 
 _log: Final = structlog.get_logger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
@@ -154,8 +154,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, exc: RequestValidationError) -> Response:
-        reason = describe_errors(exc, lambda location: dotted(location[1:], str(location[0])))  # type: ignore[arg-type]
-        return response_of(Problem(422, reason), request.url.path)
+        found = exc.errors()
+        reason = describe_details(found, lambda location: dotted(location[1:], str(location[0])))
+        unreadable = any(one["type"] == "json_invalid" for one in found)
+        return response_of(Problem(400 if unreadable else 422, reason), request.url.path)
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, exc: HTTPException) -> Response:

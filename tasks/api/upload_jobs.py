@@ -61,6 +61,8 @@ class UploadRequest:
         self.fields: list[tuple[str, str]] = []
         self._unused: dict[str, StoredUpload] = {}
         """Complete uploads that no job uses, by address."""
+        self._assigned: dict[str, str] = {}
+        """The job for which an upload is registered, by address."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,6 +172,7 @@ class UploadRequest:
             file.spec = file.spec.model_copy(update={"source": before})
         # Before the job exists: if this process dies in between, the file outlives the request by half an hour only.
         await context.registry.assign(address, identity)
+        self._assigned[address.text] = identity
         group = group_of(principal, file.spec.batch, force=force, claim=claim)
         try:
             change = await context.submissions.submit(identity, file.spec, group)
@@ -191,7 +194,7 @@ class UploadRequest:
         for stored in self._unused.values():
             with suppress(SttError):
                 await self._store.delete(stored.address)
-                await self._context.registry.forget(stored.address)
+                await self._context.registry.forget(stored.address, self._assigned.get(stored.address.text, ""))
 
 
 def _upload_of(spec: str, context: ApiContext) -> Address | None:

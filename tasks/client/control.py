@@ -80,9 +80,10 @@ class Control:
         records = await self._ledger.get_many(ids)
         return await self.retry_jobs([one for one in records if one is not None and one.state != "cancelled"])
 
-    async def pause_jobs(self, job_ids: Sequence[str], *, on: bool) -> list[str]:
-        """Pause jobs by their ids, or resume them with `on=False`. Returns the ids of the changed jobs."""
-        changed = await self._ledger.pause(job_ids, on=on)
+    async def pause_jobs(self, job_ids: Sequence[str], *, on: bool, batch: str | None = None) -> list[str]:
+        """Pause jobs by their ids, or resume them with `on=False`. Returns the ids of the changed jobs. `batch`: see
+        `Ledger.pause`."""
+        changed = await self._ledger.pause(job_ids, batch=batch, on=on)
         if not on:
             await self._producer.wake(changed)
         return changed

@@ -29,6 +29,7 @@ NEEDED = {
     "worker": {"redis_url", "api_key", "webhook_secret", "s3_secret"},
     "inbox": {"redis_url"},
     "intake": {"redis_url", "s3_secret"},
+    "api": {"redis_url", "s3_secret", "http_keys"},
     "s3": {"s3_secret"},
     "grafana": {"password"},
     "flower": {"broker_url", "login"},

@@ -26,7 +26,10 @@ from worker.transcript.subtitles.style import PLAIN, Style
 STORE_TIMEOUT_S: Final = 300.0
 """Time limit for all files of one transcript in one object store, in seconds."""
 # The types are listed in this module, because the table of the module `mimetypes` depends on files of the system.
-_CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
+_CONTENT_TYPES: Final = {
+    **{"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json", "ass": "text/x-ssa"},
+    **{"html": "text/html", "tsv": "text/tab-separated-values", "txt": "text/plain", "ctm": "text/plain"},
+}
 
 
 async def deliver(
