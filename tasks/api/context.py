@@ -21,6 +21,8 @@ from tasks.client.control import Control
 from tasks.client.producer import Producer
 from worker.http_keys import Keyring, Principal, parse_keys
 from worker.ledger.connection import RedisConnection
+from worker.ledger.job_listing import JobListing
+from worker.ledger.keys import Keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import Settings
@@ -45,6 +47,7 @@ class ApiContext:
     registry: UploadRegistry
     hub: EventHub
     limits: KeyLimits
+    listing: JobListing
     queue_stats: QueueStatsReader
     outbox: Outbox
     login: Callable[[HTTPConnection], Principal | None] | None = None
@@ -78,6 +81,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiContext]:
         registry=registry,
         hub=EventHub(settings, producer),
         limits=KeyLimits(settings, connection, producer.ledger),
+        listing=JobListing(connection, Keys(settings.redis_prefix), settings.result_ttl),
         queue_stats=QueueStatsReader(settings, connection),
         outbox=Outbox(settings, connection),
     )

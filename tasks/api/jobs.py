@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
@@ -16,7 +15,7 @@ from tasks.api.problems import Problem
 from tasks.api.responses import errors
 from tasks.job_spec import JobStatus
 from worker.http_keys import Principal
-from worker.ledger.job_search import Cursor, JobFilter, search_jobs
+from worker.ledger.job_listing import JobFilter
 from worker.ledger.ledger import JobRecord, JobState
 
 router: Final = APIRouter(tags=["jobs"], dependencies=SECURITY)
@@ -68,15 +67,15 @@ async def list_jobs(
     wanted = JobFilter(
         states=tuple(state or ()),
         batch=batch or "",
-        producer="" if principal.sees_all else principal.producer,
-        source=source or "",
-        after_s=created_after or 0.0,
-        before_s=created_before,
+        producer=None if principal.sees_all else principal.producer,
+        name=source or "",
+        created_from=created_after or 0.0,
+        created_to=inf if created_before is None else created_before,
     )
-    ids, following = await search_jobs(context.connection, context.settings, wanted, _cursor(cursor), limit)
-    records = await context.ledger.get_many(ids)
-    found = [status_of(record, context.settings) for record in records if record is not None]
-    page = JobList(jobs=found, next=None if following is None else _text(following))
+    found = await context.listing.page(wanted, cursor=cursor, limit=limit)
+    records = await context.ledger.get_many(found.ids)
+    jobs = [status_of(record, context.settings) for record in records if record is not None]
+    page = JobList(jobs=jobs, next=found.cursor)
     return Response(page.model_dump_json(), media_type="application/json")
 
 
@@ -133,22 +132,6 @@ async def _pause(context: ApiContext, principal: Principal, job_id: str, *, on: 
 
 def _answer(context: ApiContext, record: JobRecord) -> Response:
     return Response(status_of(record, context.settings).model_dump_json(), media_type="application/json")
-
-
-def _cursor(text: str | None) -> Cursor:
-    if text is None:
-        return Cursor()
-    try:
-        score, _, job_id = base64.urlsafe_b64decode(text.encode()).decode("ascii").partition(":")
-    except (ValueError, binascii.Error):
-        score = job_id = ""
-    if not (score.isdecimal() and len(score) <= 16 and 0 < len(job_id) <= 128):
-        raise Problem(422, "cursor: is not a cursor of this API; pass the value of `next`")
-    return Cursor(score, job_id)
-
-
-def _text(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(f"{cursor.score}:{cursor.job_id}".encode()).decode()
 
 
 __all__ = ["JobIdPath", "find_job", "router"]
