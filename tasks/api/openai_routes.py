@@ -46,6 +46,7 @@ from worker.ledger.ledger import JobRecord, JobState
 from worker.realtime import json_codec
 from worker.storage.outputs.deliver import content_type
 from worker.transcript.model import Segment, Transcript
+from worker.transcript.revisions import revised
 from worker.transcript.subtitles.style import PLAIN
 
 _log: Final = structlog.get_logger(__name__)
@@ -198,7 +199,7 @@ async def _transcript(context: ApiContext, record: JobRecord) -> Transcript:
     """Return the transcript of an ended job. Raises Problem 400 for unusable audio, 422 or 502 for other
     failures."""
     if record.state in (JobState.DONE, JobState.INCOMPLETE):
-        return await finished_document(context, record)
+        return revised(await finished_document(context, record))
     code = record.error_code or record.state.value
     if record.state is JobState.CANCELLED:
         raise Problem(422, "the job was cancelled", code=code)

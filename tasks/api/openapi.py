@@ -11,7 +11,9 @@ from starlette.responses import HTMLResponse, JSONResponse
 
 from tasks.api.docs_page import page
 from tasks.api.problems import ProblemDocument
+from tasks.api.responses import errors
 from tasks.job_spec import JobSpec
+from worker.transcript.revisions import RevisionFile
 
 _REF: Final = "#/components/schemas/{model}"
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
@@ -22,11 +24,18 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
     )
-    _, models = models_json_schema([(JobSpec, "validation"), (ProblemDocument, "serialization")], ref_template=_REF)
+    _, models = models_json_schema(
+        [(JobSpec, "validation"), (RevisionFile, "validation"), (ProblemDocument, "serialization")], ref_template=_REF
+    )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= models["$defs"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for item in document["paths"].values():
+        for operation in item.values():
+            # FastAPI describes its own form of this error where an operation does not.
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                operation["responses"]["422"] = errors(422)[422]
     return document
 
 

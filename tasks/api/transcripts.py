@@ -22,10 +22,14 @@ from worker.settings import Settings
 from worker.storage.outputs.deliver import content_type
 from worker.transcript.formats import FORMATS, pieces
 from worker.transcript.model import Transcript
+from worker.transcript.revisions import version_tag
 from worker.transcript.subtitles.style import AudioEvents, Preset, Script, Style
 
 router: Final = APIRouter(tags=["results"], dependencies=SECURITY)
 Format = Literal["json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid"]
+_ETAG: Final[dict[str, Any]] = {
+    "ETag": {"description": "version of the transcript, for If-Match", "schema": {"type": "string"}}
+}
 _TEXTS: Final[dict[str, Any]] = {content_type(name): {} for name in FORMATS if name != "json"}
 
 
@@ -33,7 +37,10 @@ _TEXTS: Final[dict[str, Any]] = {content_type(name): {} for name in FORMATS if n
     "/v1/jobs/{job_id}/transcript",
     response_class=Response,
     response_model=Transcript,
-    responses={200: {"content": _TEXTS, "description": "The transcript in the format"}, **errors(404, 409, 422)},
+    responses={
+        200: {"content": _TEXTS, "description": "The transcript in the format", "headers": _ETAG},
+        **errors(404, 409, 422),
+    },
 )
 async def transcript(
     context: Context,
@@ -53,6 +60,7 @@ async def transcript(
     body = await asyncio.to_thread(render, document, format, style, context.settings)
     name = PurePosixPath(shown_source(record_source(document), context.settings)).stem or job_id
     headers = {
+        "ETag": version_tag(document),
         "Content-Disposition": f"{_disposition(format)}; filename*=UTF-8''{quote(f'{name}.{format}', safe='')}",
         "X-Content-Type-Options": "nosniff",
     }
