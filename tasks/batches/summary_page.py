@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -29,20 +30,53 @@ _NO_TEXT: Final = TranscriptText("")
 
 
 def page(
-    summary: BatchSummary, folder: Path | None = None, texts: Sequence[TranscriptText | None] | None = None
+    summary: BatchSummary,
+    folder: Path | None = None,
+    texts: Sequence[TranscriptText | None] | None = None,
+    *,
+    pages: Mapping[str, str] | None = None,
 ) -> str:
-    """Render the page as HTML. `folder`: the folder of the page. Links to outputs are relative to this folder.
-    `texts`: the text of the transcript of each job, in the order of `summary.jobs`."""
+    """Render the page as HTML.
+
+    `folder`: the folder of the page. Links to outputs are relative to this folder. `texts`: the text of the transcript
+    of each job, in the order of `summary.jobs`. `pages`: addresses of the pages of transcripts by job id, in place of
+    the HTML files among the outputs."""
     known = texts or [None] * len(summary.jobs)
-    return "".join(_page(summary, folder, [one or _NO_TEXT for one in known[:MAX_ROWS]]))
+    return "".join(_page(summary, _Links(folder, pages or {}), [one or _NO_TEXT for one in known[:MAX_ROWS]]))
 
 
-def _page(summary: BatchSummary, folder: Path | None, texts: list[TranscriptText]) -> Iterator[str]:
+def content_policy() -> str:
+    """Return the content security policy of the page."""
+    return policy(_script(), _style())
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """The links of the page."""
+
+    folder: Path | None
+    pages: Mapping[str, str]
+
+    def page(self, job: JobLine) -> str | None:
+        """Return the escaped address of a transcript's page, or None without one."""
+        if job.id is not None and job.id in self.pages:
+            return html.escape(self.pages[job.id])
+        return next((self.output(output) for output in job.outputs if output.endswith(".html")), None)
+
+    def output(self, output: str) -> str | None:
+        """Return the escaped address of an output file, relative to the page, or None for another place."""
+        if is_url(output) or self.folder is None:
+            return None
+        place = os.path.relpath(output, self.folder) if output.startswith("/") else output
+        return html.escape(quote(place))
+
+
+def _page(summary: BatchSummary, links: _Links, texts: list[TranscriptText]) -> Iterator[str]:
     shown = summary.jobs[:MAX_ROWS]
     head, tail = asset(_PACKAGE, "library/library.html").split(_ITEMS_MARK)
     some = summary.state == "failed" and JobState.DONE in summary.counts
     values = {
-        "policy": html.escape(policy(_script(), _style())),
+        "policy": html.escape(content_policy()),
         "kind": KIND,
         "name": escape(summary.name),
         "state": summary.state,
@@ -51,13 +85,13 @@ def _page(summary: BatchSummary, folder: Path | None, texts: list[TranscriptText
         "script": _script(),
         "totals": "".join(_totals(summary)),
         "failures": "".join(_failures(summary)),
-        "slowest": "".join(_slowest(summary, folder)),
+        "slowest": "".join(_slowest(summary, links)),
         "more": _more(len(summary.jobs) - len(shown), [one for one in texts if one.text]),
         "data": json_block([_data(job, text) for job, text in zip(shown, texts, strict=True)], id="data"),
     }
     yield Template(head).substitute(values)
     for job, text in zip(shown, texts, strict=True):
-        yield "".join(_item(job, text, folder))
+        yield "".join(_item(job, text, links))
     yield Template(tail).substitute(values)
 
 
@@ -86,12 +120,12 @@ def _failures(summary: BatchSummary) -> Iterator[str]:
         yield f"<li>and {more} more</ul></details>\n" if more > 0 else "</ul></details>\n"
 
 
-def _slowest(summary: BatchSummary, folder: Path | None) -> Iterator[str]:
+def _slowest(summary: BatchSummary, links: _Links) -> Iterator[str]:
     if not summary.slowest:
         return
     yield "<details><summary>Slowest</summary><ol>"
     for job in summary.slowest:
-        link = _page_link(job, folder)
+        link = links.page(job)
         name = escape(job.source)
         shown = f'<a href="{link}">{name}</a>' if link else name
         yield f"<li>{shown} {format_speed(job.speed)}, {format_duration(job.took_s)}"
@@ -114,9 +148,9 @@ def _data(job: JobLine, text: TranscriptText) -> list[Any]:
     return [name, job.state.value, job.duration_s, confidence, text.language or "", int(bool(job.review)), text.text]
 
 
-def _item(job: JobLine, text: TranscriptText, folder: Path | None) -> Iterator[str]:
+def _item(job: JobLine, text: TranscriptText, links: _Links) -> Iterator[str]:
     look = "review" if job.review else job.state.value
-    name, link = escape(job.source), _page_link(job, folder)
+    name, link = escape(job.source), links.page(job)
     title = f'<a href="{link}">{name}</a>' if link else name
     yield f'<article class="item {look}"><h3>{title}</h3>'
     yield f'<p class="facts"><span class="badge">{_state(job)}</span>{"".join(_facts(job, text))}</p>'
@@ -127,7 +161,7 @@ def _item(job: JobLine, text: TranscriptText, folder: Path | None) -> Iterator[s
     reasons = [*errors, *(f"needs review: {reason}" for reason in job.review), *job.warnings]
     if reasons:
         yield f'<ul class="why">{"".join(f"<li>{escape(reason)}</li>" for reason in reasons)}</ul>'
-    files = ", ".join(_links(job, folder))
+    files = ", ".join(_files(job, links))
     yield f'<p class="files">{files}</p></article>\n' if files else "</article>\n"
 
 
@@ -147,21 +181,9 @@ def _facts(job: JobLine, text: TranscriptText) -> Iterator[str]:
     yield from (f"<span>{escape(str(fact))}</span>" for fact in facts if fact)
 
 
-def _page_link(job: JobLine, folder: Path | None) -> str | None:
-    """Return the escaped address of the transcript's page, relative to the library, or None without a page."""
-    return next((_href(output, folder) for output in job.outputs if output.endswith(".html")), None)
-
-
-def _href(output: str, folder: Path | None) -> str | None:
-    if is_url(output) or folder is None:
-        return None
-    place = os.path.relpath(output, folder) if output.startswith("/") else output
-    return html.escape(quote(place))
-
-
-def _links(job: JobLine, folder: Path | None) -> Iterator[str]:
+def _files(job: JobLine, links: _Links) -> Iterator[str]:
     for output in job.outputs:
-        href = _href(output, folder)
+        href = links.output(output)
         ending = escape(output.rpartition(".")[2])
         yield f"<code>{escape(output)}</code>" if href is None else f'<a href="{href}">{ending}</a>'
 

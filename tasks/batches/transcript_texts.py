@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from tasks.batches.summary import BatchSummary, JobLine
 from tasks.batches.transcript_files import read_transcript
 from worker.storage.address import is_url
+from worker.transcript.model import Transcript
 from worker.transcript.revisions import revised, states
 
 MAX_TEXT: Final = 400_000
@@ -43,6 +44,17 @@ class TranscriptText:
     cut: bool = False
     """Whether the text is only the beginning of the transcript."""
 
+    def shortened(self, limit: int) -> TranscriptText:
+        """Return the text with at most `limit` characters."""
+        return self if len(self.text) <= limit else replace(self, text=self.text[:limit], cut=True)
+
+
+def text_of(transcript: Transcript) -> TranscriptText:
+    """Return the current text of a transcript."""
+    done = [state.reviewed for state in states(transcript)]
+    share = sum(done) / len(done) if done else 0.0
+    return TranscriptText(revised(transcript).text, transcript.language, bool(transcript.revisions), share)
+
 
 def read_texts(summary: BatchSummary, folder: Path) -> list[TranscriptText | None]:
     """Return the text of each job of the summary, or None for a job without a readable JSON transcript on this disk.
@@ -56,9 +68,7 @@ def read_texts(summary: BatchSummary, folder: Path) -> list[TranscriptText | Non
         if one is None:
             found.append(None)
             continue
-        limit = min(MAX_TEXT, max(MIN_TEXT, left))
-        if len(one.text) > limit:
-            one = TranscriptText(one.text[:limit], one.language, one.corrected, one.reviewed, cut=True)
+        one = one.shortened(min(MAX_TEXT, max(MIN_TEXT, left)))
         left -= len(one.text)
         found.append(one)
     return found
@@ -72,11 +82,7 @@ def read_text(path: Path) -> TranscriptText | None:
         if isinstance(text, str):
             return TranscriptText(text, language if isinstance(language, str) else None)
     transcript = read_transcript(path)
-    if transcript is None:
-        return None
-    done = [state.reviewed for state in states(transcript)]
-    share = sum(done) / len(done) if done else 0.0
-    return TranscriptText(revised(transcript).text, transcript.language, bool(transcript.revisions), share)
+    return None if transcript is None else text_of(transcript)
 
 
 def _head(path: Path) -> Mapping[str, object] | None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from tasks.api.app import create_app
 from tasks.api.context import ApiContext
-from tasks.console import operator_routes, pages
+from tasks.console import library, operator_routes, pages
 from tasks.console.browser_guard import BrowserGuard, principal_of
 from tasks.console.login_limit import LoginLimit
 from tasks.console.overview import Overview
@@ -29,7 +29,7 @@ RETRY_S: Final = 10.0
 
 def create_app_with_console(settings: Settings) -> FastAPI:
     """Return the application. Its browser guard also protects the API."""
-    app = create_app(settings, routers=(operator_routes.router, pages.router), on_open=(_open,))
+    app = create_app(settings, routers=(operator_routes.router, library.router, pages.router), on_open=(_open,))
     origins = {origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()}
     app.add_middleware(BrowserGuard, policy=OriginPolicy(hosts_of(settings.http_hosts), origins))
     return app

@@ -64,6 +64,7 @@ const problem = (box, error) => {
 const nav = (current) => {
   const links = PAGES.filter((page) => page.visible() && !page.hidden)
     .map((page) => h("a", { href: `#/${page.path}`, text: page.title, "aria-current": page === current ? "page" : null }));
+  links.push(h("a", { href: "/console/library", text: "Library" }));
   fill(byId("nav"), links);
   byId("nav").hidden = false;
   byId("who").textContent = session.required ? `${session.principal.name} (${session.principal.role})` : "";
