@@ -22,13 +22,15 @@ from tasks.batches.summary import BatchSummary, JobLine, summarize
 from tasks.batches.summary_page import content_policy, page
 from tasks.batches.transcript_texts import MAX_TEXT, MAX_TOTAL, MIN_TEXT, TranscriptText, text_of
 from worker.http_keys import Principal
-from worker.ledger.job_search import Cursor, JobFilter, search_jobs
+from worker.ledger.job_listing import JobFilter
 from worker.ledger.keys import Keys
 from worker.ledger.records import JobRecord, JobState
 from worker.transcript.model import Transcript
 
 router: Final = APIRouter(include_in_schema=False)
 MAX_JOBS: Final = 2000
+PAGE_JOBS: Final = 500
+"""Jobs per request to the listing."""
 HEAD_BYTES: Final = 1 << 16
 """Bytes of a transcript that are read: the text of about an hour."""
 _BEFORE_SEGMENTS: Final = ',"segments":['
@@ -43,13 +45,25 @@ async def library(
 ) -> Response:
     """The newest jobs that the key sees, or those of a batch, as a library of transcripts."""
     context = context_of(request)
-    wanted = JobFilter(batch=batch or "", producer="" if principal.sees_all else principal.producer)
-    ids, _ = await search_jobs(context.connection, context.settings, wanted, Cursor(), MAX_JOBS)
+    wanted = JobFilter(batch=batch or "", producer=None if principal.sees_all else principal.producer)
+    ids = await _newest(context, wanted)
     records = [record for record in await context.ledger.get_many(ids) if record is not None]
     texts = await _texts(context, records)
     body = await asyncio.to_thread(_render, context, principal, batch, records, texts)
     headers = {"Content-Security-Policy": f"{content_policy()}; frame-ancestors 'none'"}
     return Response(body, media_type="text/html; charset=utf-8", headers=headers)
+
+
+async def _newest(context: ApiContext, wanted: JobFilter) -> list[str]:
+    found: list[str] = []
+    cursor: str | None = None
+    while len(found) < MAX_JOBS:
+        listed = await context.listing.page(wanted, cursor=cursor, limit=PAGE_JOBS)
+        found += listed.ids
+        cursor = listed.cursor
+        if cursor is None:
+            break
+    return found[:MAX_JOBS]
 
 
 def _render(
