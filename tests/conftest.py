@@ -27,6 +27,7 @@ settings.register_profile("thorough", deadline=None, max_examples=300, print_blo
 settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("everywhere")
 
+os.environ["STT_CONFIG"] = "none"  # the file of the developer must not change a test
 OWN_LOGGERS = ("worker", "tasks", "py.warnings")
 """Loggers whose levels a command sets."""
 PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16

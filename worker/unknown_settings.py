@@ -8,8 +8,8 @@ from typing import Final
 
 from worker.settings import SECRET_SETTINGS, Settings
 
-_TEST_VARIABLES: Final = frozenset({"STT_TEST_AUDIO"})
-"""Variables of the test suite; they cause no warning."""
+_OTHER_VARIABLES: Final = frozenset({"STT_TEST_AUDIO", "STT_CONFIG"})
+"""Variables that are no settings and cause no warning: of the test suite, and the path of the configuration file."""
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -17,7 +17,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     setting."""
     known = {f"STT_{name.upper()}" for name in Settings.model_fields}
     known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
-    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _TEST_VARIABLES)
+    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _OTHER_VARIABLES)
     return [f"{name} is not a setting{_suggestion(name, known)}" for name in found]
 
 

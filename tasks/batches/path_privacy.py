@@ -18,7 +18,7 @@ _ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\
 def with_short_paths(summary: BatchSummary, folder: Path) -> BatchSummary:
     """Return `summary` with shortened paths. Sources become relative to their common folder, and outputs relative to
     `folder`, where the summary is written. Other paths in texts are replaced by file names. Addresses do not change."""
-    names = _names(job.source for job in summary.jobs)
+    names = short_names(job.source for job in summary.jobs)
     root = str(folder.absolute())
 
     def job_line(job: JobLine) -> JobLine:
@@ -46,8 +46,8 @@ def with_short_paths(summary: BatchSummary, folder: Path) -> BatchSummary:
     )
 
 
-def _names(sources: Iterable[str]) -> dict[str, str]:
-    """Map each source that is an absolute path to its short name."""
+def short_names(sources: Iterable[str]) -> dict[str, str]:
+    """Map each source that is an absolute path to its path below the common folder of all of them."""
     paths = {source for source in sources if source.startswith("/")}
     if not paths:
         return {}
@@ -69,4 +69,4 @@ def _text(text: str, source: str, name: str) -> str:
     return _ABSOLUTE.sub(lambda match: f"…/{match[1]}", text)
 
 
-__all__ = ["with_short_paths"]
+__all__ = ["short_names", "with_short_paths"]

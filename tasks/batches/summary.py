@@ -44,6 +44,8 @@ class JobLine(_SummaryModel):
     done_s: float = 0.0
     # Wall time from the start of the job to its end.
     took_s: float | None = None
+    # Seconds of audio per second of streaming; null before the end, and for jobs of older versions.
+    streaming_speed: float | None = None
     # Start and end, in seconds since 1970.
     started_at: float | None = None
     ended_at: float | None = None
@@ -63,6 +65,9 @@ class JobLine(_SummaryModel):
 
     @property
     def speed(self) -> float | None:
+        """Return the speed of the streaming or, if it is unknown, the speed of the whole job."""
+        if self.streaming_speed is not None:
+            return self.streaming_speed
         return self.duration_s / self.took_s if self.took_s and self.duration_s else None
 
     @classmethod
@@ -78,6 +83,7 @@ class JobLine(_SummaryModel):
             duration_s=round(length_s, 3),
             done_s=round(length_s if done else progress.committed_s, 3),
             took_s=round((record.ended_at or 0) - (record.started_at or 0), 3) if ended else None,
+            streaming_speed=_rounded(record.streamed.speed) if record.streamed is not None else None,
             started_at=record.started_at,
             ended_at=record.ended_at,
             outputs=tuple(map(show, record.outputs)),
@@ -87,6 +93,10 @@ class JobLine(_SummaryModel):
             error=(record.error or record.state.value) if bad else None,
             paused=record.paused,
         )
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)
 
 
 class FailureGroup(_SummaryModel):

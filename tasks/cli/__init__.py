@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
+from tasks.cli.command_names import COMMANDS
 from tasks.cli.exit_codes import INTERRUPTED, ExitHook, exit_status
 from tasks.cli.library_output import hide_library_output
 from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import SttError
 from worker.version import installed_version
 
-# Name of each command -> its module below `tasks.cli` with the attribute of the click command, and its short help.
-# The help of the group is here, because it would otherwise import all commands: 1.0 instead of 0.1 CPU seconds.
-_COMMANDS: Final = {
-    "run": ("run.command:command", "Transcribe files and folders on this machine."),
-    "studio": ("studio:command", "Transcribe in the browser, on this machine."),
-    "submit": ("submit:command", "Queue files, folders, manifests and addresses for running workers."),
-    "watch": ("watch.watch:command", "Transcribe files that arrive in a folder."),
-    "status": ("status:command", "Show jobs and batches."),
-    "list": ("status:list_", "List the newest batches."),
-    "cancel": ("control:cancel", "Cancel jobs and batches."),
-    "pause": ("control:pause", "Pause jobs and batches."),
-    "resume": ("control:resume", "Resume paused jobs and batches, or a paused API key."),
-    "retry": ("control:retry", "Run failed, incomplete and cancelled jobs again."),
-    "export": ("export:command", "Write finished transcripts in other formats or to another place."),
-    "apply": ("apply:command", "Add corrections from a transcript page to the JSON transcripts."),
-    "plan": ("plan:command", "Estimate a batch: hours, sessions, time, cost, failures."),
-    "worker": ("worker:command", "Run the jobs in the queue."),
-    "intake": ("intake:command", "Take jobs from the intake stream (every worker does this too)."),
-    "server": ("server:command", "Serve the real-time API with the embedded recognizer."),
-    "api": ("api:command", "Serve the HTTP API: submit jobs, follow them, read transcripts."),
-    "webhooks": ("webhooks:command", "List undelivered webhooks; send dead letters again."),
-    "ledger": ("ledger:command", "Check the records in Redis, and repair them."),
-    "doctor": ("doctor:command", "Check settings, Redis, the service, outputs, disk and clock."),
-    "schema": ("schema:command", "Print the JSON Schema of the transcripts."),
-    "health": ("health:command", "Check whether a worker or server on this machine is alive, or ready."),
-}
+_WITHOUT_FILES: Final = ("config", "completion", "schema", "health")
+"""Commands whose options the files do not set. `config` reports the errors in the files itself."""
+_FILES_OF_OPTIONS: Final = f"{__name__}.files_of_options"
+"""Key in `click.Context.meta`: the file of each default of an option."""
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -60,6 +43,12 @@ class _Group(click.Group):
             if beginning := [name for name in exc.possibilities or () if name.startswith(exc.option_name)]:
                 raise click.NoSuchOption(exc.option_name, possibilities=beginning, ctx=exc.ctx) from None
             raise
+        except click.BadParameter as exc:
+            name, command = getattr(exc.param, "name", None), exc.ctx
+            if name and command is not None and command.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+                file = ctx.meta[_FILES_OF_OPTIONS][name]
+                raise click.BadParameter(f"{exc.message} (set in {file})", command, exc.param) from None
+            raise
         except SttError as exc:
             if ctx.params.get("debug"):
                 raise
@@ -76,25 +65,29 @@ class _Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
-            similar = get_close_matches(args[0], _COMMANDS, n=2)
+            similar = get_close_matches(args[0], COMMANDS, n=2)
             if not similar:
                 raise
             ctx.fail(f"{exc.message} Did you mean {' or '.join(map(repr, similar))}?")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, short_help) for name, (_, short_help) in _COMMANDS.items()])
+            formatter.write_dl([(name, short_help) for name, (_, short_help) in COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command when it is needed, because `stt-batch health` runs every few seconds and must not load all
         other commands."""
-        if cmd_name not in self.commands and cmd_name in _COMMANDS:
-            module, attribute = _COMMANDS[cmd_name][0].split(":")
-            self.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), cmd_name)
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            module, attribute = COMMANDS[cmd_name][0].split(":")
+            command = getattr(import_module(f"tasks.cli.{module}"), attribute)
+            from tasks.cli.help_pages import add_help_end  # noqa: PLC0415  not for the list of commands
+
+            add_help_end(cmd_name, command)
+            self.add_command(command, cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
@@ -118,15 +111,38 @@ def main(ctx: click.Context, debug: bool) -> None:
       stt-batch status                              show the jobs and batches
       stt-batch retry --failed                      run failed jobs again
 
-    Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...). Options override them.
+    Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...) or lines of a file stt-batch.toml;
+    `stt-batch config` shows them. Options override them.
     """
     if not debug:
         hide_library_output(ctx)
+    _set_option_defaults(ctx)
+
+
+def _set_option_defaults(ctx: click.Context) -> None:
+    """Take the defaults of the invoked command's options from the files `stt-batch.toml`."""
+    name = ctx.invoked_subcommand
+    if name is None or name in _WITHOUT_FILES:
+        return
+    from tasks.cli.config_files.location import existing_files  # noqa: PLC0415  not for the list of commands
+
+    if not existing_files(os.environ):
+        return
+    from tasks.cli.config_files.option_defaults import option_defaults  # noqa: PLC0415  loads the settings
+    from tasks.cli.config_files.reading import read_files  # noqa: PLC0415
+
+    if (command := main.get_command(ctx, name)) is not None:
+        found = option_defaults(command, name, read_files(os.environ, COMMANDS), os.environ)
+        ctx.default_map = {name: {parameter: value for parameter, (value, _) in found.items()}}
+        ctx.meta[_FILES_OF_OPTIONS] = {parameter: path for parameter, (_, path) in found.items()}
 
 
 def entry() -> NoReturn:
     """Run the console script `stt-batch`."""
     exit_hook = ExitHook()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal without UTF-8 shows escapes instead of an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         main(prog_name="stt-batch")
     except SystemExit as exc:

@@ -30,7 +30,7 @@ def cancel(names: tuple[str, ...], as_json: bool) -> None:
       stt-batch cancel 8c0f3a
       stt-batch cancel monday
     """
-    _print_changed("cancelled", _controlled(lambda control: control.cancel(names)), as_json)
+    _print_changed("cancelled", _controlled(lambda control, ids: control.cancel(ids), names), as_json)
 
 
 @click.command(short_help="Pause jobs and batches.")
@@ -44,7 +44,7 @@ def pause(names: tuple[str, ...], as_json: bool) -> None:
     Examples:
       stt-batch pause monday
     """
-    _print_changed("paused", _controlled(lambda control: control.pause(names)), as_json)
+    _print_changed("paused", _controlled(lambda control, ids: control.pause(ids), names), as_json)
 
 
 @click.command(short_help="Resume paused jobs and batches, or a paused API key.")
@@ -68,7 +68,7 @@ def resume(names: tuple[str, ...], key: bool, as_json: bool) -> None:
     if key:
         _resume_keys(as_json)
         return
-    _print_changed("resumed", _controlled(lambda control: control.resume(names)), as_json)
+    _print_changed("resumed", _controlled(lambda control, ids: control.resume(ids), names), as_json)
 
 
 @click.command(short_help="Run failed, incomplete and cancelled jobs again.")
@@ -91,9 +91,9 @@ def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
     if failed and len(names) > 1:
         raise click.UsageError("--failed takes at most one batch name")
     if failed:
-        queued = _controlled(lambda control: control.retry_failed(names[0] if names else None))
+        queued = _controlled(lambda control, ids: control.retry_failed(ids[0] if ids else None), names)
     else:
-        queued = _controlled(lambda control: control.retry(names))
+        queued = _controlled(lambda control, ids: control.retry(ids), names)
     _print_changed("queued", queued, as_json)
 
 
@@ -116,14 +116,16 @@ def _resume_keys(as_json: bool) -> None:
         echo("no API key is paused")
 
 
-def _controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
-    """Call `steer` with a Control for the Redis of the settings. Returns the ids of the changed jobs."""
+def _controlled(steer: Callable[[Control, Sequence[str]], Awaitable[list[str]]], names: Sequence[str]) -> list[str]:
+    """Call `steer` with a Control for the Redis of the settings and with the ids that `names` are or begin. Returns the
+    ids of the changed jobs."""
 
     async def run() -> list[str]:
         producer = Producer(options.settings_from())
         try:
             await producer.ledger.check_schema()
-            return await steer(Control(producer))
+            ids = [await producer.ledger.id_search.complete(name) for name in names]
+            return await steer(Control(producer), ids)
         finally:
             await producer.close()
 

@@ -93,7 +93,8 @@ def command(
                 yield finding
             for profile in profiles:
                 places = await store_profile(settings, profile)
-                yield doctor.Finding("probe", doctor.Status.OK, f"profile stored {'; '.join(places)}")
+                text = f"profile stored for 30 days {'; '.join(places)}; running workers use it after a restart"
+                yield doctor.Finding("probe", doctor.Status.OK, text)
 
     async def run() -> list[doctor.Finding]:
         found = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tasks.batches.number_format import format_count
 from tasks.batches.summary import BatchSummary, without_source
 from tasks.batches.summary_files import write_summary
 from tasks.batches.transcript_files import read_transcript, transcripts_below
@@ -56,7 +57,7 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
     else:
         for source, why in export.left_out.items():
             echo(f"left out  {source}: {without_source(why, source)}")
-        echo(f"{export.count} transcripts written to {out}, {len(export.left_out)} left out")
+        echo(f"{format_count(export.count, 'transcript')} written to {out}, {len(export.left_out)} left out")
     ctx.exit(1 if export.left_out else 0)
 
 
@@ -87,7 +88,7 @@ class Export:
         """Write the transcripts and the summary of a batch in Redis. Raises BadJob if there is no such batch."""
         ledger = Ledger(self.settings)
         try:
-            batch = await find_batch(ledger, name)
+            batch = await find_batch(ledger, await ledger.id_search.complete(name))
             async for identity, spec, transcript in self._transcripts(ledger, batch.summary):
                 # Jobs with different output folders may have the same name; the job id then makes the name unique.
                 known = spec.output_name.casefold() in self._names

@@ -9,12 +9,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from tasks.cli.command_names import COMMANDS
+from tasks.cli.config_files.reading import named_by_file, read_files, setting_defaults
 from tasks.cli.terminal_output import echo_error
 from tasks.glossary_file import read_glossary
 from tasks.job_spec import FORMATS
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
-from worker.errors import BadJob
+from worker.errors import BadJob, SettingsError
 from worker.secret_files import read
 from worker.session_options import parse_options
 from worker.settings import Settings, Speed, load, parse_speed
@@ -88,7 +90,7 @@ formats = click.option(
     "-f",
     "formats",
     type=FormatsType(),
-    default="json,srt,vtt,txt",
+    default="json,srt,vtt,txt,html",
     show_default=True,
     metavar="LIST",
     help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
@@ -259,6 +261,29 @@ def verbosity(function: F) -> F:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+_JSON_FORMS: Final = {"--json=document": "--json", "--json=lines": "--json-lines"}
+
+
+def as_json_lines(function: F) -> F:
+    """Add the option `--json[=lines]` to a command of the class JsonLinesCommand."""
+    function = click.option("--json-lines", "as_json_lines", is_flag=True, hidden=True)(function)
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON document on standard output. `--json=lines`: one JSON object per line while the command"
+        " works.",
+    )(function)
+
+
+class JsonLinesCommand(click.Command):
+    """A command with the option `as_json_lines`. click would take the word after an option with an optional value as
+    its value, so `--json FILE` would not work."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        args[:end] = [_JSON_FORMS.get(word, word) for word in args[:end]]
+        return super().parse_args(ctx, args)
 
 
 def style(function: F) -> F:
@@ -309,7 +334,8 @@ def service(function: F) -> F:
 
 
 def settings_from(*, api_key_file: Path | None = None, warn: bool = True, **given: Any) -> Settings:
-    """Load the settings from the environment, overridden by the given options. Raises SettingsError.
+    """Load the settings from the files `stt-batch.toml` and the environment, overridden by the given options. Raises
+    SettingsError.
 
     `warn`: print a warning for each unknown `STT_…` variable. Commands that write a log pass False and log it instead.
     """
@@ -319,4 +345,8 @@ def settings_from(*, api_key_file: Path | None = None, warn: bool = True, **give
     overrides = {name: value for name, value in given.items() if value is not None}
     if api_key_file is not None:
         overrides["api_key"] = read(api_key_file, "--api-key-file")
-    return load(**overrides)
+    files = setting_defaults(read_files(os.environ, COMMANDS), os.environ)
+    try:
+        return load(**{**{name: value for name, (value, _) in files.items()}, **overrides})
+    except SettingsError as exc:
+        raise SettingsError(named_by_file(str(exc), files)) from None

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from tasks.batches.number_format import format_count, format_duration, format_speed
 from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize, without_source
 from tasks.cli import options
-from tasks.cli.tables import show_table
+from tasks.cli.tables import display_path, show_table
 from tasks.cli.terminal_output import echo_json, safe
 from tasks.cli.worker_lines import count_reasons, print_workers, state_text, waiting_lines, workers_json
 from tasks.job_spec import BatchStatus, JobState, JobStatus
@@ -30,35 +29,54 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.waiting import QueueView, QueueViewReader
 from worker.settings import Settings
 
+if TYPE_CHECKING:
+    from tasks.cli.live_status.snapshot import Snapshot
+
 RECENT = 20
-WATCH_PAUSE_S: Final = (1.0, 60.0)
-"""Shortest and longest pause between two queries of a watched batch, in seconds. The pause is ten times the duration of
-the last query, because a query of 10,000 jobs is expensive."""
 MAX_REASONS: Final = 20
 
 
 @click.command(short_help="Show jobs and batches.")
 @click.argument("identity", metavar="[ID]", required=False)
-@click.option("--watch", is_flag=True, help="Update the display of a batch until it has ended.")
+@click.option("--watch", is_flag=True, help="Fill the terminal with the state, and update it until the work has ended.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Show the `stt-batch run` that writes to this folder, in place of the queue in Redis.",
+)
 @click.option("--jobs/--no-jobs", "with_jobs", default=True, help="List the jobs of a batch.")
 @options.as_json
-def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -> None:
-    """Show a job or a batch of the queue in Redis (STT_REDIS_URL). Without ID: the newest jobs and batches.
+def command(identity: str | None, watch: bool, out: Path | None, with_jobs: bool, as_json: bool) -> None:
+    """Show a job or a batch of the queue in Redis (STT_REDIS_URL). Without ID: the newest jobs and batches. ID may be
+    the beginning of an id, if no other id begins so.
 
     For a batch: the number of jobs in each state, the speed as a factor of real time, the remaining time at that speed,
-    and the failures by reason. With --watch and --json: one line of JSON per update.
+    and the failures by reason. --watch shows batches, workers, the running files with their last words, and failures;
+    `q` closes it. With --watch and --json: one line of JSON per update.
 
     \b
     Examples:
       stt-batch status
+      stt-batch status --watch
       stt-batch status monday --watch
-      stt-batch status 8c0f3a --json
+      stt-batch status --watch --out transcripts
+      stt-batch status 8c0f --json
     """
     settings = options.settings_from()
+    if out is not None:
+        from tasks.embedded.running_stack import settings_of_run  # noqa: PLC0415  only for this option
+
+        settings = asyncio.run(settings_of_run(settings, out))
     if watch:
-        if identity is None:
-            raise click.UsageError("--watch needs the name of a batch")
-        asyncio.run(_watch(settings, identity, as_json))
+        from tasks.cli.live_status.follow import follow  # noqa: PLC0415  only for this option
+        from tasks.cli.live_status.reading import Target  # noqa: PLC0415
+
+        name = identity or ("the queue" if out is None else f"run to {display_path(out)}")
+        target = Target(name, identity, run=out is not None)
+        document = partial(_watched_json, one=identity is not None or out is not None) if as_json else None
+        asyncio.run(follow(settings, target, lines=_watched_lines, document=document))
         return
     found, view = asyncio.run(_find(settings, identity))
     if as_json:
@@ -87,31 +105,20 @@ def _has_ended(found: StatusResult) -> bool:
     return isinstance(found, BatchReport) and found.status.ended
 
 
-async def _watch(settings: Settings, name: str, as_json: bool) -> None:
-    """Follow the batch until it has ended. On a terminal, shows a live display; otherwise prints the status after each
-    change."""
-    ledger = Ledger(settings)
-    console = Console(highlight=False, quiet=as_json)
-    before: list[str] = []
-    try:
-        with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
-            while True:
-                started = time.monotonic()
-                batch = await find_batch(ledger, name)
-                lines = batch_lines(batch.summary)
-                if as_json:
-                    echo_json(summary_json(batch.summary, with_jobs=False), indent=None)
-                elif live is not None:
-                    live.update(Text.from_markup("\n".join(lines)), refresh=True)
-                elif lines != before:
-                    console.print("\n".join(lines), soft_wrap=True)
-                before = lines
-                if batch.status.ended:
-                    return
-                took_s = time.monotonic() - started
-                await asyncio.sleep(min(WATCH_PAUSE_S[1], max(WATCH_PAUSE_S[0], 10 * took_s)))
-    finally:
-        await ledger.close()
+def _watched_lines(shot: Snapshot) -> list[str]:
+    """Format a snapshot of the live view for files and pipes."""
+    if len(shot.batches) == 1:
+        return batch_lines(shot.batches[0])
+    counts = f"{shot.running} running, {shot.waiting} waiting"
+    return [counts, *(batch_lines(batch)[0] for batch in shot.batches)]
+
+
+def _watched_json(shot: Snapshot, *, one: bool) -> dict[str, Any]:
+    """Convert a snapshot to JSON. `one`: it is that of one batch, job or run, and not of the queue."""
+    batches = [summary_json(batch, with_jobs=False) for batch in shot.batches]
+    if one and batches:
+        return batches[0]
+    return {"running": shot.running, "waiting": shot.waiting, "notices": list(shot.notices), "batches": batches}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ async def _find(settings: Settings, identity: str | None) -> tuple[StatusResult,
             view = await reader.read(jobs)
             statuses = [JobStatus.of(job, view.waiting(job)) for job in jobs if job]
             return (statuses, [batch for batch in batches if batch.status.jobs]), view
+        identity = await ledger.id_search.complete(identity)
         record = await ledger.get(identity)
         view = await reader.read([record])
         if record is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -29,6 +30,15 @@ def echo_json(document: Any, *, indent: int | None = 2) -> None:
 def echo_text(text: str) -> None:
     """Print trusted text of several lines, or a JSON document, on standard output without escaping."""
     click.echo(printable_lines(text))
+
+
+def echo_bytes(content: bytes) -> None:
+    """Write a file's content to standard output, unchanged into a file or pipe. On a terminal it is escaped, because a
+    transcript contains text from outside."""
+    if sys.stdout.isatty():
+        click.echo(printable_lines(content.decode("utf-8-sig", "replace")), nl=False)
+    else:
+        click.echo(content, nl=False)
 
 
 def safe(text: str) -> str:

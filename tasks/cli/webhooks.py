@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tasks.batches.number_format import format_count
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from worker.ledger.connection import RedisConnection
@@ -47,7 +48,7 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
         if as_json:
             echo_json({"queued": sent})
         else:
-            echo(f"{len(sent)} webhooks queued again")
+            echo(f"{format_count(len(sent), 'webhook')} queued again")
         unknown = [one for one in ids if one not in sent]
         if unknown:
             echo(f"error: no such dead letters: {', '.join(unknown)}; see stt-batch webhooks", err=True)
@@ -61,8 +62,9 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
     for one in found:
         said = f": {one.reason}" if one.reason else ""
         state = f"failed {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
-        echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {one.to}{said}")
-    echo(f"{len(waiting)} wait, {len(dead)} dead letters")
+        echo(f"{one.id}  {one.subject}  {state}, {format_count(one.attempts, 'attempt')}, {one.to}{said}")
+    verb = "waits" if len(waiting) == 1 else "wait"
+    echo(f"{len(waiting)} {verb}, {format_count(len(dead), 'dead letter')}")
 
 
 async def _all(outbox: Outbox) -> tuple[list[Message], list[Message], list[WorkerFacts]]:

@@ -14,6 +14,7 @@ import structlog
 from tasks.cli import options
 from tasks.service_check import check_service
 from worker.open_files_limit import raise_limit
+from worker.realtime.recording_folder import folder_problem
 from worker.settings import Settings
 from worker.settings_environment import as_environment
 
@@ -78,6 +79,8 @@ def command(ready_file: Path | None, processes: int, process: int | None, **give
 
     check_service(settings)
     log_setup.set_up(settings)
+    if (problem := folder_problem(settings)) is not None:
+        structlog.get_logger("tasks.worker").warning("sessions are not recorded", reason=problem)
     settings, applied = asyncio.run(with_profile_of_redis(settings))
     if applied:
         structlog.get_logger("tasks.worker").info("profile of the service applied", **applied)

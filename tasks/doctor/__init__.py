@@ -19,6 +19,7 @@ from tasks.doctor import network, redis, service, storage
 from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
+from worker.realtime.recording_folder import folder_problem
 from worker.secret_masking import show_url
 from worker.settings import Settings
 from worker.unknown_settings import unknown_variables
@@ -64,6 +65,10 @@ def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]
         found.append(fail("settings", f"no key for {show_url(settings.url)}", "set STT_API_KEY, or STT_API_KEY_FILE"))
     elif sends_key_in_clear(settings.url):
         found.append(warn("settings", clear_text_warning(show_url(settings.url)), "use https://"))
+    if settings.record_dir:
+        problem = folder_problem(settings)
+        text = f"sessions are recorded in {settings.record_dir}"
+        found.append(fail("settings", problem) if problem else ok("settings", text))
     if not settings.allowed_sources:
         way = "set STT_ALLOWED_SOURCES if other users can queue jobs"
         found.append(warn("settings", "jobs may read every file this process can", way))

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.background.intake_producers import IntakeStreams
+from tasks.batches.number_format import format_count
 from tasks.doctor import service, workers
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable
@@ -119,7 +120,8 @@ def of_dead_letters(found: DeadLetterSummary, prefix: str) -> list[Finding]:
     if not found.count:
         return []
     way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: fix the program that sends them"
-    return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
+    were = f"{format_count(found.count, 'message')} {'was' if found.count == 1 else 'were'}"
+    return [warn("queue", f"{were} refused; the last one: {found.last_reason}", way)]
 
 
 async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_urlsafe
@@ -50,9 +50,20 @@ class Stack:
     self-hosted service is needed but its recognizer is not installed.
     """
 
-    def __init__(self, settings: Settings, out: Path, *, embedded_endpoint: bool, api: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        out: Path,
+        *,
+        embedded_endpoint: bool,
+        api: bool = False,
+        on_loading: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         """`api`: also start the HTTP API with the console, for `stt-batch studio`. Jobs that an earlier stack has left
-        then stay in the queue."""
+        then stay in the queue. `on_loading`: gets the parts that still have to start, as a text for people, when the
+        start begins and each time a part is ready."""
+        self._on_loading = on_loading
+        self._loading: list[str] = []
         self.settings = settings
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
@@ -164,12 +175,15 @@ class Stack:
         self.settings = self.settings.model_copy(update=update)
         environment = as_environment(self.settings) | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
 
-        waits: list[Awaitable[None]] = [self._start_valkey(redis_port, password)]
+        self._loading = ["the queue", "the worker"]
+        waits: list[Awaitable[None]] = [self._ready("the queue", self._start_valkey(redis_port, password))]
         if self.embedded_endpoint:
-            waits.append(self._start_python("server", environment, "--listening-file"))
-        waits.append(self._start_python("worker", environment))
+            self._loading.insert(0, name := _recognizer_name(self.settings))
+            waits.append(self._ready(name, self._start_python("server", environment, "--listening-file")))
+        waits.append(self._ready("the worker", self._start_python("worker", environment)))
         if self._api:
             waits.append(self._start_python("api", environment))
+        self._on_loading(f"loading {', '.join(self._loading)}")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await _all(waits)
@@ -194,6 +208,12 @@ class Stack:
     def api_url(self) -> str:
         """The address of the HTTP API and its console."""
         return f"http://127.0.0.1:{self.settings.http_port}"
+
+    async def _ready(self, part: str, wait: Awaitable[None]) -> None:
+        await wait
+        self._loading.remove(part)
+        if self._loading:
+            self._on_loading(f"loading {', '.join(self._loading)}")
 
     def _start_valkey(self, port: int, password: str) -> Awaitable[None]:
         binary = valkey_binary()
@@ -275,6 +295,12 @@ async def _all(waits: list[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _recognizer_name(settings: Settings) -> str:
+    if settings.server_recognizer == "faster-whisper":
+        return f"the model {settings.model}"
+    return f"the recognizer {settings.server_recognizer}"
 
 
 def _is_alive(pid: str) -> bool:

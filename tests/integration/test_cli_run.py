@@ -94,12 +94,20 @@ def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:
     assert shown.returncode == 1
     assert "2 done" in shown.stdout
     assert "3 failed" in shown.stdout
-    for name in ("broken.wav", "empty.wav"):
-        assert any(line.startswith("failed") and name in line for line in shown.stdout.splitlines()), shown.stdout
-    (row,) = [line for line in shown.stdout.splitlines() if line.startswith("in/empty.wav")]
-    assert row.endswith(" the file is empty (0 bytes)")  # in a pipe no row is broken
-    assert "failed  in/caf\\udce9.wav: " in shown.stdout
-    assert shown.stdout.count("cut off: the header") == 2, shown.stdout  # when it ended, and in the table
+    for name in ("broken.wav", "empty.wav", "caf\\udce9.wav"):
+        rows = [line for line in shown.stdout.splitlines() if name in line]
+        assert len(rows) == 1, shown.stdout  # each failure once, in one line
+        assert rows[0].startswith(f"failed  in/{name}: ")
+        assert "; " in rows[0]  # the remedy
+    assert "in/empty.wav: the file is empty (0 bytes); " in shown.stdout
+    assert shown.stdout.count("cut off: the header") == 1, shown.stdout
+    assert shown.stdout.startswith("Loading ")
+    assert "the worker" in shown.stdout.splitlines()[0]
+
+    # A second run still shows the defect of the file that it skips.
+    second = cli.run("run", "in")
+    assert "done before  in/cut.wav" in second.stdout
+    assert second.stdout.count("cut off: the header") == 1, second.stdout
     assert "cut off" in (out / "summary.html").read_text("utf-8")
     assert "Traceback" not in shown.stdout + shown.stderr
     assert "\x1b" not in shown.stdout

@@ -16,7 +16,8 @@ import click
 import pytest
 import soundfile
 
-from tasks.cli import _COMMANDS, main
+from tasks.cli import main
+from tasks.cli.command_names import COMMANDS
 from tests.support.samples_of import a_segment, a_transcript
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +51,7 @@ def test_help_and_version_import_no_command(option: str) -> None:
     names = imported(option)
     assert not packages(names, LIGHT)
     assert {name for name in names if name.startswith("tasks.cli.")} == {
+        "tasks.cli.command_names",
         "tasks.cli.exit_codes",
         "tasks.cli.library_output",
         "tasks.cli.terminal_output",
@@ -58,7 +60,7 @@ def test_help_and_version_import_no_command(option: str) -> None:
 
 def test_the_help_of_the_program_lists_the_help_of_each_command() -> None:
     """The list is a table, so it must agree with the commands."""
-    for name, (_, short_help) in _COMMANDS.items():
+    for name, (_, short_help) in COMMANDS.items():
         command = main.get_command(click.Context(main), name)
         assert command is not None
         assert command.get_short_help_str(200) == short_help

@@ -91,8 +91,10 @@ async def test_run_and_its_summary_show_it(record: JobRecord, tmp_path: Path) ->
     file = File(parse("/audio/call.wav"), "call", 1, job_id="doubtful", record=record)
     assert of_file(file)["quality"]["needs_review"] is True
     screen = io.StringIO()
-    RunDisplay(Console(file=screen, width=200), RunTracker([file]), tmp_path).summary(1.0)
-    assert "1 done (1 need review)" in screen.getvalue()
+    display = RunDisplay(Console(file=screen, width=200), RunTracker([file]), tmp_path)
+    display.ended(file)
+    display.summary(1.0)
+    assert "1 done (1 needs review)" in screen.getvalue()
     assert f"needs review: {WHY}" in screen.getvalue()
     summary = summarize("monday", [JobLine.of(record)], now=1.0)
     assert summary.needs_review == 1

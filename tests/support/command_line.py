@@ -51,6 +51,7 @@ class Cli:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {"STT_SERVER_RECOGNIZER": ENGINE, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        self.environment["STT_CONFIG"] = "none"  # the file of the developer must not change a test
         self.started: list[subprocess.Popen[str]] = []
         self.forked: list[ForkedProcess] = []
 

@@ -84,7 +84,7 @@ def _commands() -> str:
 def _command(name: str, command: click.Command, level: int) -> Iterator[str]:
     context = click.Context(command, info_name=name)
     yield f"{'#' * level} {name}"
-    text = inspect.cleandoc(command.help or "").partition("\f")[0]
+    text = inspect.cleandoc("\n\n".join(filter(None, (command.help, command.epilog)))).partition("\f")[0]
     for paragraph in text.split("\n\n"):
         example = paragraph.startswith("\b")
         lines = paragraph.removeprefix("\b\n")

@@ -168,11 +168,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.console": ("tasks.api", "tasks.batches", "tasks.job_spec", "worker"),
     "tasks.doctor": ("tasks.background", "tasks.batches.number_format", "worker"),
     "tasks.cli.terminal_output": (),
+    "tasks.cli.command_names": (),
+    "tasks.cli.config_files": ("tasks.cli.command_names",),
     "tasks.cli.options": (
-        *("tasks.cli.terminal_output", "tasks.glossary_file", "tasks.job_spec"),
+        *("tasks.cli.command_names", "tasks.cli.config_files", "tasks.cli.terminal_output"),
+        *("tasks.glossary_file", "tasks.job_spec"),
         *("worker.audio", "worker.transcript.subtitles"),
     ),
     "tasks.cli.tables": (),
+    "tasks.cli.text_width": (),
+    "tasks.cli.live_rows": ("tasks.cli.text_width", "tasks.batches.number_format"),
+    "tasks.cli.live_status": (
+        *("tasks.cli.terminal_output", "tasks.cli.text_width", "tasks.cli.live_rows", "tasks.batches"),
+        *("tasks.job_spec", "worker"),
+    ),
     "tasks.cli.sources": ("tasks.cli.terminal_output", "tasks.batches", "tasks.job_spec", "worker"),
     "tasks.cli.plan": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources"),
@@ -180,6 +189,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "tasks.cli.run": (
         *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources", "tasks.cli.plan"),
+        *("tasks.cli.text_width", "tasks.cli.live_rows"),
         *("tasks.batches", "tasks.client", "tasks.embedded", "tasks.job_spec", "tasks.service_profile_store", "worker"),
     ),
     "tasks.cli.studio": (

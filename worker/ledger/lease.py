@@ -215,6 +215,8 @@ class Lease:
         if transcript.quality is not None:
             # Also in the record, so that `status` can list doubtful jobs without reading their transcripts.
             found += ["quality", transcript.quality.model_dump_json()]
+        if transcript.streamed is not None:
+            found += ["streamed_s", transcript.streamed.audio, "streaming_s", transcript.streamed.time]
         await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MAX_REASON_CHARACTERS], found)
 
     async def fail(self, code: str, reason: str) -> None:

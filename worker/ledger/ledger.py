@@ -27,21 +27,24 @@ UNFINISHED_TTL (or STT_RESULT_TTL if that is longer) after the last write. All c
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.errors import BadJob, LedgerNewer, QueueFull
+from worker.errors import BadJob, QueueFull
 from worker.ledger import schema
 from worker.ledger.connection import RedisConnection
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
 from worker.ledger.expiry import UNFINISHED_TTL
 from worker.ledger.hash_cache import HashCache
+from worker.ledger.id_search import IdSearch
+from worker.ledger.key_pause import KeyPause
 from worker.ledger.keys import Keys, queue_lists
 from worker.ledger.lease import SECTIONS, Lease
+from worker.ledger.readable_records import passable, readable
+from worker.ledger.recent_text import RecentText
 from worker.ledger.records import (
     FIELDS,
     CommitEntry,
@@ -51,14 +54,12 @@ from worker.ledger.records import (
     ReapResult,
     Refusal,
     StateChange,
-    read_record,
     state_changes,
 )
 from worker.ledger.speed_cache import SpeedCache
 from worker.settings import Settings
 from worker.transcript.model import SectionFacts
 
-_LOG: Final = logging.getLogger(__name__)
 MAX_INDEX_ENTRIES: Final = 100_000
 """Maximum number of ids in `jobs` and in `batches`; the oldest are dropped."""
 JOBS_PER_CALL: Final = 500
@@ -77,6 +78,9 @@ class Ledger:
         self._connection, self._keys = RedisConnection(settings.redis_url), Keys(settings.redis_prefix)
         self.speed_cache = SpeedCache(self._connection, self._keys)
         self.hash_cache = HashCache(self._connection, self._keys)
+        self.recent_text = RecentText(self._connection, self._keys)
+        self.id_search = IdSearch(self._connection, self._keys)
+        self.key_pause = KeyPause(self._connection, settings)
         self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
@@ -283,7 +287,7 @@ class Ledger:
 
         Raises LedgerNewer for a record that only a newer version can read."""
         (answer,) = await self._connection.pipeline(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
-        return _readable(job_id, answer)
+        return readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records of several jobs, in the order of `job_ids`.
@@ -299,7 +303,7 @@ class Ledger:
                     pipeline.hmget(self._keys.job(job_id), FIELDS)
 
             answers = await self._connection.pipeline(read, each=True)
-            records += [_passable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
+            records += [passable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
         return records
 
     async def transcript(self, job_id: str) -> str | None:
@@ -367,30 +371,6 @@ class Ledger:
         for first in range(0, len(calls), JOBS_PER_CALL):
             answers += await self._connection.script_many(name, calls[first : first + JOBS_PER_CALL])
         return answers
-
-
-def _readable(job_id: str, answer: Any) -> JobRecord | None:
-    """Return the record in the answer to HMGET, or None if there is no such job.
-
-    For a damaged record, or an exception as the answer, return None too and log a warning: one damaged record must not
-    make the other records unreadable. Raises LedgerNewer."""
-    try:
-        if not isinstance(answer, Exception):
-            return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
-    except (ValueError, TypeError, ArithmeticError, RecursionError) as exc:
-        answer = exc
-    _LOG.warning("job %s: its record cannot be read and is skipped: %s", job_id, answer)
-    return None
-
-
-def _passable(job_id: str, answer: Any) -> JobRecord | None:
-    """Return the result of `_readable`. For a record that only a newer version can read, log a warning and return None
-    instead of raising LedgerNewer."""
-    try:
-        return _readable(job_id, answer)
-    except LedgerNewer as exc:
-        _LOG.warning("%s", exc)
-        return None
 
 
 def _ms(duration: timedelta) -> int:

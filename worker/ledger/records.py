@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from worker.errors import LedgerNewer
 from worker.job_progress import Progress
-from worker.transcript.model import Quality
+from worker.transcript.model import Quality, Streamed
 
 
 class JobState(StrEnum):
@@ -65,6 +65,8 @@ class JobRecord:
     """Whether the job is paused: no worker takes it until it is resumed."""
     producer: str = ""
     """Name of the producer that queued the job, if only that producer may change it; else empty."""
+    streamed: Streamed | None = None
+    """The audio that the last attempt streamed, and the time of its sessions. None before the end of the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ FIELDS: Final = (
         "trouble",
         "paused",
         "producer",
+        "streamed_s",
+        "streaming_s",
     ),
 )
 
@@ -224,6 +228,10 @@ def _state(job_id: str, text: str) -> JobState:
 
 def _quality(text: str | None) -> Quality | None:
     return Quality.model_validate_json(text) if text else None
+
+
+def _streamed(audio_s: float, time_s: float) -> Streamed | None:
+    return Streamed(audio=audio_s, time=time_s) if time_s else None
 
 
 def _number(text: str | None, missing: float = 0.0) -> float:
@@ -302,6 +310,7 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
         warnings=_texts(fields.get("warnings")),
         quality=_quality(fields.get("quality")),
         batch=fields.get("batch") or None,
+        streamed=_streamed(number("streamed_s"), number("streaming_s")),
         paused=fields.get("paused") == "1",
         producer=fields.get("producer") or "",
     )

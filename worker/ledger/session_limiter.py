@@ -21,7 +21,6 @@ wait.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import math
@@ -36,6 +35,7 @@ from worker import metrics
 from worker.backoff import jittered
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import ScriptRunner
+from worker.ledger.key_pause import limiter_key
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -93,11 +93,7 @@ class SessionLimiter:
 
     def __init__(self, settings: Settings, scripts: ScriptRunner) -> None:
         self._scripts = scripts
-        # Hashed, because the API key must not be stored in Redis or be recoverable from a key name. The word `governor`
-        # is part of the keys' names in Redis, which workers of several versions share, so it must not change.
-        name = hashlib.sha256(f"stt-batch governor\n{settings.api_key.get_secret_value()}".encode()).hexdigest()[:16]
-        prefix = f"{settings.redis_prefix}governor:{name}"
-        self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
+        self._keys = [limiter_key(settings, part) for part in ("slots", "waiting", "seen", "state", "flows")]
         self._ttl_s = settings.lease_s
         self._renew_s = settings.lease_renew_s
         # Seconds after a renewal until this process treats the slot as lost. This time is shorter than the lease: a

@@ -16,7 +16,7 @@ from worker.pipeline.session_sequence import Service
 from worker.secret_masking import show_url
 from worker.storage.sources.download import LocalSource
 from worker.transcript.document import RunFacts
-from worker.transcript.model import ChannelFacts, Gap, SpeedReduction, TimeRange
+from worker.transcript.model import ChannelFacts, Gap, SpeedReduction, Streamed, TimeRange
 
 
 def run_facts(
@@ -28,11 +28,13 @@ def run_facts(
     sections: Sequence[Section],
     started: float,
     speech_share: float | None,
+    streamed: Streamed | None = None,
 ) -> RunFacts:
     """Return the facts that the transcript document contains in addition to the segments.
 
     `sections`: the sections of this attempt. `started`: start of the run on the event loop's clock. `speech_share`: the
-    share (0 to 1) of speech in the audio whose text is doubtful, or None; see `worker.pipeline.speech_check`."""
+    share (0 to 1) of speech in the audio whose text is doubtful, or None; see `worker.pipeline.speech_check`.
+    `streamed`: the audio of this attempt and the time in which it was streamed."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.resume.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
@@ -87,6 +89,7 @@ def run_facts(
         sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,
         levels=drawing((section.levels for section in sections), source.duration_s),
+        streamed=streamed,
     )
 
 

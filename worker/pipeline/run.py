@@ -23,6 +23,7 @@ from worker.pipeline.session_option_results import SessionOptionResults
 from worker.pipeline.session_sequence import Service
 from worker.pipeline.source_change_check import ContentGuard, guarded
 from worker.pipeline.speech_check import speech_share
+from worker.pipeline.streaming_clock import StreamingClock
 from worker.realtime.rate_control import RateControl, is_unlimited
 from worker.realtime.slots import Slots, UnlimitedSlots
 from worker.realtime.streaming import ServiceAddress
@@ -32,7 +33,7 @@ from worker.storage.sources.download import LocalSource, local_copy
 from worker.transcript.document import compose
 from worker.transcript.glossary import correct_segments
 from worker.transcript.merge_sections import merge_channels
-from worker.transcript.model import Segment, Transcript
+from worker.transcript.model import Segment, Streamed, Transcript
 from worker.transcript.subtitles.chinese_words import word_begins
 
 
@@ -59,7 +60,8 @@ class _JobRun:
         # Passed as a function, because creating the detector loads a model, and only jobs with doubtful text need the
         # model.
         detector = silero if settings.speech_detector == "auto" else lambda: None
-        self._service = Service(endpoint, settings, self._speed, slots, options, detector)
+        self._clock = StreamingClock(slots)
+        self._service = Service(endpoint, settings, self._speed, self._clock, options, detector)
         self._progress = RunProgress(listener, settings, self._speed, job.source.shown)
         self._sections: list[Section] = []
 
@@ -86,8 +88,9 @@ class _JobRun:
             await self._stream(source, guard)
             segments = self._segments()
             share = await speech_share(source, segments, self._service.detector)
+            streamed = Streamed(audio=round(self._progress.sent_s, 3), time=round(self._clock.streaming_s, 3))
             facts = run_facts(
-                job, source, local, await guard.end(), self._service, self._sections, self._started, share
+                job, source, local, await guard.end(), self._service, self._sections, self._started, share, streamed
             )
             # Sections that overlap contain some words twice. From the handover on, the words of the later section are
             # used.

@@ -46,6 +46,13 @@ class RunProgress:
         self._duration_s = 0.0
         self._channels = 1
         self._next = 0.0
+        self._before_s = 0.0  # position at the start of this attempt
+
+    @property
+    def sent_s(self) -> float:
+        """Seconds of the file that this attempt has sent, as the mean of its channels. Skipped silence and audio of
+        earlier attempts are not included."""
+        return max(0.0, self._snapshot("").sent_s - self._before_s) if self._sections else 0.0
 
     def start(self, sections: Sequence[TrackedSection], duration_s: float, channels: int) -> None:
         """Report the start of a run.
@@ -53,6 +60,7 @@ class RunProgress:
         `sections`: the sections that this attempt streams. `channels`: number of channels that are streamed
         separately."""
         self._sections, self._duration_s, self._channels = sections, duration_s, channels
+        self._before_s = self._snapshot("").committed_s
         self._report("")
 
     def committed(self, segment: Segment) -> None:
@@ -68,11 +76,13 @@ class RunProgress:
             self._report(partial)
 
     def _report(self, partial: str) -> None:
-        now, rate = self._loop.time(), self._settings.sample_rate
-        self._next = now + PROGRESS_EVERY_S
+        self._next = self._loop.time() + PROGRESS_EVERY_S
         check_length(max((s.sent_s for s in self._sections), default=0.0), self._shown, self._settings)
-        speed = self._speed.current(now)
-        self._listener.progress(progress_of(self._sections, self._duration_s, rate * self._channels, speed, partial))
+        self._listener.progress(self._snapshot(partial))
+
+    def _snapshot(self, partial: str) -> Progress:
+        rate, speed = self._settings.sample_rate * self._channels, self._speed.current(self._loop.time())
+        return progress_of(self._sections, self._duration_s, rate, speed, partial)
 
 
 def progress_of(

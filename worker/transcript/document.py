@@ -26,6 +26,7 @@ from worker.transcript.model import (
     SilenceSavings,
     Source,
     SpeedReduction,
+    Streamed,
     TimeRange,
     Transcript,
     UnansweredSound,
@@ -84,6 +85,8 @@ class RunFacts:
     elapsed_s: float
     levels: tuple[float, str] | None = None
     """Loudness of the audio; see `worker.audio.level_history.drawing`."""
+    streamed: Streamed | None = None
+    """The audio of the last attempt and the time in which it was streamed."""
     one_script: bool = False
     """Whether the files of the transcript are written in one Chinese script."""
 
@@ -141,6 +144,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         quality=assess(spoken, coverage, inputs),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),
+        streamed=facts.streamed,
         endpoint=facts.endpoint,
         versions=_versions(),
         waveform=None if facts.levels is None else Waveform(step=facts.levels[0], levels=facts.levels[1]),

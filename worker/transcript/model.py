@@ -279,6 +279,18 @@ class Waveform(_TranscriptPart):
     )
 
 
+class Streamed(_TranscriptPart):
+    """The audio that the last attempt at the job streamed, and the time that this took."""
+
+    audio: float = Field(description="seconds of the file that were streamed, without skipped silence")
+    time: float = Field(description="seconds in which at least one session of the job was open")
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of audio per second of streaming, or None if nothing was streamed."""
+        return self.audio / self.time if self.audio and self.time else None
+
+
 class Transcript(_TranscriptPart):
     """The finished transcript of one job. `segments` and `text` are the original; `revisions` has the corrections."""
 
@@ -304,6 +316,7 @@ class Transcript(_TranscriptPart):
     quality: Quality | None = Field(default=None, description="null in documents of older versions")
     created_at: str = Field(description="ISO 8601, UTC")
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
+    streamed: Streamed | None = Field(default=None, description="null in documents of older versions")
     endpoint: str = Field(description="address of the service, without key or query")
     versions: dict[str, str] = Field(default_factory=dict)
     waveform: Waveform | None = Field(default=None, description="null in documents of older versions")

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -19,13 +20,13 @@ from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
 from tasks.cli.run.file_states import File
 from tasks.cli.run.finished_before import finished_record, may_be_finished
-from tasks.cli.run.json_output import JsonEvents, document, line_of
+from tasks.cli.run.json_output import JsonEvents, JsonMode, document, line_of
 from tasks.cli.run.progress_display import RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.tables import display_path
-from tasks.cli.terminal_output import echo, echo_text
+from tasks.cli.terminal_output import echo, echo_error, echo_json
 from tasks.client.identities import Identities
 from tasks.client.new_spec import make_spec
 from tasks.job_spec import JobSpec, JobState
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
     # Redis, and otherwise the import runs while the processes start.
     from tasks.client.producer import Producer
     from tasks.embedded.stack import Stack
+    from worker.ledger.ledger import Ledger
 
 POLL_S: Final = 0.2
 LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
+MAX_TEXTS: Final = 100
+"""Maximum number of files whose last words one poll reads; no terminal shows more lines."""
 CONTENT_TTL: Final = timedelta(hours=1)
 """How long the ledger still stores the text of a job after the transcript files were written."""
 START_BACKOFF_S: Final = (0.5, 5.0)
@@ -67,26 +71,38 @@ class BatchRun:
         out: Path,
         files: Sequence[File],
         force: bool,
-        as_json: bool,
+        json_mode: JsonMode | None,
         quiet: bool = False,
+        to_stdout: bool = False,
+        open_summary: bool = False,
+        temporary: ExitStack | None = None,
         left_out: Sequence[LeftOutFile] = (),
         options: dict[str, Any],
     ) -> None:
         """`options`: the fields of JobSpec that are common to all jobs. Raises BadJob if an option is invalid, or does
-        not match an option of a manifest. No process has been started at that time."""
+        not match an option of a manifest. No process has been started at that time. `json_mode`: print JSON for
+        programs instead of text. `to_stdout`: the caller prints the transcript in `out` afterwards, so that everything
+        else goes to standard error. `open_summary`: show the summary in a browser at the end.
+        `temporary`: temporary folders to delete when a signal ends the process."""
         self._settings = settings
         self._embedded = embedded
         self._out = out
         self._files = files
         self._force = force
         self._identified = Identities()  # shared by two producers: one hashes files, the other records jobs
-        self._as_json = as_json
+        self._json_mode = json_mode
+        self._to_stdout, self._open_summary = to_stdout, open_summary
+        self._temporary = temporary or ExitStack()
         self._left_out = left_out
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._tracker = RunTracker(files)
-        self._events = JsonEvents(sys.stderr if as_json else None)
-        console = Console(quiet=as_json or quiet, highlight=False)
-        self._view = RunDisplay(console, self._tracker, out, print_failures=quiet and not as_json)
+        # One document on standard output must stay one document, so its events go to standard error.
+        streams = {None: None, "document": sys.stderr, "lines": sys.stdout}
+        self._events = JsonEvents(streams[json_mode])
+        console = Console(quiet=bool(json_mode) or quiet, highlight=False, stderr=to_stdout)
+        self._view = RunDisplay(
+            console, self._tracker, None if to_stdout else out, print_failures=quiet and not json_mode
+        )
         self._quiet = quiet
         self._signal: int | None = None
         self._unfinished: Identified | None = None  # the first file that an earlier run may not have finished
@@ -109,12 +125,18 @@ class BatchRun:
                 raise
         overall = self._tracker.overall()
         elapsed_s = time.monotonic() - started
-        if self._as_json:
-            echo_text(document(self._files, self._out, overall, elapsed_s, self._left_out))
-        else:
+        if self._json_mode is None:
             self._view.summary(elapsed_s)
-        self._write_summary(elapsed_s)
+        else:
+            found = document(self._files, self._out, overall, elapsed_s, self._left_out)
+            if self._json_mode == "lines":
+                self._events.write("summary", **found)
+            else:
+                echo_json(found)
+        if not self._to_stdout:
+            self._write_summary(elapsed_s)
         if self._signal is not None:
+            self._temporary.close()
             echo("interrupted; run the same command again to continue", err=True)
             # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
             sys.stdout.flush()
@@ -135,8 +157,10 @@ class BatchRun:
         except OutputError as exc:  # not an error of the run: the transcripts were written
             echo(f"warning: {exc}", err=True)
             return
-        if not self._as_json and not self._quiet:
+        if not self._json_mode and not self._quiet:
             echo(f"Summary: {display_path(page)}")
+        if self._open_summary and self._signal is None:
+            open_page(page)
 
     def _catch_signals(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -165,7 +189,8 @@ class BatchRun:
                 await self._check()
             from tasks.embedded.stack import Stack  # noqa: PLC0415
 
-            async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
+            stack = Stack(self._settings, self._out, embedded_endpoint=self._embedded, on_loading=self._view.status)
+            async with stack:
                 from tasks.client.producer import Producer  # noqa: PLC0415
 
                 self._events.write("ready")
@@ -204,13 +229,14 @@ class BatchRun:
 
         if sends_key_in_clear(self._settings.url):
             echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
-        self._view.status("connecting")
+        self._view.status(f"connecting to {show_url(self._settings.url)}")
         for attempt in count(1):
             try:
                 await check(self._settings.url, self._settings.api_key, self._settings)
             except EndpointError as exc:
                 # A busy service does not prevent the start: it answers, and the workers wait as long as it demands.
                 if isinstance(exc, EndpointBusy) or exc.retry_after_s is not None:
+                    self._view.status(f"the service is busy: {exc}")
                     return
                 if not exc.retryable or attempt > self._settings.session_retries:
                     raise
@@ -291,14 +317,31 @@ class BatchRun:
             waiting = self._tracker.files_to_poll(await producer.ledger.running())
             records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
             for file, record in zip(waiting, records, strict=True):
-                self._tracker.update(file, record)
+                self._tracker.update(file, record, time.monotonic())
                 if file.state in (JobState.DONE, JobState.INCOMPLETE):
                     await producer.ledger.expire_content(file.job_id or "", CONTENT_TTL)
+            await self._read_texts(producer.ledger, waiting)
+            self._view.waits(await producer.ledger.key_pause.left_s())
             self._tracker.mark(time.monotonic())
             self._report_ended()
             if self._tracker.overall().ended:
                 return
             await asyncio.sleep(POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S)
+
+    async def _read_texts(self, ledger: Ledger, files: Sequence[File]) -> None:
+        """Read the last committed words of the running files, and of files that have just ended."""
+        read = [file for file in files if file.record is not None and file.record.commits > file.commits_read]
+        if self._json_mode == "lines":
+            for file in read:
+                async for entry in ledger.commits(file.job_id or "", after=file.last_commit):
+                    file.last_commit = entry.stream_id
+                    self._events.committed(file, entry)
+        elif read and self._view.shows_text:
+            texts = await ledger.recent_text.of([file.job_id or "" for file in read[:MAX_TEXTS]])
+            for file, text in zip(read, texts, strict=False):
+                file.committed_text = text or file.committed_text
+        for file in read:
+            file.commits_read = file.record.commits if file.record is not None else 0
 
     def _report_ended(self) -> None:
         for index, file in enumerate(self._files):
@@ -308,6 +351,18 @@ class BatchRun:
                 self._events.file(file)
         self._view.update()
         self._events.progress(self._tracker.overall())
+
+
+def open_page(page: Path) -> None:
+    """Show a page in the user's browser. Prints a warning if there is none."""
+    import webbrowser  # noqa: PLC0415  only for this option
+
+    try:
+        opened = webbrowser.open(page.absolute().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        echo_error(f"warning: no browser could be started; open {display_path(page)} yourself")
 
 
 def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:

@@ -6,28 +6,35 @@ import asyncio
 import math
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+from click.core import ParameterSource
+from rich.console import Console
 
 from tasks.batches.number_format import format_count
 from tasks.cli import options
 from tasks.cli.run.batch_run import BatchRun
 from tasks.cli.run.file_states import File
+from tasks.cli.run.json_output import JsonMode
+from tasks.cli.run.standard_streams import STANDARD_INPUT, check_one, print_transcript, store_input
 from tasks.cli.sources import find_recordings
-from tasks.cli.sources.expand_arguments import opens_media, sources
+from tasks.cli.sources.expand_arguments import Listing, opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
 from tasks.cli.terminal_output import echo_error
 from tasks.embedded.recognizer_choice import check_recognizer, for_language
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
 from worker.open_files_limit import raise_limit
+from worker.realtime.recording_folder import folder_problem
 from worker.secret_masking import show_url
 from worker.settings import Settings
 
 
-@click.command(short_help="Transcribe files and folders on this machine.")
+@click.command(cls=options.JsonLinesCommand, short_help="Transcribe files and folders on this machine.")
 @options.paths
 @click.option(
     "--out",
@@ -36,7 +43,8 @@ from worker.settings import Settings
     default=Path("transcripts"),
     show_default=True,
     metavar="DIR",
-    help="Folder for the transcripts.",
+    help="Folder for the transcripts; `-` writes the transcript of one file to standard output, as text or in the one"
+    " format of --format.",
 )
 @options.formats
 @options.style
@@ -71,8 +79,9 @@ from worker.settings import Settings
 @options.force
 @options.left_out
 @options.dry_run
+@click.option("--open", "open_summary", is_flag=True, help="Show the summary page in a browser at the end.")
 @options.verbosity
-@options.as_json
+@options.as_json_lines
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -84,13 +93,16 @@ def command(
     force: bool,
     names_left_out: bool,
     dry_run: bool,
+    open_summary: bool,
     quiet: bool,
     verbose: bool,
     as_json: bool,
+    as_json_lines: bool,
     **given: Any,
 ) -> None:
     """Transcribe files, folders (searched for audio), patterns, manifests (.csv or .jsonl with source, id and options)
-    and addresses (s3://, gs://, az://, https://). The transcripts are written to --out in the same folder tree.
+    and addresses (s3://, gs://, az://, https://), or `-`, audio from standard input. The transcripts are written to
+    --out in the same folder tree.
 
     Starts a queue, a worker and, unless --url (or STT_URL) and a key are given, the embedded real-time service. Stops
     all of them at the end. Ctrl-C stops at once; the same command continues where it stopped and skips finished files.
@@ -100,6 +112,8 @@ def command(
       stt-batch run recordings/
       stt-batch run a.wav b.flac --format srt,txt --out results
       stt-batch run 's3://bucket/calls/**'
+      stt-batch run calls/ --open
+      ffmpeg -i film.mkv -f wav - | stt-batch run - -o - --format srt > film.srt
       STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
 
     \b
@@ -110,19 +124,43 @@ def command(
     settings, embedded = local_settings(given)
     glossary = options.glossary_from(glossary_file, settings)
     names_left_out = names_left_out or verbose
+    to_stdout = str(out) == STANDARD_INPUT
+    json_mode: JsonMode | None = "lines" if as_json_lines else "document" if as_json else None
+    if to_stdout and (json_mode or open_summary):
+        raise click.UsageError(f"{'--json' if json_mode else '--open'} and -o - exclude each other: give one of them")
+    if to_stdout and ctx.get_parameter_source("formats") is not ParameterSource.COMMANDLINE:
+        formats = ("txt",)
     if dry_run:
         # Only the estimate decodes audio. Its imports take 0.3 s, as long as all others of a run together.
         from tasks.cli.plan import print_plan  # noqa: PLC0415
 
         ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
-    listing = asyncio.run(sources(paths, settings, media=opens_media()))
+    temporary = ctx.with_resource(ExitStack())
+    piped: Path | None = None
+    if STANDARD_INPUT in paths:
+        piped = store_input(_temporary_folder(temporary, settings), settings)
+        paths = (*(path for path in paths if path != STANDARD_INPUT), str(piped))
+    if to_stdout:
+        out = _temporary_folder(temporary, settings)
+    listing = _find(paths, settings, show=not quiet and not json_mode)
     planned = name_outputs(listing.found, out, formats)
     files = [
-        File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
+        File(
+            item.source,
+            item.out_name,
+            item.found.size_bytes or 0,
+            key=item.found.id,
+            options=item.found.options,
+            label="standard input" if item.source.text == str(piped) else "",
+        )
         for item in planned
     ]
+    if to_stdout:
+        check_one(files, formats)
     if not quiet:
         find_recordings.print_left_out(listing.left_out, everything=names_left_out)
+    if (problem := folder_problem(settings)) is not None:
+        echo_error(f"warning: {problem}")
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
         if not quiet and base_language(code) == "yue":
@@ -133,8 +171,11 @@ def command(
         out=out,
         files=files,
         force=force,
-        as_json=as_json,
+        json_mode=json_mode,
         quiet=quiet,
+        to_stdout=to_stdout,
+        open_summary=open_summary,
+        temporary=temporary,
         left_out=listing.left_out,
         options={
             "formats": formats,
@@ -147,9 +188,23 @@ def command(
         },
     )
     exit_code = asyncio.run(run.main())
+    if to_stdout:
+        print_transcript(files[0], out, formats[0])
     if not quiet:
         find_recordings.print_left_out_count(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
+
+
+def _temporary_folder(stack: ExitStack, settings: Settings) -> Path:
+    """Create a folder that is deleted when `stack` is closed."""
+    return Path(stack.enter_context(TemporaryDirectory(prefix="stt-batch-", dir=settings.temp_dir or None)))
+
+
+def _find(paths: Sequence[str], settings: Settings, *, show: bool) -> Listing:
+    """Find the recordings. `show`: say so on a terminal, because a large folder or a bucket takes long."""
+    console = Console(stderr=True, quiet=not show)
+    with console.status("searching for recordings") if console.is_terminal and show else nullcontext():
+        return asyncio.run(sources(paths, settings, media=opens_media()))
 
 
 def local_settings(given: dict[str, Any]) -> tuple[Settings, bool]:

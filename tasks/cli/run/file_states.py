@@ -24,6 +24,8 @@ class File:
     """The job's id from a manifest."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of JobSpec for this file."""
+    label: str = ""
+    """Displayed instead of the source, if not empty."""
     skipped: bool = False
     """Whether the file was transcribed before this run."""
     record: JobRecord | None = None
@@ -32,7 +34,20 @@ class File:
     before_s: float | None = None
     """Seconds of audio that earlier runs committed, or None before the first record of the job."""
     partial_text: str = ""
-    """The latest partial text, which is not committed yet."""
+    """Text of the service that is not committed yet."""
+    committed_text: str = ""
+    """The last committed words."""
+    commits_read: int = 0
+    """Number of commits of the job when its text was read last."""
+    last_commit: str = "0"
+    """Stream id of the last commit that was written as an event."""
+    moved_at: float = 0.0
+    """Monotonic time of the last change of the progress, in seconds."""
+
+    @property
+    def shown(self) -> str:
+        """The source as people know it: `-` for standard input, whose audio is in a temporary file."""
+        return self.label or self.source.shown
 
     @property
     def state(self) -> JobState:
@@ -67,9 +82,19 @@ class File:
         return record.ended_at - record.started_at
 
     @property
+    def speed(self) -> float | None:
+        """Seconds of audio per second in which the file was streamed. Waits for a session, reading and writing are not
+        included. None before the end, and for a file that this run did not stream."""
+        if self.record is None or self.skipped or self.state is not JobState.DONE:
+            return None
+        if self.record.streamed is not None:
+            return self.record.streamed.speed
+        return self.duration_s / self.took_s if self.took_s else None
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """Defects of the audio, such as a file that is cut off or damaged. Empty for skipped files."""
-        return self.record.warnings if self.record is not None and not self.skipped else ()
+        """Defects of the audio, such as a file that is cut off or damaged."""
+        return self.record.warnings if self.record is not None else ()
 
     @property
     def quality(self) -> Quality | None:

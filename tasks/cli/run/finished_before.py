@@ -64,6 +64,7 @@ def record_of(spec: JobSpec, transcript: Transcript) -> JobRecord:
         quality=transcript.quality,
         batch=spec.batch,
         paused=False,
+        streamed=transcript.streamed,
     )
 
 

@@ -67,13 +67,16 @@ class RunTracker:
         self._turn = self._turn + MAX_WAITING_POLLED if self._turn + MAX_WAITING_POLLED < len(rest) else 0
         return [*active, *first, *rest[self._turn : self._turn + MAX_WAITING_POLLED]]
 
-    def update(self, file: File, record: JobRecord | None) -> None:
+    def update(self, file: File, record: JobRecord | None, now: float = 0.0) -> None:
+        """Set the record of a file. `now`: seconds of a monotonic clock."""
         if record is not None:
             # Seconds that an earlier run committed are not included in the speed of this run.
             if file.before_s is None:
                 file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
+            if file.record is None or record.progress != file.record.progress or record.state is not file.record.state:
+                file.moved_at = now
             file.record = record
-            file.partial_text = record.progress.partial or file.partial_text
+            file.partial_text = record.progress.partial
         elif file.record is not None:
             file.problem = ("expired", "its record is no longer in the ledger")
 

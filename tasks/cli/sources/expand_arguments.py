@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tasks.batches.manifest import ManifestEntry, is_manifest, read_manifest
+from tasks.batches.number_format import format_count
 from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOutFile, scan_folder
 from tasks.cli.sources.output_names import FoundSource
 from worker.audio.file_extensions import is_other_media_name
@@ -73,9 +74,8 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
             _local(text, media, listing)
     if not listing.found:
         other = listing.other
-        hint = (
-            f"; {len(other)} files need the extra `media` (pip install 'stt-batch[media]'): {other[0]}" if other else ""
-        )
+        needs = f"{format_count(len(other), 'file')} {'needs' if len(other) == 1 else 'need'} the extra `media`"
+        hint = f"; {needs} (pip install 'stt-batch[media]'): {other[0]}" if other else ""
         why = {one.reason: one for one in listing.left_out if one.reason != NEEDS_MEDIA}
         hint += "".join(f"; {one.source} {one.reason}" for one in list(why.values())[:_REASONS])
         raise BadJob(f"no audio files in {', '.join(map(show, arguments))}{hint}")

@@ -24,6 +24,14 @@ _OTHER: Final = (
     "yml yaml toml ini cfg conf log lock sql db sqlite lua tmp part crdownload m3u m3u8 pls cue nfo"
 )
 _OTHER_ENDINGS: Final = frozenset(_OTHER.split())
+_UNFINISHED: Final = frozenset(("part", "crdownload"))
+"""Endings of downloads that are not complete."""
+_AUDIO_STARTS: Final = (
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"wvpk", b"MAC "),
+    *(b"#!AMR", b"\x1aE\xdf\xa3", b"0&\xb2u", b"riff"),
+)
+_FRAME_STARTS: Final = frozenset(b"\xff" + bytes([byte]) for byte in b"\xe2\xe3\xf1\xf2\xf3\xf9\xfa\xfb\xfc\xfd")
+"""First two bytes of MP3 and AAC without a container. A text in UTF-16 begins with FF FE."""
 _SYNC: Final = 0x47
 """First byte of an MPEG transport stream. It distinguishes these from TypeScript files, which also end in `.ts`."""
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
@@ -122,10 +130,19 @@ def _is_named(path: Path) -> bool:
 def _by_content(path: Path) -> str:
     """Return the reason not to transcribe a file whose name has no ending of an audio format, or "" if the file
     contains no audio."""
-    if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
+    # Thousands of documents may lie beside the recordings, so only the first bytes of a document are read.
+    other = _ending(path) in _OTHER_ENDINGS
+    if _ending(path) in _UNFINISHED or (other and not _starts_as_audio(path)) or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
     return f"contains {kind}, but {ending}; name the file itself, or rename it"
+
+
+def _starts_as_audio(path: Path) -> bool:
+    start = _start(path, 12)
+    if start.startswith(b"ID3"):
+        return start[3:4] < b"\x10"  # the version; a letter follows in a text about such tags
+    return start.startswith(_AUDIO_STARTS) or start[4:8] == b"ftyp" or start[:2] in _FRAME_STARTS
 
 
 def _kind_of(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from tasks.doctor.finding import Finding, fail, ok, warn
 from tasks.doctor.probe import steps
 from tasks.doctor.probe.estimates import speech_end
 from tasks.doctor.probe.steps import Sample
+from tasks.doctor.probe.wording import sentence
 from worker.audio.decoding.decode import open_source
 from worker.audio.pcm_frames import wire_frames
 from worker.errors import SttError
@@ -72,7 +73,7 @@ async def probe(
             problems.append(f"{name}: {exc}")
             return warn("probe", f"{name}: not measured: {exc}")
         facts.update(found)
-        return ok("probe", f"{name}: {_text(found)}")
+        return ok("probe", f"{name}: {sentence(found)}")
 
     pause_audio_s = sample.length_s + steps.MAX_PAUSE_S
     yield await run("pause before a commit", pause_audio_s, lambda: steps.measure_pause(settings, sample))
@@ -98,8 +99,3 @@ async def probe(
         "longest session", length_audio_s, lambda: steps.measure_length(settings, sample, length_audio_s, speed)
     )
     report(ServiceProfile(url=show_url(settings.url), measured_at=time.time(), problems=tuple(problems), **facts))
-
-
-def _text(found: dict[str, Any]) -> str:
-    shown = {name.removesuffix("_s"): f"{value} s" if name.endswith("_s") else value for name, value in found.items()}
-    return ", ".join(f"{name.replace('_', ' ')} {'not found' if v is None else v}" for name, v in shown.items())

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.job_spec import JobStatus, source_of
 from worker.errors import LedgerNewer
-from worker.ledger.ledger import _passable, _readable
+from worker.ledger.readable_records import passable, readable
 from worker.ledger.records import FIELDS, read_record
 
 GOOD = {"state": "done", "spec": '{"source": "/a.wav"}', "created": "1790000000000", "attempts": "1", "epoch": "2"}
@@ -32,14 +32,14 @@ def test_a_record_with_an_invalid_field_is_skipped(changed: dict[str, str]) -> N
     with pytest.raises(ValueError):  # noqa: PT011  of json, pydantic and ours
         read_record("a", {**GOOD, **changed})
     answer = [{**GOOD, **changed}.get(name) for name in FIELDS]
-    assert _passable("a", answer) is None
+    assert passable("a", answer) is None
 
 
 def test_a_state_of_a_newer_version_does_not_hide_other_jobs() -> None:
     answer = [{**GOOD, "state": "archived"}.get(name) for name in FIELDS]
-    assert _passable("a", answer) is None
+    assert passable("a", answer) is None
     with pytest.raises(LedgerNewer, match="'archived'"):
-        _readable("a", answer)
+        readable("a", answer)
 
 
 @pytest.mark.parametrize("spec", ["", DEEP, "[1]", "null", "{", '{"a":' * 50_000, "\\xff\\xfe"])

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.find_recordings import LeftOutFile, scan_folder
-from tests.support.audiofiles import FLAC, MP3, WAV, write_signal
+from tests.support.audiofiles import FLAC, MP3, WAV, Coding, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
 
 TONE = np.sin(np.arange(16000) / 20).astype(np.float32) * 0.5
@@ -65,6 +65,27 @@ def test_audio_with_the_ending_of_another_format_is_reported(folder: Path) -> No
         "but its ending .dat is not that of an audio file; name the file itself, or rename it"
     )
     assert "but its name has no ending" in passed["rec0001"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "json", "log", "tmp", "zip", "PDF", "srt"])
+@pytest.mark.parametrize("coding", [WAV, FLAC, MP3], ids=str)
+def test_audio_with_the_ending_of_a_document_is_reported(folder: Path, ending: str, coding: Coding) -> None:
+    write_signal(folder / f"x.{coding.ending}", TONE, 16000, coding).rename(folder / f"b.{ending}")
+    _, passed = looked(folder)
+    assert "but its ending" in passed[f"b.{ending}"]
+
+
+@pytest.mark.parametrize("ending", ["part", "crdownload"])
+def test_an_unfinished_download_is_ignored_silently(folder: Path, ending: str) -> None:
+    write_signal(folder / "x.wav", TONE, 16000, WAV).rename(folder / f"b.wav.{ending}")
+    assert looked(folder) == (["a.wav"], {})
+
+
+@pytest.mark.parametrize("content", ["hello", "RIFF of a guitar", "ID3 is a tag", "\ufeffText of Windows"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
+def test_a_document_that_only_begins_like_audio_is_ignored(folder: Path, content: str, coding: str) -> None:
+    (folder / "b.txt").write_text(content * 100, encoding=coding)
+    assert looked(folder) == (["a.wav"], {})
 
 
 def test_a_transport_stream_is_not_typescript(folder: Path) -> None:

@@ -97,12 +97,13 @@ def test_of_many_jobs_the_running_ones_and_some_waiting_ones_are_polled() -> Non
     assert seen == {file.job_id for file in tracker.files}
 
 
-def test_the_last_partial_text_remains_until_the_next_one() -> None:
+def test_committed_partial_text_is_not_shown_twice() -> None:
     (file,) = files(1)
     tracker = RunTracker([file])
     tracker.update(file, a_record("running", partial="hello"))
-    tracker.update(file, a_record("running", partial=""))
     assert file.partial_text == "hello"
+    tracker.update(file, a_record("running", partial=""))  # the service has committed it
+    assert file.partial_text == ""
 
 
 @pytest.mark.parametrize(

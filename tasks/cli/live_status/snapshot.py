@@ -1,0 +1,70 @@
+"""The state of a queue, a batch or a run at one moment, for the live view. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.batches.summary import BatchSummary, JobLine, grouped
+from worker.ledger.records import JobRecord, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLine:
+    """A worker process that runs jobs. `silent_s`: seconds since its oldest lease should have been renewed, or 0."""
+
+    name: str
+    jobs: int
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the live view shows."""
+
+    title: str
+    waiting: int
+    """Jobs of the queue that wait for a worker."""
+    running: int
+    batches: tuple[BatchSummary, ...]
+    """The batches, the newest first; for a run, its files as one batch."""
+    jobs: tuple[JobRecord, ...]
+    """The running jobs."""
+    texts: Mapping[str, str]
+    """Last committed words by id of the job."""
+    lone_failures: tuple[JobLine, ...] = ()
+    """Failed jobs without a batch."""
+    notices: tuple[str, ...] = ()
+    """Reasons why jobs wait, such as a paused API key."""
+    now: float = 0.0
+    """Seconds since 1970 by the clock of Redis or of this machine."""
+
+    @property
+    def workers(self) -> list[WorkerLine]:
+        """Return the processes that run jobs, by name. An owner is `host:process:random:random`."""
+        names = [":".join(job.owner.split(":")[:2]) for job in self.jobs]
+        late: dict[str, float] = {}
+        for name, job in zip(names, self.jobs, strict=True):
+            late[name] = max(late.get(name, 0.0), self.now - job.lease_until)
+        return [WorkerLine(name, count, max(0.0, late[name])) for name, count in sorted(Counter(names).items()) if name]
+
+    @property
+    def failures(self) -> list[tuple[str, int, str]]:
+        """Return the reasons of failures with their number and the first source, the most frequent first."""
+        groups = [group for batch in self.batches for group in batch.failures]
+        groups += grouped(self.lone_failures)
+        counts: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for group in groups:
+            counts[group.reason] += group.count
+            first.setdefault(group.reason, group.sources[0] if group.sources else "")
+        return [(reason, count, first[reason]) for reason, count in counts.most_common()]
+
+
+def lone_failures(records: Sequence[JobRecord | None]) -> tuple[JobLine, ...]:
+    """Return the failed and incomplete jobs without a batch."""
+    bad = (JobState.FAILED, JobState.INCOMPLETE)
+    return tuple(
+        JobLine.of(record) for record in records if record is not None and not record.batch and record.state in bad
+    )

@@ -1,0 +1,94 @@
+"""`stt-batch run` and `stt-batch status --watch` in terminals of 80 and 120 columns, as a person sees them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.support.command_line import Cli, cli, write_audio
+from tests.support.terminal import Terminal, terminal
+from tests.support.wait import wait_until
+
+__all__ = ["cli"]
+SIZES = [(80, 24), (120, 30)]
+
+
+def row_of(shown: Terminal, name: str) -> str:
+    return next((row for row in shown.rows if name in row), "")
+
+
+def recordings(cli: Cli) -> Path:
+    folder = cli.folder / "in"
+    write_audio(folder / "long.wav", duration_s=40, seed=1)
+    write_audio(folder / "會議 記錄.wav", duration_s=40, seed=2)
+    write_audio(folder / "right\u202egnp.wav", duration_s=2, seed=3)
+    (folder / "empty.wav").touch()
+    return folder
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_run_shows_loading_words_time_left_and_its_results(cli: Cli, columns: int, rows: int) -> None:
+    recordings(cli)
+    size = {"columns": columns, "rows": rows}
+    with terminal(
+        "run", "in", "--speed", "8", folder=cli.folder, environment=cli.environment | {"NO_COLOR": ""}, **size
+    ) as shown:
+        wait_until(lambda: row_of(shown, "loading the recognizer"), "it says what it loads", timeout_s=60)
+        words = re.compile(r"\d:\d\d/0:\d\d (?:\S+ ){2,}")
+        wait_until(lambda: words.search(row_of(shown, "long.wav")), "the line has words", timeout_s=60)
+        wait_until(lambda: words.search(row_of(shown, "會議")), "the line has words", timeout_s=60)
+        left = re.compile(r"\d/4 files.*x, \d:\d\d left")
+        wait_until(lambda: left.search(row_of(shown, "4 files")), "the time left", timeout_s=60)
+        assert all(cell_len(row) <= columns for row in shown.rows)
+        assert shown.wait() == 1
+        text = shown.text
+    assert "\u202e" not in shown.raw.decode()
+    assert b"\x1b[?25h" in shown.raw  # the cursor is visible again
+    assert text.count("the file is empty (0 bytes)") == 1
+    assert "3 done, 1 failed" in text
+    assert str(cli.folder) not in text
+    lines = text.splitlines()
+    head = next(line for line in lines if line.startswith("file "))
+    ends = {cell_len(line.rstrip()) for line in lines if line.startswith(("long.wav", "會議")) and " done " in line}
+    assert "result" in head
+    assert all(end <= columns for end in ends)
+
+
+def test_a_dumb_terminal_gets_plain_lines(cli: Cli) -> None:
+    write_audio(cli.folder / "a.wav")
+    environment = {**cli.environment, "TERM": "dumb"}
+    with terminal("run", "a.wav", folder=cli.folder, environment=environment) as shown:
+        assert shown.wait() == 0
+    assert b"\x1b" not in shown.raw
+    assert "done    a.wav" in shown.text
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_run_is_watched_from_another_terminal(cli: Cli, columns: int, rows: int) -> None:
+    recordings(cli)
+    run = cli.start("run", "in", "--speed", "2")
+    conf = cli.folder / "transcripts" / ".stt-batch" / "valkey.conf"
+    wait_until(lambda: "job started" in cli.log("worker"), "the run works", timeout_s=60)
+    assert conf.exists()
+    arguments = ("status", "--watch", "--out", "transcripts")
+    with terminal(*arguments, folder=cli.folder, environment=cli.environment, columns=columns, rows=rows) as shown:
+        wait_until(lambda: re.search(r"/0:\d\d \S+", row_of(shown, "long.wav")), "the file has words", timeout_s=60)
+        assert "run to transcripts" in shown.rows[0]
+        assert row_of(shown, "1 not done") or row_of(shown, "/4 jobs")
+        assert row_of(shown, "failures")
+        assert row_of(shown, "the file is empty")
+        assert row_of(shown, "workers")
+        shown.resize(60, 16)
+        wait_until(lambda: row_of(shown, "long.wav") and row_of(shown, "q: close"), "it is drawn again")
+        assert all(cell_len(row) <= 60 for row in shown.rows)
+        shown.press("q")
+        assert shown.wait() == 0
+        assert b"\x1b[?1049l" in shown.raw  # the first screen is back
+    run.terminate()
+    run.communicate(timeout=30)
+    ended = cli.run("status", "--watch", "--out", "transcripts")
+    assert ended.returncode == 1
+    assert "no run writes to this folder now" in ended.stderr
