@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ _PACKAGE: Final = "tasks.batches"
 _ITEMS_MARK: Final = "<!-- items -->\n"
 _FIRST: Final = 240
 """Characters of a transcript that an item shows."""
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _NO_TEXT: Final = TranscriptText("")
 
 
@@ -156,7 +158,8 @@ def _item(job: JobLine, text: TranscriptText, links: _Links) -> Iterator[str]:
     yield f'<p class="facts"><span class="badge">{_state(job)}</span>{"".join(_facts(job, text))}</p>'
     if text.text:
         lines = " ".join(text.text[: 2 * _FIRST].split())
-        yield f'<p class="first">{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
+        language = f' lang="{text.language}"' if _LANGUAGE.fullmatch(text.language or "") else ""
+        yield f'<p class="first"{language}>{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
     errors = [without_source(job.error, job.source)] if job.error else []
     reasons = [*errors, *(f"needs review: {reason}" for reason in job.review), *job.warnings]
     if reasons:

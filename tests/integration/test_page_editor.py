@@ -139,6 +139,21 @@ def test_tab_goes_from_word_to_word_and_escape_cancels(opened: Any) -> None:
     expect(page.locator(".fix")).to_have_count(0)
 
 
+def test_a_click_on_another_word_accepts_the_first_and_opens_the_second(opened: Any) -> None:
+    page = opened()
+    page.click("#edit")
+    page.click("text=rane")
+    page.keyboard.type("rain")
+    page.click("text=several")
+    expect(page.locator(".fix")).to_have_value("several")
+    page.keyboard.type("many")
+    page.click("text=email")
+    expect(page.locator(".fix")).to_have_value("email")
+    page.click("h1")
+    expect(page.locator(".fix")).to_have_count(0)
+    expect(page.locator("main p").first).to_have_text("Heavy rain closed many rodes.")
+
+
 def test_a_double_click_corrects_a_word_without_the_edit_button(opened: Any) -> None:
     page = opened()
     page.dblclick("text=several")

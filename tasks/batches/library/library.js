@@ -92,6 +92,7 @@ const apply = () => {
     if (link) link.hash = `q=${encodeURIComponent(query)}`; // the page of the transcript searches for it
   }
   searched = wanted;
+  byId("failures").hidden = wanted !== "";
   const files = `${shown} of ${items.length} ${items.length === 1 ? "file" : "files"}`;
   byId("count").textContent = wanted ? `${hits} ${hits === 1 ? "match" : "matches"} in ${files}` : files;
 };

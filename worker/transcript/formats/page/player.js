@@ -187,6 +187,12 @@ const startMouse = () => {
     if (editing && !event.altKey) fix(word);
     else go(word.start, true);
   });
+  // Without this, the click would close the input of the other word, and the elements of its segment would be replaced
+  // before the click arrives.
+  text.addEventListener("mousedown", (event) => {
+    const word = wordOf.get(event.target.closest("[data-t]"));
+    if (fixing && word && word !== fixing.word) event.preventDefault();
+  });
   text.addEventListener("dblclick", (event) => {
     const word = wordOf.get(event.target.closest("[data-t]"));
     if (!word || editing) return;

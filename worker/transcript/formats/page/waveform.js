@@ -10,8 +10,9 @@ const readLevels = () => {
 };
 const levels = readLevels();
 
-// Height of a level from 0 to 1: -60 dBFS and less is silence. A level of 1 stands for -90 dBFS, 255 for 0 dBFS.
-const height = (level) => (level ? Math.max(0.06, Math.min(1, (level - 86) / 150)) : 0);
+// Height of a level from 0 to 1. A level of 1 stands for -90 dBFS, 255 for 0 dBFS. Levels of speech are close to each
+// other, so they are spread out.
+const height = (level) => (level ? Math.max(0.06, Math.min(1, Math.max(0, (level - 100) / 125)) ** 1.7) : 0);
 
 // Parts of the audio in which many words are uncertain, as [start, end] in seconds.
 const uncertainParts = () => {
