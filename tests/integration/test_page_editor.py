@@ -315,10 +315,13 @@ def test_the_text_is_copied_with_or_without_times(opened: Any) -> None:
         assert page.evaluate("navigator.clipboard.readText()").startswith(first)
 
 
-def test_an_address_names_a_moment_or_a_search(opened: Any) -> None:
+def test_an_address_names_a_moment_or_a_search_and_the_search_field_takes_a_time(opened: Any) -> None:
     said = transcript(*(segment(f"Sentence number {k}.", 10.0 * k, 10.0 * k + 2) for k in range(200)))
     page = opened(said, "#t=1500.5")
     expect(page.locator("[data-t]:text-is('150.')")).to_be_in_viewport()
+    page.fill("#find", "20:00")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-t]:text-is('120.')")).to_be_in_viewport()
     page.evaluate("location.hash = '#q=number%20199'")
     expect(page.locator("#found")).to_have_text("1 of 1")
     expect(page.locator(".chosen >> nth=1")).to_be_in_viewport()
@@ -364,8 +367,15 @@ def test_the_waveform_shows_sound_missing_and_uncertain_parts(opened: Any) -> No
     assert colours["sound"] != "0,0,0,0"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (360, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.matrix),
+        pytest.param(360, "light", marks=pytest.mark.matrix),
+    ],
+)
 def test_the_page_is_accessible(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
     path = tmp_path / "call.html"
     coverage = SAID.coverage.model_copy(update={"missing": (Gap(start=40, end=50, reason="lost"),)})

@@ -107,12 +107,7 @@ const NOT_FOUND = `${NAME} was not found at its original location or in the fold
 // An address of the page can name a moment (`#t=12.5`) or words to search for (`#q=rain`).
 const openAddress = () => {
   const time = /^#t=(\d+(?:\.\d+)?)$/.exec(location.hash);
-  if (time) {
-    const at = Number(time[1]);
-    if (ready) go(at, false);
-    const para = paras[Math.max(0, lastBefore(paras, at + 0.05))];
-    if (para) showPara(para);
-  }
+  if (time) jumpTo(Number(time[1]));
   const query = /^#q=(.+)$/.exec(location.hash);
   if (query) {
     try {

@@ -110,6 +110,18 @@ const choose = (at) => {
   showCount();
 };
 
+// A time in the search field, such as `1:02:30`, in seconds, or null.
+const timeIn = (string) => {
+  const parts = /^(?:(\d+):)?(\d+):(\d{2})$/.exec(string.trim());
+  return parts ? Number(parts[1] || 0) * 3600 + Number(parts[2]) * 60 + Number(parts[3]) : null;
+};
+const jumpTo = (time) => {
+  if (ready) go(time);
+  const para = paras[Math.max(0, lastBefore(paras, time + 0.05))];
+  following = false;
+  if (para) showPara(para);
+};
+
 const startSearch = () => {
   let soon = 0;
   find.addEventListener("input", () => {
@@ -120,7 +132,9 @@ const startSearch = () => {
     if (event.key === "Enter") {
       event.preventDefault();
       clearTimeout(soon);
-      if (!hits.length) search();
+      const time = timeIn(find.value);
+      if (time !== null && !hits.length) jumpTo(time);
+      else if (!hits.length) search();
       else choose(chosen + (event.shiftKey ? -1 : 1));
     } else if (event.key === "Escape") {
       find.value = "";
