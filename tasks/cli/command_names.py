@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "server": ("server:command", "Serve the real-time API with the embedded recognizer."),
     "api": ("api:command", "Serve the HTTP API: submit jobs, follow them, read transcripts."),
     "webhooks": ("webhooks:command", "List undelivered webhooks; send dead letters again."),
+    "delete": ("delete:command", "Delete jobs with everything that they left behind."),
     "ledger": ("ledger:command", "Check the records in Redis, and repair them."),
     "doctor": ("doctor:command", "Check settings, Redis, the service, outputs, disk and clock."),
     "config": ("config:command", "Show each setting with its value and its origin."),

@@ -20,6 +20,7 @@ PAGES: Final = {
     "retry": "guides/operator.md#failed-jobs-and-dead-letters",
     "export": "guides/transcripts.md",
     "apply": "guides/transcripts.md",
+    "delete": "guides/operator.md#delete-data",
     "ledger": "guides/operator.md#back-up-and-restore",
     "plan": "guides/folder.md#many-sources-at-once",
     "worker": "guides/operator.md",

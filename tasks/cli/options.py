@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -208,6 +209,27 @@ def session_options_from(given: dict[str, Any]) -> dict[str, Any]:
 
 left_out = click.option(
     "--left-out", "names_left_out", is_flag=True, help="List every skipped media file with the reason."
+)
+
+
+class _DurationType(click.ParamType[float]):
+    """A duration such as `24h`, `90m`, `7d` or `3600` (seconds), as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip().lower())
+        if match is None or not float(match[1]):
+            self.fail(f"{value!r} is not a duration: write 24h, 90m, 7d or a number of seconds", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+retain = click.option(
+    "--retain",
+    "retain_s",
+    type=_DurationType(),
+    metavar="DURATION",
+    help="How long finished jobs stay in Redis, such as 24h or 7d; default: STT_RESULT_TTL.",
 )
 force = click.option("--force", is_flag=True, help="Transcribe finished files again.")
 dry_run = click.option(

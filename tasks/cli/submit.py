@@ -56,6 +56,7 @@ from worker.storage.address import Address, is_url, parse
 @click.option("--batch", metavar="NAME", help="Name of the batch; default: a new name.")
 @click.option("--webhook", metavar="URL", help="Web address that is notified when each job ends.")
 @click.option("--batch-webhook", metavar="URL", help="Web address that is notified when the whole batch has ended.")
+@options.retain
 @options.force
 @options.left_out
 @options.dry_run

@@ -117,6 +117,10 @@ class Control:
         await self._producer.events.publish_many([("queued", job_id, {}) for job_id in queued])
         return queued
 
+    async def jobs(self, names: Sequence[str]) -> list[str]:
+        """Return the ids of the named jobs and of the jobs in the named batches. Raises BadJob for an unknown name."""
+        return await self._jobs(names)
+
     async def _jobs(self, names: Sequence[str]) -> list[str]:
         """Return the ids of the named jobs and of the jobs in the named batches, without repetitions. Raises BadJob."""
         from worker.errors import BadJob  # noqa: PLC0415

@@ -43,6 +43,7 @@ class BatchOptions(TypedDict, total=False):
     session_options: Mapping[str, Any]
     priority: Literal["high", "normal", "low"]
     webhook: str | Address | None
+    retain_s: float | None
 
 
 class JobOptions(BatchOptions, total=False):

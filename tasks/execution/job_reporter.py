@@ -24,7 +24,10 @@ class JobReporter:
         """`events`: where to publish events, or None to publish none."""
         self._lease = lease
         self._events = events
-        self._batch = json.loads(lease.spec).get("batch")
+        spec = json.loads(lease.spec)
+        self._batch = spec.get("batch")
+        # The stream of events is trimmed by its length only, so text would stay there longer than the job may.
+        self._with_text = spec.get("retain_s") is None
         self._next = 0.0
 
     def started(self) -> None:
@@ -33,7 +36,8 @@ class JobReporter:
     def committed(self, segment: Segment) -> None:
         """Publish a segment. The pipeline has already written it to the ledger."""
         facts = {} if segment.channel is None else {"channel": segment.channel}
-        self._publish("committed", start=segment.start, end=segment.end, text=segment.text, **facts)
+        text = segment.text if self._with_text else None
+        self._publish("committed", start=segment.start, end=segment.end, text=text, **facts)
 
     def progress(self, progress: Progress) -> None:
         """Report progress. LeaseRenewer writes it to the ledger with its next write; an event is published at most

@@ -50,6 +50,7 @@ PAUSE_S: Final = (1.0, 30.0)
 )
 @options.channels
 @options.skip_silence
+@options.retain
 @click.option("--batch", metavar="NAME", help="Name of the batch the jobs belong to. Default: `watch-` and the folder.")
 @click.option(
     "--settle",

@@ -8,6 +8,6 @@ if record[1] == state and record[2] == epoch then return 1 end
 if not owned(job, epoch) then return 0 end
 if #ARGV > 8 then redis.call('HSET', job, unpack(ARGV, 9)) end
 redis.call('HSET', job, 'outputs', outputs)
-conclude(job, KEYS[5], id, ttl_ms, state, code, reason)
+ttl_ms = conclude(job, KEYS[5], id, ttl_ms, state, code, reason)
 if document ~= '' then redis.call('SET', KEYS[6], document, 'PX', ttl_ms) end
 return 1
