@@ -47,7 +47,7 @@ def test_a_type_checker_finds_every_wrong_option_and_no_right_one(tmp_path: Path
     program = tmp_path / "program.py"
     lines = [*PROGRAM.splitlines(), *WRONG]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    modules = ("tasks/client/handles", "tasks/client/producer", "tasks/client/job_options")
+    modules = ("tasks/client/handles", "tasks/client/producer", "tasks/client/new_spec", "tasks/client/job_options")
     sources = [str(ROOT / f"{module}.py") for module in (*modules, "worker/transcript/subtitles/style")]
     config = tmp_path / "mypy.ini"
     config.write_text("[mypy]\nfollow_imports = skip\nexplicit_package_bases = True\n", encoding="utf-8")

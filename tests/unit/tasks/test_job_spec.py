@@ -174,6 +174,7 @@ def test_every_list_and_text_of_a_job_has_a_limit() -> None:
         "track": 10**9,
         "glossary": [["heard", long]],
         "session_options": {"text": long},
+        "retain_s": 10**9,
     }
     unlimited = {"skip_silence"}
     assert {*fields} | unlimited == set(JobSpec.model_fields), "a new field needs a limit and a line here"
