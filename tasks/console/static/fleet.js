@@ -41,12 +41,12 @@ const webhooks = (data, after) => h("section.card", {},
 
 export const fleet = async (box) => {
   const top = h("div");
-  const hooks = h("div");
+  const hooks = h("div.below");
   const load = async () => fill(hooks, webhooks(await get("/console/webhooks"), () => load().catch(() => {})));
   const draw = (data) => fill(top, h("div.head", {}, h("h1", { text: "Workers" })), workers(data), keys(data));
   draw(await get("/console/overview"));
   await load();
-  box.replaceChildren(top, h("p"), hooks);
+  box.replaceChildren(top, hooks);
   const timer = setInterval(() => load().catch(() => { /* read again later */ }), 10000);
   const end = live({ overview: draw });
   return () => { end(); clearInterval(timer); };

@@ -4,6 +4,7 @@ import { bar, fill, h, state } from "./dom.js";
 import { clock, duration, name, speed, when } from "./format.js";
 import { actions } from "./jobs.js";
 
+const PRESETS = [["", "plain"], ["netflix-en", "Netflix, English"], ["netflix-zh-hant", "Netflix, Chinese"]];
 export const FORMATS = [["srt", "SubRip"], ["vtt", "WebVTT"], ["txt", "text"], ["html", "page"], ["ass", "ASS"], ["tsv", "TSV"], ["ctm", "CTM"], ["textgrid", "TextGrid"], ["json", "JSON"]];
 
 // Events of one job -> calls. After a reconnect each commit comes once, and the last event is `end`.
@@ -48,7 +49,7 @@ const downloads = (job) => {
     const box = h("select", { id }, ...values.map(([value, text]) => h("option", { value, text })));
     return [h("label", {}, label, box), box];
   };
-  const [presetLabel, preset] = option("preset", "Subtitle style", [["", "as submitted"], ["plain", "plain"], ["netflix", "netflix"], ["bbc", "bbc"]]);
+  const [presetLabel, preset] = option("preset", "Subtitle style", PRESETS);
   const [scriptLabel, script] = option("script", "Chinese script", [["", "as recognized"], ["hk", "Hong Kong"], ["tw", "Taiwan"], ["cn", "simplified"]]);
   const links = h("div.actions");
   const draw = () => fill(links, FORMATS.map(([format, text]) => link(job, format, text, { preset, script })));
@@ -61,7 +62,7 @@ export const job = async (box, [id = ""]) => {
   let record = await get(jobUrl(id));
   const head = h("div");
   const info = h("div");
-  const body = h("div");
+  const body = h("div.below");
   const progress = h("div");
   const text = h("div.transcript", { "aria-live": "polite", "aria-relevant": "additions", id: "text" });
   const partial = h("p", {}, h("time"), h("span.soft"));
@@ -125,7 +126,7 @@ export const job = async (box, [id = ""]) => {
       draw();
     } catch { /* the next event reads it again */ }
   };
-  box.replaceChildren(head, info, h("p"), body);
+  box.replaceChildren(head, info, body);
   draw();
   const timer = setInterval(() => { if (["queued", "running"].includes(record.state)) refresh(null); }, 5000);
   return () => { clearInterval(timer); follows?.(); };
