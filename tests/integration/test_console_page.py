@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,7 +78,9 @@ class Worker:
             finally:
                 await ledger.close()
 
-        return asyncio.run(inside())
+        # In another thread, because Playwright runs an event loop in this one.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(inside())).result()
 
     def event(self, event: str, job_id: str, **fields: str) -> None:
         self._raw.xadd("stt:events", {"event": event, "job": job_id, **fields})
