@@ -30,17 +30,26 @@ def console_server(redis_url: str, **given: Any) -> Iterator[str]:
     server = uvicorn.Server(
         uvicorn.Config(create_app_with_console(settings), log_config=None, timeout_graceful_shutdown=1)
     )
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve(sockets=[listener])
+
+    def stop() -> None:
+        # As `tasks.api.serve` does: streams of events would delay the end.
+        server.config.app.state.context.begin_stop()  # type: ignore[union-attr]
+        server.should_exit = True
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), "the console listens")
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        context = getattr(server.config.app.state, "context", None)  # type: ignore[union-attr]
-        server.should_exit = True
-        if context is not None:
-            context.hub.closing.set()
-        thread.join(20)
+        if thread.is_alive():
+            loops[0].call_soon_threadsafe(stop)
+        thread.join(60)
         listener.close()
 
 
