@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -76,7 +77,7 @@ def test_a_signal_ends_everything_and_the_folder_continues(
         assert send(studio.url, "GET", "/v1/jobs").status == 401
         assert {(folder / name).stat().st_mode & 0o077 for name in (".stt-batch", "uploads")} == {0}
         assert studio.stop(number) == 0, studio.text()
-        wait_until(lambda: gone(children), "no process remains")
+        wait_until(partial(gone, children), "no process remains")
         assert "Traceback" not in studio.text()
         again = Studio(folder, service, "--no-browser")
         try:
@@ -113,4 +114,4 @@ def test_a_signal_during_the_start_ends_everything(tmp_path: Path, service: str)
     wait_until(lambda: (tmp_path / "studio" / ".stt-batch" / "valkey.log").exists(), "it starts", timeout_s=60)
     children = studio.processes()
     assert studio.stop(signal.SIGTERM) == 0, studio.text()
-    wait_until(lambda: gone(children), "no process remains")
+    wait_until(partial(gone, children), "no process remains")

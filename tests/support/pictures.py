@@ -1,4 +1,4 @@
-"""Makes the pictures of README.md: a run in a terminal, and a transcript page in Chromium.
+"""Makes the pictures of the documentation: a run in a terminal, a transcript page and the console in Chromium.
 
 python -m tests.support.pictures        needs the extras `local` and `test`, and Chromium
 """
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from playwright.sync_api import expect
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
@@ -51,7 +52,26 @@ def page_screenshot(folder: Path, target: Path) -> None:
         page.screenshot(path=target)
 
 
+def console_screenshot(folder: Path, target: Path) -> None:
+    """Run `stt-batch studio`, upload the sample recordings, and photograph the overview and the transcripts."""
+    program = Path(sys.executable).parent / "stt-batch"
+    command = [program, "studio", str(folder / "studio"), "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as studio:
+        try:
+            address = next(found[0] for line in studio.stdout or () if (found := re.search(r"http://\S+", line)))
+            with chromium() as browser:
+                page = browser.new_page(viewport={"width": 1120, "height": 680}, device_scale_factor=1.25)
+                page.goto(address)
+                page.click("text=Transcribe")
+                page.set_input_files("#files", [ROOT / "tests" / "samples" / name for name in SAMPLES])
+                expect(page.locator(".upload .state.done")).to_have_count(len(SAMPLES), timeout=120_000)
+                page.screenshot(path=target)
+        finally:
+            studio.terminate()
+
+
 if __name__ == "__main__":
     with TemporaryDirectory() as name:
         (SITE / "images" / "run.svg").write_text(terminal_run(Path(name)), encoding="utf-8")
         page_screenshot(Path(name), SITE / "images" / "transcript.png")
+        console_screenshot(Path(name), SITE / "images" / "console.png")

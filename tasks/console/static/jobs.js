@@ -53,7 +53,7 @@ export const jobs = async (box, _rest, query) => {
   const [sinceLabel, sinceBox] = select("since", "Created", SINCE, query.get("since") || "");
   const batch = h("input", { type: "text", id: "batch", value: query.get("batch") || "", autocomplete: "off" });
   const list = h("div", { "aria-busy": "true" });
-  const pager = h("div.actions");
+  const pager = h("div.actions.pager");
   let cursors = [null];
   let next = null;
   let abort = new AbortController();
