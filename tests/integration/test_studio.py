@@ -111,7 +111,7 @@ def test_the_browser_gets_the_key_in_no_argument(tmp_path: Path, service: str) -
 
 def test_a_signal_during_the_start_ends_everything(tmp_path: Path, service: str) -> None:
     studio = Studio(tmp_path / "studio", service, "--no-browser")
-    wait_until(lambda: (tmp_path / "studio" / ".stt-batch" / "valkey.log").exists(), "it starts", timeout_s=60)
+    wait_until((tmp_path / "studio" / ".stt-batch" / "valkey.log").exists, "it starts", timeout_s=60)
     children = studio.processes()
     assert studio.stop(signal.SIGTERM) == 0, studio.text()
     wait_until(partial(gone, children), "no process remains")
