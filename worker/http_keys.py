@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -75,25 +76,32 @@ class Keyring:
         return bool(self.entries)
 
 
+def split_keys(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield name, role and key of each entry. Missing parts are empty."""
+    for item in re.split(r"[,\r\n]", text):
+        if item.strip():
+            name, _, rest = item.strip().partition(":")
+            role, _, key = rest.partition(":")
+            yield name.strip(), role.strip(), key.strip()
+
+
 def parse_keys(text: str) -> Keyring:
     """Parse the value of STT_HTTP_KEYS. Raises ValueError, whose message contains no key."""
     entries: list[tuple[bytes, Principal]] = []
     roles: dict[str, Role] = {}
-    for number, item in enumerate(filter(None, (part.strip() for part in re.split(r"[,\r\n]", text))), 1):
-        name, first, rest = item.partition(":")
-        role_text, second, key = rest.partition(":")
-        if not first or not second or not key.strip():
+    for number, (name, role_text, key) in enumerate(split_keys(text), 1):
+        if not name or not role_text or not key:
             raise ValueError(f"entry {number} must have the form name:role:key")
         if not _NAME.fullmatch(name):
             raise ValueError(f"entry {number}: the name must be 1 to 64 letters, digits or . _ -")
         try:
-            role = Role(role_text.strip().lower())
+            role = Role(role_text.lower())
         except ValueError:
             raise ValueError(f"entry {number} ({name}): the role must be read, submit or operate") from None
         if roles.setdefault(name, role) is not role:
             raise ValueError(f"entry {number}: {name} has two roles; give each role a name of its own")
-        check_header_value(key.strip())
-        digest = _digest(key.strip())
+        check_header_value(key)
+        digest = _digest(key)
         if any(digest == other and found.name != name for other, found in entries):
             raise ValueError(f"entry {number} ({name}): another name has the same key")
         entries.append((digest, Principal(name, role)))
@@ -111,4 +119,4 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-__all__ = ["LOCAL", "Keyring", "Principal", "Role", "check_keys", "parse_keys"]
+__all__ = ["LOCAL", "Keyring", "Principal", "Role", "check_keys", "parse_keys", "split_keys"]

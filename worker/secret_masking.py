@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, unquote_plus, urlsplit
 from pydantic import SecretStr
 
 from worker.errors import SettingsError
+from worker.http_keys import split_keys
 from worker.secret_files import read
 from worker.settings import Settings
 
@@ -86,6 +87,8 @@ def _of_settings(settings: Settings) -> Iterator[str]:
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
             yield from (text, *(part.strip() for part in text.split(",")))
+            if name == "http_keys":
+                yield from (key for _, _, key in split_keys(text))
         elif isinstance(value, str) and ("://" in value or name == "proxy"):
             yield from _in_url(value)
             if name in ("url", "proxy"):

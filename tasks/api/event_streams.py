@@ -31,11 +31,11 @@ router: Final = APIRouter(tags=["events"], dependencies=SECURITY)
 HEARTBEAT_S: Final = 15.0
 """Seconds between two comments to a client without events, so that no proxy closes the connection."""
 RETRY_MS: Final = 1_000
-_EVENT_ID: Final = re.compile(r"(\d{1,20}-\d{1,20})(\.end)?")
+_EVENT_ID: Final = re.compile(r"^([0-9]{1,20}-[0-9]{1,20})(\.end)?$")
 _START: Final = "0-0"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "A stream of events"},
+    200: {"content": {"text/event-stream": {}}, "description": "A stream of events"},
 }
 _ENDED: Final[dict[int | str, dict[str, Any]]] = {204: {"description": "All events of this job were received"}}
 
@@ -48,9 +48,12 @@ async def job_events(
     principal: AnyRole,
     job_id: JobIdPath,
     last_event_id: Annotated[
-        str | None, Header(max_length=64, description="id of the last received event", examples=["1795954894273-0"])
+        str | None,
+        Header(pattern=_EVENT_ID.pattern, description="id of the last received event", examples=["1795954894273-0"]),
     ] = None,
-    after: Annotated[str | None, Query(max_length=64, description="as Last-Event-ID, for a first connection")] = None,
+    after: Annotated[
+        str | None, Query(pattern=_EVENT_ID.pattern, description="as Last-Event-ID, for a first connection")
+    ] = None,
 ) -> Response:
     """Follow a job: `commit` (a segment, with an id), `progress`, `status` (the job) and, at last, `end` (the job)."""
     record = await find_job(context, principal, job_id)

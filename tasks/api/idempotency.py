@@ -28,7 +28,7 @@ def job_id_of(key: str, principal: Principal) -> str:
 
 def check_repeated(record: JobRecord, spec: JobSpec, *, upload: bool) -> None:
     """Check that a repeated request asks for the same job. `upload`: whether the source is an upload, which has another
-    address each time. Raises Problem 422."""
+    address each time. Raises Problem 409."""
     left_out = _NOT_COMPARED | ({"source"} if upload else set())
     try:
         before = json.loads(record.spec)
@@ -38,7 +38,7 @@ def check_repeated(record: JobRecord, spec: JobSpec, *, upload: bool) -> None:
     different = sorted(name for name in (before.keys() | now.keys()) - left_out if before.get(name) != now.get(name))
     if different:
         raise Problem(
-            422,
+            409,
             f"the Idempotency-Key was used for another job: {', '.join(different)} differ; use a new key",
             code="idempotency_key_reused",
         )

@@ -60,7 +60,12 @@ async def list_jobs(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="maximum number of jobs")] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=400, description="`next` of the page before; other filters stay the same")
+        str | None,
+        Query(
+            max_length=150,
+            pattern=r"^[0-9]{1,16}-[A-Za-z0-9._-]{1,128}$",
+            description="`next` of the page before; other filters stay the same",
+        ),
     ] = None,
 ) -> Response:
     """List jobs, the newest first. The texts of transcripts are not searched."""

@@ -28,6 +28,7 @@ from tasks.job_spec import JobSpec, job_id
 from worker.errors import BadJob
 from worker.http_keys import Principal
 from worker.storage.access_policy import check_webhook
+from worker.storage.address import Address
 
 router: Final = APIRouter(tags=["batches"], dependencies=SECURITY)
 MAX_BYTES: Final = 64 << 20
@@ -40,7 +41,13 @@ _TYPES: Final = {
     "application/x-ndjson": ".jsonl",
     "application/x-jsonlines": ".jsonl",
 }
-_MANIFEST: Final = {"schema": {"type": "string"}}
+_MANIFEST: Final = {
+    "schema": {
+        "type": "string",
+        "description": "a line with the names of the columns, and a line for each job; other columns are options",
+        "pattern": r"^source\n(/[a-z0-9]{1,40}\.wav\n){1,9}$",
+    }
+}
 
 
 class SubmittedManifest(BaseModel):
@@ -64,8 +71,7 @@ class SubmittedManifest(BaseModel):
         "requestBody": {
             "required": True,
             "content": {
-                "text/csv": {**_MANIFEST, "example": "source,id,language\ns3://calls/1.wav,call-1,yue\n"},
-                "application/x-ndjson": {**_MANIFEST, "example": '{"source": "s3://calls/1.wav", "id": "call-1"}\n'},
+                "text/csv": {**_MANIFEST, "example": "source\n/call1.wav\n"},
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -91,12 +97,18 @@ async def submit_manifest(
         str | None, Query(min_length=1, max_length=200, description="name of the batch; default: a new name")
     ] = None,
     webhook: Annotated[
-        str | None, Query(min_length=1, max_length=2048, description="notified when the whole batch has ended")
+        str | None,
+        Query(
+            min_length=1,
+            max_length=2048,
+            pattern=r"^https?://[^\s]+$",
+            description="web address that is notified when the whole batch has ended",
+        ),
     ] = None,
     force: Annotated[bool, Query(description="run finished jobs again")] = False,
 ) -> Response:
-    """Submit a manifest (CSV or JSON lines) as one batch. Each entry has a `source`; an `id` and options are
-    optional."""
+    """Submit a manifest (CSV, or JSON lines as application/x-ndjson) as one batch. Each entry has a `source`; an `id`
+    and options are optional."""
     name = batch or new_batch_id()
     with tempfile.TemporaryDirectory(prefix="stt-manifest-") as folder:
         path = await _receive(request, Path(folder))
@@ -106,9 +118,7 @@ async def submit_manifest(
             raise Problem(422, str(exc).replace(f"{folder}/", ""), code="bad_manifest") from None
     if len(entries) > MAX_JOBS:
         raise Problem(413, f"the manifest has more than {MAX_JOBS} entries; split it", code="manifest_too_large")
-    hook = None if webhook is None else parse_source(webhook)
-    if hook is not None:
-        check_webhook(hook, context.settings)
+    hook = None if webhook is None else _webhook(context, webhook)
     specs = await asyncio.to_thread(_specs, context, entries, name, folder)
     await context.limits.check_submission(principal, len(specs))
     ids = await _identities(context, principal, entries, specs)
@@ -123,6 +133,16 @@ async def submit_manifest(
     await context.limits.note_jobs(principal, {one.job_id: None for one in new})
     document = SubmittedManifest(batch=name, url=batch_url(name), total=len(created), new=len(new))
     return Response(document.model_dump_json(), 202, headers={"Location": document.url}, media_type="application/json")
+
+
+def _webhook(context: ApiContext, text: str) -> Address:
+    """Parse and check the webhook of the batch. Raises Problem 403."""
+    try:
+        hook = parse_source(text)
+        check_webhook(hook, context.settings)
+    except BadJob as exc:
+        raise Problem(403, str(exc), code="webhook_refused") from None
+    return hook
 
 
 async def _receive(request: Request, folder: Path) -> Path:

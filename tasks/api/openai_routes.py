@@ -22,6 +22,7 @@ from tasks.api.audio_length import duration_of
 from tasks.api.authentication import SECURITY, AnyRole, Submitter
 from tasks.api.context import ApiContext, Context
 from tasks.api.event_hub import JobFeed
+from tasks.api.job_documents import shown_source
 from tasks.api.multipart import boundary_of
 from tasks.api.openai_formats import (
     Transcription,
@@ -40,7 +41,7 @@ from tasks.api.responses import errors
 from tasks.api.source_policy import validated
 from tasks.api.transcripts import finished_document, render
 from tasks.api.upload_jobs import UploadedFile, UploadRequest
-from worker.errors import LedgerUnavailable, SttError
+from worker.errors import LedgerUnavailable, SourceError, SttError
 from worker.ledger.claims import release_claim
 from worker.ledger.ledger import JobRecord, JobState
 from worker.realtime import json_codec
@@ -98,7 +99,7 @@ async def show_model(principal: AnyRole, model: str) -> Model:
                 "text/plain": {"schema": {"type": "string"}},
                 "text/vtt": {"schema": {"type": "string"}},
                 "application/x-subrip": {"schema": {"type": "string"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/event-stream": {},
             },
         },
         **errors(400, 408, 413, 415, 422),
@@ -139,7 +140,12 @@ async def _check(context: ApiContext, uploads: UploadRequest, wanted: Transcript
         raise Problem(400, "send one file", code="invalid_value", param="file")
     file = uploads.files[0]
     file.spec = validated({"source": file.stored.address, "language": wanted.language, "priority": "high"})
-    file.duration_s = await duration_of(file.stored.address, context.settings)
+    try:
+        file.duration_s = await duration_of(file.stored.address, context.settings, strict=True)
+    except SourceError as exc:
+        shown = shown_source(file.stored.address.text, context.settings)
+        reason = str(exc).replace(file.stored.address.text, shown)
+        raise Problem(400, reason, code=exc.code, param="file") from None
     _check_duration(context, file.duration_s or 0.0)
     await uploads.check_limits()
     return file

@@ -28,7 +28,10 @@ REQUEST_BODY: Final[dict[str, Any]] = {
                     },
                     "stream": {"type": "boolean", "default": False, "description": "send the text as it is committed"},
                 },
-            }
+            },
+            "encoding": {
+                "file": {"contentType": "audio/wav, audio/mpeg, audio/flac, audio/ogg, audio/mp4, audio/webm"}
+            },
         }
     },
 }

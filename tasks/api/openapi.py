@@ -33,6 +33,16 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     for item in document["paths"].values():
         for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                # A handler answers 428 if it is missing, and not 422 as FastAPI would.
+                if parameter["name"] == "if-match":
+                    parameter["required"] = True
+                # A parameter that is not sent has no value; it is never null.
+                kinds = [kind for kind in parameter["schema"].pop("anyOf", ()) if kind != {"type": "null"}]
+                if len(kinds) == 1:
+                    parameter["schema"] |= kinds[0]
+                elif kinds:
+                    parameter["schema"]["anyOf"] = kinds
             # FastAPI describes its own form of this error where an operation does not.
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 operation["responses"]["422"] = errors(422)[422]

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from worker.errors import (
     BadJob,
@@ -138,6 +139,15 @@ def _title(status: int) -> str:
         return "Error"
 
 
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods that the path of a request has."""
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
+
+
 def install(app: FastAPI) -> None:
     """Make every error response of the application a problem document."""
 
@@ -161,10 +171,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, exc: HTTPException) -> Response:
-        detail = str(exc.detail)
+        detail, headers = str(exc.detail), dict(exc.headers or {})
+        if exc.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(app, request))
+            detail = f"{request.method} is not possible here; use {headers['Allow']}"
         if exc.status_code == 404:
             detail = f"{request.url.path}: no such path; /docs lists all paths"
-        return response_of(Problem(exc.status_code, detail, headers=exc.headers), request.url.path)
+        return response_of(Problem(exc.status_code, detail, headers=headers), request.url.path)
 
     @app.exception_handler(Exception)
     async def of_bug(request: Request, exc: Exception) -> Response:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -29,6 +30,14 @@ LOOPBACK: Final = "127.0.0.1"
 
 class _Server(uvicorn.Server):
     """Ends the event streams at the start of the shutdown: they would delay it to the end of GRACE_S."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT with exit status 0. uvicorn's own method raises the signal again at the end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         application: FastAPI = self.config.app  # type: ignore[assignment]

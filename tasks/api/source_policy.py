@@ -43,7 +43,7 @@ class SourcePolicy:
             try:
                 self._check_source(parse_source(source))
             except (BadJob, ValueError) as exc:
-                raise Problem(422, f"source: {exc}", code="bad_job") from None
+                raise Problem(403, f"source: {exc}", code="source_refused") from None
         spec = validated(fields)
         self.check_rest(spec)
         return spec
@@ -84,12 +84,12 @@ class SourcePolicy:
             return
 
     def _check_source(self, source: Address) -> None:
-        if source.is_file and not source.path.is_absolute():
-            raise Problem(422, "source: must be an absolute path, as the workers see it", code="bad_job")
         if not self._settings.http_allowed_sources.strip():
             raise Problem(
                 403, f"{source}: jobs over HTTP read only their uploads; see {_SOURCES}", code="source_refused"
             )
+        if source.is_file and not source.path.is_absolute():
+            raise SourceRefused(f"{source}: must be an absolute path, as the workers see it")
         self._refuse_uploads(source, os.path.normpath(source.text))
         try:
             check_source(source, self._http)

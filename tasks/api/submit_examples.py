@@ -31,18 +31,21 @@ REQUEST_BODY: Final[dict[str, Any]] = {
                         "items": {"type": "string", "format": "binary", "minLength": 1},
                         "description": "one or more audio files",
                     },
+                    "language": {"type": "string", "maxLength": 35},
+                    "priority": {"type": "string", "enum": ["high", "normal", "low"]},
+                    "batch": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "formats": {"type": "string", "pattern": r"^(json|srt|vtt|txt)(,(json|srt|vtt|txt)){0,3}$"},
                     "job": {
-                        "type": "string",
-                        "contentMediaType": "application/json",
-                        "contentSchema": {"$ref": "#/components/schemas/JobSpec"},
-                        "description": "options of the jobs as a JSON object without `source`; each option may also be"
-                        " a field of its own",
+                        "type": "object",
+                        "description": "any options of the job as a JSON object, without `source`; each option may also"
+                        " be a field of its own",
+                        "properties": {"language": {"type": "string", "maxLength": 35}},
+                        "additionalProperties": False,
                     },
                 },
+                "additionalProperties": False,
             },
-            "examples": {
-                "file": {"summary": "One file", "value": {"file": ["(content)"], "job": '{"language": "en"}'}}
-            },
+            "examples": {"file": {"summary": "One file", "value": {"file": ["(content)"], "language": "en"}}},
         },
     },
 }

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 
 from tasks.api.authentication import SECURITY, Observer, Operator
 from tasks.api.context import Context
-from tasks.api.problems import Problem
 from tasks.api.responses import errors
 from worker.webhooks.outbox import Message
 
@@ -64,9 +63,7 @@ async def list_webhooks(
 @router.post("/v1/webhooks/retry", response_model=RetriedWebhooks, responses=errors(400, 422))
 async def retry_webhooks(context: Context, principal: Operator, wanted: RetryWebhooks) -> RetriedWebhooks:
     """Send dead letters again, by their ids or all of them."""
-    if bool(wanted.ids) == wanted.all:
-        raise Problem(422, "send `ids`, or `all: true`")
-    if wanted.ids:
+    if not wanted.all:
         return RetriedWebhooks(queued=await context.outbox.requeue(wanted.ids))
     queued: list[str] = []
     while found := await context.outbox.list_messages(dead=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from tests.support.audiofiles import FLAC, write_words
 from tests.support.compose_run import ROOT, LocalCompose, Running, program
 from tests.support.node_env import missing
 from tests.support.prometheus import Prometheus, dashboard_queries
+from tests.support.readme import SITE, code_blocks
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import speech
 from tests.support.wait import wait_until
@@ -28,6 +31,7 @@ from worker.settings import load
 RATE = 16000
 SAMPLES = ROOT / "tests" / "samples"
 PASSWORD = "Own2"
+HERE = f"tests/integration/{Path(__file__).name}"
 
 
 @pytest.fixture
@@ -113,6 +117,37 @@ def test_a_custom_password_reaches_all_services(system: System) -> None:
         assert client.ping()
     (intake,) = system.stack.up("intake")
     assert intake.stop() == 0, intake.text()
+
+
+def test_the_curl_example_of_the_guide_runs_against_the_http_api(system: System) -> None:
+    """The commands of docs/guides/http-api.md, from the upload to the transcript, with the generated key."""
+    stack = system.stack
+    (api,) = stack.up("api")
+    name, role, key = stack.secret("api", "http_keys").split(":")
+    assert (name, role) == ("operator", "operate")
+    words = list(speech(4.0, seed=2))
+    (stack.folder / "curl").mkdir()
+    write_words(stack.folder / "curl" / "call.wav", words, RATE)
+    blocks = [block for block in code_blocks(SITE / "guides" / "http-api.md") if block.reason == HERE]
+    assert len(blocks) >= 2
+    code = "\n".join(block.code for block in blocks).replace("127.0.0.1:8080", f"127.0.0.1:{stack.ports['api']}")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=stack.folder / "curl",
+        env={**os.environ, "KEY": key},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr + api.text()[-2000:]
+    assert "event: end" in done.stdout
+    srt = (stack.folder / "curl" / "call.srt").read_text()
+    assert words[0].text in srt
+    assert words[0].text in done.stdout.rpartition("\n{")[2]  # the synchronous request of the last block
+    assert key not in api.text()
+    assert "call.wav" not in api.text()
+    assert api.stop() == 0, api.text()[-2000:]
 
 
 def test_the_object_store_takes_sources_and_transcripts(system: System) -> None:

@@ -24,7 +24,7 @@ from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent
 # The port on which each service listens in its container. Tests replace it by a free port.
-PORTS = {"valkey": 6379, "server": 8808, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
+PORTS = {"valkey": 6379, "server": 8808, "api": 8080, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
 METRICS_PORT = 9808
 
 # Replaces the program valkey-cli in the health check of Valkey: it sends AUTH and PING. It is written to start in
@@ -98,7 +98,7 @@ class LocalCompose:
         self.programs = self.folder / "bin"
         self.programs.mkdir()
         self._install()
-        for name in ("inbox", "transcripts"):
+        for name in ("inbox", "transcripts", "uploads"):
             (self.folder / name).mkdir()
         for volume in self.file["volumes"]:
             if volume.startswith("secrets-"):
@@ -213,7 +213,7 @@ class LocalCompose:
             text = str(self.ports[name]) if text == str(port) else text
         text = str(metrics_port) if text == str(METRICS_PORT) else text
         text = text.replace("-ip=s3", "-ip=127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-        shared = {name: self.folder / name for name in ("inbox", "transcripts")}
+        shared = {name: self.folder / name for name in ("inbox", "transcripts", "uploads")}
         places = {
             **{f"/{name}": path for name, path in shared.items()},
             "/run/secrets": self.folder / "secrets" / name_of_service,
