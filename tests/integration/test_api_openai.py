@@ -116,10 +116,17 @@ async def test_errors_are_those_of_the_client_library(api: Api, client: AsyncOpe
             await reader.audio.transcriptions.create(model="whisper-1", file=recording())
 
 
+async def test_a_file_that_is_no_audio_is_refused_at_once(api: Api, client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"a\.png") as refused:
+        await client.audio.transcriptions.create(model="whisper-1", file=("a.png", b"\x89PNG\r\n\x1a\n" + bytes(64)))
+    assert str(api.context.settings.uploads) not in str(refused.value)
+    assert not await api.context.ledger.recent_jobs()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_unusable_audio_is_an_error_without_paths(api: Api, client: AsyncOpenAI, stream: bool) -> None:
     async def call() -> str:
-        answer = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"no audio"), stream=stream)  # type: ignore[call-overload]
+        answer = await client.audio.transcriptions.create(model="whisper-1", file=recording(), stream=stream)  # type: ignore[call-overload]
         return "".join([event.delta async for event in answer]) if stream else answer.text
 
     calling = asyncio.create_task(call())
