@@ -12,6 +12,7 @@ from tasks.api.app import create_app
 from tasks.api.context import ApiContext
 from tasks.console import library, operator_routes, pages
 from tasks.console.browser_guard import BrowserGuard, principal_of
+from tasks.console.failure_groups import FailureReader
 from tasks.console.login_limit import LoginLimit
 from tasks.console.overview import Overview
 from tasks.console.request_origin import OriginPolicy, hosts_of
@@ -40,6 +41,7 @@ def _open(app: FastAPI, context: ApiContext) -> None:
     listing = JobListing(context.connection, keys, context.settings.result_ttl)
     app.state.console_sessions = Sessions(context.connection, keys, context.keyring)
     app.state.console_overview = Overview(context, listing)
+    app.state.console_failures = FailureReader(context)
     app.state.console_login_limit = LoginLimit()
     context.login = principal_of
     context.tasks.add(asyncio.create_task(_correct(listing)))

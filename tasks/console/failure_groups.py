@@ -16,6 +16,7 @@ from worker.ledger.ledger import JobRecord, JobState
 
 MAX_READ: Final = 2_000
 """Maximum number of jobs that are grouped for the page, the newest first."""
+MAX_AGE_S: Final = 2.0
 MAX_EXAMPLES: Final = 20
 PAGE: Final = 500
 _FAILED: Final = JobFilter(states=(JobState.FAILED, JobState.INCOMPLETE))
@@ -28,11 +29,22 @@ class FailureReader:
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
+        self._lock = asyncio.Lock()
+        self._read_at = -MAX_AGE_S
+        self._groups: dict[str, Any] = {}
         settings = context.settings
         self._listing = JobListing(context.connection, Keys(settings.redis_prefix), settings.result_ttl)
 
     async def groups(self) -> dict[str, Any]:
-        """Return the groups, the largest first, with some jobs of each as examples."""
+        """Return the groups, the largest first, with some jobs of each as examples. Clients that ask within MAX_AGE_S
+        get the same answer."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now - self._read_at > MAX_AGE_S:
+                self._groups, self._read_at = await self._fresh(), now
+            return self._groups
+
+    async def _fresh(self) -> dict[str, Any]:
         counts = await self._listing.counts()
         found: dict[Group, list[JobStatus]] = {}
         read = 0
@@ -61,6 +73,7 @@ class FailureReader:
         for first in range(0, len(wanted), PAGE):
             retried += len(await self._context.control.retry_jobs(wanted[first : first + PAGE]))
             await asyncio.sleep(0)
+        self._read_at = -MAX_AGE_S
         return retried
 
     async def _pages(self) -> AsyncIterator[Sequence[JobRecord]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -13,8 +13,10 @@ from starlette.responses import StreamingResponse
 from tasks.api.authentication import AnyRole, Observer, Operator
 from tasks.api.context import Context
 from tasks.api.problems import Problem
+from tasks.console.browser_guard import token_of
 from tasks.console.failure_groups import FailureReader
 from tasks.console.overview import Overview
+from tasks.console.sessions import Sessions
 from worker.errors import LedgerUnavailable
 from worker.http_keys import Principal
 from worker.ledger.key_breaker import KeyBreaker
@@ -28,8 +30,8 @@ OVERVIEW_S: Final = 2.0
 CHANGES_S: Final = 0.5
 """Minimum seconds between two messages with changed jobs."""
 MAX_CHANGES: Final = 500
-STREAM_S: Final = 300.0
-"""Seconds after which a stream ends. The browser connects again, and its session is checked again."""
+CHECK_S: Final = 5.0
+"""Seconds between two checks whether the session of a stream has ended."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -46,13 +48,24 @@ async def overview(request: Request, principal: Observer) -> dict[str, Any]:
 @router.get("/console/events")
 async def events(request: Request, context: Context, principal: AnyRole) -> StreamingResponse:
     """Stream `overview`, and `jobs` with the ids of jobs that changed (no ids for a key that sees only its own)."""
-    stream = _stream(context.hub.listen(CHANGES_S), overview_of(request), principal)
+    sessions: Sessions = request.app.state.console_sessions
+    token = token_of(request)
+
+    async def valid() -> bool:
+        try:
+            return not token or await sessions.find(token) == principal
+        except LedgerUnavailable:  # the browser connects again
+            return False
+
+    stream = _stream(context.hub.listen(CHANGES_S), overview_of(request), principal, valid)
     return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _stream(changes: AsyncIterator[Any], source: Overview, principal: Principal) -> AsyncIterator[bytes]:
+async def _stream(
+    changes: AsyncIterator[Any], source: Overview, principal: Principal, valid: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    began, shown_at, told_at, changed = loop.time(), 0.0, 0.0, dict[str, None]()
+    checked_at, shown_at, told_at, changed = loop.time(), 0.0, 0.0, dict[str, None]()
     yield b"retry: 1500\n\n"
     async for fields in changes:
         now = loop.time()
@@ -68,29 +81,36 @@ async def _stream(changes: AsyncIterator[Any], source: Overview, principal: Prin
                 yield _event("overview", await source.read()) if principal.sees_all else b": waiting\n\n"
             except LedgerUnavailable:
                 yield b": Redis does not answer\n\n"
-        if now - began > STREAM_S:
-            return
+        if now - checked_at >= CHECK_S:
+            checked_at = now
+            if not await valid():
+                return
 
 
 def _event(name: str, data: Any) -> bytes:
     return f"event: {name}\ndata: {json_codec.dumps(data)}\n\n".encode("utf-8", "replace")
 
 
+def _failures(request: Request) -> FailureReader:
+    found: FailureReader = request.app.state.console_failures
+    return found
+
+
 @router.get("/console/failures")
-async def failures(context: Context, principal: Observer) -> dict[str, Any]:
+async def failures(request: Request, principal: Observer) -> dict[str, Any]:
     """Group the newest failed and incomplete jobs by reason."""
-    return await FailureReader(context).groups()
+    return await _failures(request).groups()
 
 
 @router.post("/console/failures/retry")
 async def retry_failures(
-    context: Context,
+    request: Request,
     principal: Operator,
     code: Annotated[str, Body(max_length=200)],
     reason: Annotated[str, Body(max_length=4000)],
 ) -> dict[str, Any]:
     """Queue all jobs of a group again."""
-    return {"retried": await FailureReader(context).retry(code, reason)}
+    return {"retried": await _failures(request).retry(code, reason)}
 
 
 @router.get("/console/webhooks")

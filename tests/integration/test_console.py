@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from tasks.console import operator_routes
 from tests.support.console_server import KEYS, console_server, log_in, send
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import wait_until
@@ -276,6 +277,18 @@ def first_events(url: str, cookie: str, redis_url: str, *, wait_for_overview: bo
         raw.close()
         connection.close()
     return found
+
+
+def test_live_updates_end_with_the_session(url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_routes, "CHECK_S", 0.1)
+    boss = log_in(url, "boss")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.request("GET", "/console/events", headers={"cookie": boss.cookie})
+    answer = connection.getresponse()
+    assert answer.readline() == b"retry: 1500\n"
+    assert boss.send("POST", "/console/logout").status == 204
+    answer.read()  # returns at the end of the stream
+    connection.close()
 
 
 def test_the_transcript_page_plays_the_audio_of_this_server(url: str, redis_url: str) -> None:

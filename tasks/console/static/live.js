@@ -25,18 +25,21 @@ export const live = (handlers) => {
   };
 };
 
-// Limits calls to one in `ms` milliseconds; the last one always runs.
+// Limits calls to one in `ms` milliseconds, and to a tenth of the time if a call takes long; the last one always runs.
 export const limited = (run, ms) => {
   let timer = 0;
-  let last = 0;
+  let next = 0;
   const limit = () => {
     if (timer) return;
-    const wait = Math.max(0, last + ms - Date.now());
-    timer = setTimeout(() => {
-      timer = 0;
-      last = Date.now();
-      run();
-    }, wait);
+    timer = setTimeout(async () => {
+      const began = Date.now();
+      try {
+        await run();
+      } finally {
+        timer = 0;
+        next = Date.now() + Math.max(ms, 10 * (Date.now() - began));
+      }
+    }, Math.max(0, next - Date.now()));
   };
   limit.stop = () => clearTimeout(timer);
   return limit;
