@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Final
 
 from worker.ledger import dead_letters
-from worker.ledger.keys import Keys
+from worker.ledger.keys import UNACKED, Keys
+from worker.redis_url import RedisAddress, parse_redis_url
 from worker.settings import Settings
+
+_TRANSPORT_OPTIONS: Final = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval")
 
 
 def for_settings(settings: Settings) -> dict[str, Any]:
+    address, keys = parse_redis_url(settings.redis_url), Keys(settings.redis_prefix)
     return {
-        "broker_url": _broker_url(settings.redis_url),
+        "broker_url": _broker_url(address),
+        "broker_use_ssl": _tls_options(address),
         "task_default_queue": settings.queue,
         # -- a message only wakes a worker; the ledger has the jobs ------------------------------------------------
         # Acknowledge a message after its task, so that the message of a worker that died is delivered again. Duplicate
@@ -59,8 +63,12 @@ def for_settings(settings: Settings) -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 25,
             # Key under which tasks.broker.kombu_transport stores unreadable messages.
-            "dead_letters_key": Keys(settings.redis_prefix)[dead_letters.KEY],
+            "dead_letters_key": keys[dead_letters.KEY],
             "dead_letters_ttl_s": int(settings.result_ttl.total_seconds()),
+            # All keys are below STT_REDIS_PREFIX: fleets that share a Redis must not take each other's messages.
+            "key_prefix": keys.celery(""),
+            **{f"{name}_key": keys.celery(name) for name in UNACKED},
+            **_connection_options(address),
         },
         "redis_max_connections": 500,
         # -- safety --------------------------------------------------------------------------------------------------
@@ -81,11 +89,25 @@ def for_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _broker_url(redis_url: str) -> str:
-    """Return the Redis URL as kombu expects it. For unix sockets kombu has its own URL scheme."""
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return f"redis+socket://{login}{parts.path}?virtual_host={database}"
+def _broker_url(address: RedisAddress) -> str:
+    """Return the address in kombu's form. Only its scheme, host and database matter, and only for kombu's choice of
+    classes and for monitoring programs such as Flower: `tasks.broker.redis_address` sets all options of connections."""
+    if address.scheme == "unix":
+        return f"redis+socket://{address.login}{address.path}?virtual_host={address.db}"
+    places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in address.hosts]
+    if address.scheme == "sentinel":
+        # Without the login: the answers to Celery's remote control contain the list of alternatives.
+        return ";".join(f"sentinel://{place}/{address.db}" for place in places)
+    return f"redis{'s' if address.tls else ''}://{address.login}{places[0]}/{address.db}"
+
+
+def _connection_options(address: RedisAddress) -> dict[str, Any]:
+    """Return the transport options for one parsed STT_REDIS_URL. The options in its query take precedence."""
+    given = {name: value for name, value in address.options.items() if name in _TRANSPORT_OPTIONS}
+    sentinel = {"master_name": address.master} if address.scheme == "sentinel" else {}
+    return {**sentinel, **given, "redis_address": address}
+
+
+def _tls_options(address: RedisAddress) -> dict[str, Any] | None:
+    """Return the options by which kombu recognizes that it must use TLS; `redis_address` has the other ones."""
+    return {"ssl_cert_reqs": address.options.get("ssl_cert_reqs", "required")} if address.tls else None

@@ -19,6 +19,7 @@ from worker.header_values import check_header_value
 from worker.http_settings import HttpSettings
 from worker.proxy_url import check_proxy_setting, disabled_proxy
 from worker.recognizer_settings import RecognizerSettings
+from worker.redis_settings import RedisSettings
 from worker.secret_files import from_files
 from worker.service_url import check_service_url
 from worker.session_options import check_option_name, check_options
@@ -28,7 +29,7 @@ from worker.validation_errors import Location, describe_errors
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
-class Settings(HttpSettings, RecognizerSettings, BaseSettings):
+class Settings(HttpSettings, RecognizerSettings, RedisSettings, BaseSettings):
     """All settings. The environment variable of a field is `STT_` followed by the field's name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -129,15 +130,6 @@ class Settings(HttpSettings, RecognizerSettings, BaseSettings):
     session_retries: int = Field(4, ge=0, le=100, description="Retries of a failed session; reset by each commit")
 
     # -- jobs and results ------------------------------------------------------------------------------------------
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey: queue, ledger, transcripts")
-    redis_prefix: str = Field("stt:", min_length=1, description="Prefix of all Redis keys")
-    queue: str = Field("stt", min_length=1, description="Celery queue of the jobs")
-    queue_max: int = Field(
-        100_000,
-        ge=1,
-        le=1_000_000_000,
-        description="Maximum of waiting jobs, and of entries in the intake; more are refused with `queue_full`",
-    )
     celery_remote_control: bool = Field(
         False, description="Whether workers accept Celery's remote control: `celery inspect`, `celery control`, Flower"
     )

@@ -9,7 +9,7 @@ import structlog
 
 from worker import metrics
 from worker.backoff import jittered
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerRefused, LedgerUnavailable
 from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
@@ -35,6 +35,7 @@ class Reaper:
         self._ledger = ledger
         self._wake = wake
         self._renew = renew
+        self._may_adopt = True
 
     async def run(self) -> None:
         """Search every STT_REAP_INTERVAL_S seconds until cancelled. The pauses vary randomly, so that workers that
@@ -69,6 +70,7 @@ class Reaper:
         # An overloaded worker renews late. Its running jobs would lose their progress, and five such losses in a row
         # would fail a job, although no worker stopped.
         await self._renew()
+        await self._adopt()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("failed").inc(len(found.given_up))
         metrics.REAPED.labels("requeued").inc(len(found.expired))
@@ -88,3 +90,14 @@ class Reaper:
             # If the messages are lost here, a later search sends them: the ledger has recorded when they were sent.
             await asyncio.to_thread(self._wake, found.send)
         return len(found.send)
+
+    async def _adopt(self) -> None:
+        """Take over messages from the lists that earlier versions used. Raises LedgerUnavailable."""
+        if not self._may_adopt:
+            return
+        try:
+            if moved := await self._ledger.old_messages.adopt(self._settings.queue):
+                logger.info("messages moved from the queue without a prefix", messages=moved)
+        except LedgerRefused:
+            # The user of Redis has no right to read those lists, so no message of this fleet can be in them.
+            self._may_adopt = False

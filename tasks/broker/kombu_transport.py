@@ -10,13 +10,15 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from kombu.exceptions import OperationalError
 from kombu.transport import redis as transport
 
 from tasks.broker.eta_limit import EtaBudget
+from tasks.broker.key_prefix import PrefixedKeys
 from tasks.broker.message_validation import MessageRefused, eta_of, rebuilt
+from tasks.broker.redis_address import AddressedChannel
 from worker.ledger.connection import is_permanent
 from worker.ledger.dead_letters import dead_letter, write
 
@@ -27,11 +29,7 @@ _REPLIES: Final = ".reply.celery.pidbox"
 REFUSAL_PAUSE_S: Final = 1.0
 """Seconds until the queue is read again after Redis refused it permanently, such as for a key of the wrong type. The
 refusals last until a person fixes the key."""
-_OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
-if TYPE_CHECKING:
-    _Base = transport.Channel
-else:
-    _Base = object
+_OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s", "key_prefix", "redis_address")
 
 
 class _QoS(transport.QoS):
@@ -87,7 +85,7 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-class _Checked(_Base):
+class _Checked(PrefixedKeys, AddressedChannel):
     """Mixin for channel classes of kombu: every message is checked before kombu parses it."""
 
     QoS = _QoS
@@ -102,7 +100,7 @@ class _Checked(_Base):
     def _get_client(self) -> type:
         """Return a Redis client class that checks each reply to BRPOP, which contains a message."""
         channel = self
-        base: Any = super()._get_client()  # type: ignore[no-untyped-call]
+        base: Any = super()._get_client()
 
         class Client(base):  # type: ignore[misc]
             def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
@@ -129,8 +127,9 @@ class _Checked(_Base):
             return 0
 
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
-        """Check the message `raw` from the list `list_name`. Returns the reply for kombu: the list and the rebuilt
-        message. If the message is refused, returns None, which is the reply for an empty queue."""
+        """Check the message `raw` from the list `list_name`. Returns the reply for kombu: the list without
+        the prefix, and the rebuilt message. If the message is refused, returns None, the reply for an empty queue."""
+        list_name = self.without_prefix(list_name)
         queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
         if queue.endswith(_REPLIES):
             return list_name, raw

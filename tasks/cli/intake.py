@@ -46,6 +46,7 @@ async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
     from tasks.background.intake import serve  # noqa: PLC0415
     from tasks.exit_despite_threads import leave_soon  # noqa: PLC0415
 
+    await _check_redis(settings)
     monitor = Monitor(settings)
     work = asyncio.gather(serve(settings), monitor.run())
     stopping: list[bool] = []
@@ -67,3 +68,17 @@ async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
             await work
     finally:
         monitor.close()
+
+
+async def _check_redis(settings: Settings) -> None:
+    """Raise SettingsError if the server is of an unsupported kind, such as a Redis Cluster. An unreachable server is no
+    error here, because the intake waits for it."""
+    from worker.errors import LedgerUnavailable  # noqa: PLC0415
+    from worker.ledger.connection import RedisConnection  # noqa: PLC0415
+
+    connection = RedisConnection(settings.redis_url, retries=0)
+    try:
+        with suppress(LedgerUnavailable):
+            await connection.call(lambda redis: redis.ping())
+    finally:
+        await connection.close()

@@ -18,6 +18,8 @@ from tasks.job_spec import JobSpec, JobStatus, checked_key
 from worker.errors import QueueFull, SourceNotFound
 from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
+from worker.ledger.expiry import UNFINISHED_TTL
+from worker.ledger.keys import Keys
 from worker.ledger.ledger import CommitEntry, JobState, Ledger, StateChange
 from worker.ledger.waiting import QueueViewReader
 from worker.settings import Settings
@@ -85,9 +87,12 @@ class Producer:
         """Send a message for each waiting job in `job_ids`, so that a worker runs the job. A superfluous message does
         no harm."""
         elements = [celery_message.message(identity, self.settings.queue) for identity in job_ids]
+        messages = Keys(self.settings.redis_prefix).celery(self.settings.queue)
         for first in range(0, len(elements), AT_ONCE):
             some = elements[first : first + AT_ONCE]
-            await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
+            await self._connection.pipeline(
+                lambda pipeline, some=some: (pipeline.lpush(messages, *some), pipeline.expire(messages, UNFINISHED_TTL))  # type: ignore[misc]
+            )
 
     async def submit(self, spec: JobSpec, *, force: bool = False, idempotency_key: str | None = None) -> StateChange:
         """Record one job and wake the workers. Raises BadJob, SourceError, QueueFull."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from tasks.background.intake_producers import IntakeStreams
 from tasks.batches.number_format import format_count
@@ -22,6 +21,7 @@ from worker.ledger.durability import durability_warnings
 from worker.ledger.key_breaker import paused_keys, paused_text
 from worker.ledger.keys import Keys
 from worker.ledger.redis_releases import unpatched
+from worker.redis_url import parse_redis_url
 from worker.settings import Settings
 
 MIN_VERSION: Final = (6, 2)
@@ -152,11 +152,15 @@ def of_clock(ahead_s: float) -> Finding:
 
 
 def _transport(url: str) -> list[Finding]:
-    parts = urlsplit(url)
-    if parts.scheme != "redis" or service.is_local(url):
+    address = parse_redis_url(url)
+    if address.tls or all(
+        service.is_local(f"redis://[{host}]" if ":" in host else f"redis://{host}") for host, _ in address.hosts
+    ):
         return []
-    if parts.password:
-        return [warn("redis", "its password is sent over the network unencrypted", "use rediss:// (TLS)")]
+    if address.password:
+        return [
+            warn("redis", "its password is sent over the network unencrypted", "use rediss:// (TLS), or sentinels://")
+        ]
     return [warn("redis", "it accepts commands without a password", "create a user (ACL), and use rediss:// (TLS)")]
 
 

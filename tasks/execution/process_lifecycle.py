@@ -179,8 +179,8 @@ def check_settings(settings: Settings) -> None:
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version can use the ledger. Raises LedgerNewer if it cannot. If Redis is unreachable, no error is
-    raised, because the first job makes the same check."""
+    """Check that this version can use the ledger. Raises LedgerNewer if it cannot, and SettingsError for a server of an
+    unsupported kind. If Redis is unreachable, no error is raised, because the first job makes the same check."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):

@@ -20,14 +20,16 @@ from celery import Celery
 
 from tasks.client.handles import submit
 from tests.support import readme
-from tests.support.fleet import environment
+from tests.support.fleet import ROOT, environment
 from tests.support.forked_process import start_process
 from tests.support.ports import free_port
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
+from worker.ledger.keys import Keys
 from worker.settings import load
 
 PASSWORD = "a-long-password"
+PREFIXED = {"global_keyprefix": "stt:celery:"}
 ROLES = ("worker", "monitor", "sender")
 
 
@@ -68,7 +70,7 @@ def run_job(folder: Path, sender_url: str, redis_url: str, name: str) -> Any:
         app.send_task(
             "tasks.transcribe",
             kwargs={"job": {"source": str(path)}},
-            queue=load({}).queue,
+            queue=Keys("stt:").celery(load({}).queue),
             ignore_result=True,
         )
     return submit(path, settings=load({}, redis_url=redis_url))
@@ -80,6 +82,7 @@ def test_inspect_and_control_answer(
     handle = run_job(tmp_path, roles["sender"], redis_url, "slow-2000.wav")
     wait_until(lambda: handle.status().commits > 0, "the job runs", timeout_s=60)
     with Celery("tool", broker=roles["monitor"], set_as_current=False) as app:
+        app.conf.broker_transport_options = PREFIXED
         inspect = app.control.inspect(destination=["w0@test"], timeout=10)
         assert inspect.ping() == {"w0@test": {"ok": "pong"}}
         (task,) = [task for task in inspect.active()["w0@test"] if task["name"] == "tasks.transcribe"][:1]
@@ -110,7 +113,8 @@ def test_flower_shows_the_worker_and_its_tasks(
 ) -> None:
     pytest.importorskip("flower")
     port, login = free_port(), "admin:secret"
-    env = environment(CELERY_BROKER_URL=roles["monitor"], FLOWER_BASIC_AUTH=login)
+    (tmp_path / "celeryconfig.py").write_text(f"broker_transport_options = {PREFIXED}")
+    env = environment(CELERY_BROKER_URL=roles["monitor"], FLOWER_BASIC_AUTH=login, PYTHONPATH=f"{ROOT}:{tmp_path}")
     flower = start_process("celery", "flower", f"--port={port}", env=env, log=tmp_path / "flower.log")
 
     def ask(path: str) -> Any:

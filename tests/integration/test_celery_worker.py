@@ -18,7 +18,7 @@ from tasks.job_spec import JobStatus
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 from worker.errors import BadJob, LedgerUnavailable, SourceNotFound
-from worker.ledger.keys import queue_lists
+from worker.ledger.keys import Keys
 from worker.ledger.ledger import JobState
 from worker.settings import Settings, load
 
@@ -52,7 +52,7 @@ def commits(raw: redis.Redis, job_id: str) -> list[str]:
 
 
 def queued(raw: redis.Redis) -> int:
-    return sum(int(raw.llen(name)) for name in queue_lists("stt"))
+    return sum(int(raw.llen(name)) for name in Keys("stt:").queue_lists("stt"))
 
 
 def test_jobs_are_done_and_failures_reported(
@@ -75,7 +75,7 @@ def test_jobs_are_done_and_failures_reported(
     assert "record it again" in (status.error or "")
     status = until_ended(bug)
     assert (status.state, status.error_code) == (JobState.FAILED, "internal")
-    wait_until(lambda: raw.hlen("unacked") == 0, "every message is acknowledged", timeout_s=60)
+    wait_until(lambda: raw.hlen("stt:celery:unacked") == 0, "every message is acknowledged", timeout_s=60)
     assert queued(raw) == 0
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
 
@@ -92,7 +92,9 @@ def test_a_job_sent_many_times_runs_once(
     status = until_ended(handle)
     assert (status.state, status.attempts, status.commits) == (JobState.DONE, 1, 20)
     assert commits(raw, handle.id) == [f"word {n}" for n in range(20)]
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every double is acknowledged", timeout_s=60)
+    wait_until(
+        lambda: queued(raw) == 0 and raw.hlen("stt:celery:unacked") == 0, "every double is acknowledged", timeout_s=60
+    )
     assert submit(audio("slow-20.wav"), settings=settings).before is JobState.DONE
     assert queued(raw) == 0
 
@@ -117,7 +119,7 @@ def test_sigterm_releases_every_job_and_another_worker_continues(
     assert all(job.commits > 2 and job.attempts == 0 for job in status.jobs)
     # A message only wakes a worker, so one that was delivered twice (on a busy machine) is harmless.
     assert queued(raw) >= 20
-    assert raw.hlen("unacked") == 0
+    assert raw.hlen("stt:celery:unacked") == 0
     assert raw.zcard("stt:leases") == 0
 
     workers.start(STT_WORKER_SESSIONS="20")
@@ -137,7 +139,9 @@ def test_no_job_is_lost_when_sigterm_follows_a_broken_connection(
     wait_until(lambda: all(job.commits > 2 for job in batch.status().jobs), "all jobs run", timeout_s=60, poll_s=0.1)
     raw.client_kill_filter(_type="normal", skipme=True)
     before = {job.id: job.commits for job in batch.status().jobs}
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "the doubles came and went", timeout_s=60)
+    wait_until(
+        lambda: queued(raw) == 0 and raw.hlen("stt:celery:unacked") == 0, "the doubles came and went", timeout_s=60
+    )
     wait_until(
         lambda: all(job.commits > before[job.id] for job in batch.status().jobs),
         "the jobs go on",
@@ -189,7 +193,7 @@ def test_a_cancelled_job_stops_and_is_not_started_again(
     ledger = shared_loop().call(_made(Ledger, settings))
     shared_loop().call(ledger.cancel(handle.id))
     at_cancel = handle.status().commits
-    wait_until(lambda: raw.hlen("unacked") == 0, "the worker lets it go", timeout_s=25)
+    wait_until(lambda: raw.hlen("stt:celery:unacked") == 0, "the worker lets it go", timeout_s=25)
     status = handle.status()
     assert (status.state, status.commits) == (JobState.CANCELLED, at_cancel)
     shared_loop().call(ledger.close())
@@ -215,7 +219,9 @@ def test_a_whole_job_in_a_message_of_another_producer(
     wait_until(
         lambda: raw.hget("stt:job:their.own-id", "state") == "done", "the job with their id is done", timeout_s=60
     )
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "bad messages are acknowledged", timeout_s=60)
+    wait_until(
+        lambda: queued(raw) == 0 and raw.hlen("stt:celery:unacked") == 0, "bad messages are acknowledged", timeout_s=60
+    )
     assert len(list(raw.scan_iter("stt:job:*"))) == 6  # two jobs with their commits and transcripts, no others
 
 
@@ -228,8 +234,10 @@ def test_400_jobs_that_end_at_once_are_all_acknowledged(
     wait_until(lambda: batch.status().counts == {JobState.RUNNING: 400}, "all jobs run", timeout_s=60, poll_s=0.2)
     audio("open")
     wait_until(lambda: batch.status().counts == {JobState.DONE: 400}, "all jobs end", timeout_s=60, poll_s=0.2)
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every message is acknowledged", timeout_s=60)
-    assert raw.zcard("unacked_index") == 0
+    wait_until(
+        lambda: queued(raw) == 0 and raw.hlen("stt:celery:unacked") == 0, "every message is acknowledged", timeout_s=60
+    )
+    assert raw.zcard("stt:celery:unacked_index") == 0
     assert {job.attempts for job in batch.status().jobs} == {1}
 
 

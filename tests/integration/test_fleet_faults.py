@@ -198,7 +198,7 @@ def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet, limit_s: float) -> None
     assert sum(before.values()) > 0
     assert fleet.queued_messages() >= 200  # a double does no harm
     with fleet.raw as raw:
-        assert raw.hlen("unacked") == 0
+        assert raw.hlen("stt:celery:unacked") == 0
 
     fleet.start(sessions=8, STT_SPEED="max")
     words_of = dict(zip((job.id for job in batch.jobs), said.values(), strict=True))

@@ -55,7 +55,7 @@ def replies(raw: redis.Redis) -> dict[str, dict[str, str]]:
 
 
 def queued(raw: redis.Redis) -> int:
-    return int(raw.llen("stt"))
+    return int(raw.llen("stt:celery:stt"))
 
 
 async def test_an_entry_becomes_a_job(intake: Intake, producer: Producer, raw: redis.Redis, audio: Any) -> None:

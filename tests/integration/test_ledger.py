@@ -221,8 +221,8 @@ async def test_the_last_writer_of_an_output_is_recorded(ledger: Ledger, raw: red
 
 
 async def test_the_queue_can_be_cleared(ledger: Ledger, raw: redis.Redis) -> None:
-    raw.rpush("stt", "m")
-    raw.hset("unacked", "t", "m")
+    raw.rpush("stt:celery:stt", "m")
+    raw.hset("stt:celery:unacked", "t", "m")
     await ledger.clear_queue("stt")
     assert raw.keys("*") == []
 

@@ -37,7 +37,7 @@ def audio(tmp_path: Path) -> Audio:
 
 
 def queued(raw: redis.Redis) -> int:
-    return int(raw.llen("stt"))
+    return int(raw.llen("stt:celery:stt"))
 
 
 async def work(ledger: Ledger, job_id: str, pieces: int, seen: Callable[[int], bool]) -> None:

@@ -25,7 +25,7 @@ from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 from tests.unit.tasks.test_message_validation import WRONG
 from worker.ledger.dead_letters import MAX_DEAD_LETTERS
-from worker.ledger.keys import queue_lists
+from worker.ledger.keys import Keys
 from worker.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,10 @@ def binary(redis_url: str) -> Iterator[redis.Redis]:
 
 def until_quiet(raw: redis.Redis, timeout_s: float = 60) -> None:
     def quiet() -> bool:
-        return sum(int(raw.llen(name)) for name in queue_lists("stt")) == 0 and raw.hlen("unacked") == 0
+        return (
+            sum(int(raw.llen(name)) for name in Keys("stt:").queue_lists("stt")) == 0
+            and raw.hlen("stt:celery:unacked") == 0
+        )
 
     wait_until(quiet, "every message is taken and acknowledged", timeout_s=timeout_s)
 
@@ -82,7 +85,7 @@ def test_no_malformed_message_ends_a_worker(
     first = submit(audio("slow-40.wav"), settings=settings)
     wait_until(lambda: first.status().commits > 1, "a job runs", timeout_s=60)
     for message in WRONG.values():
-        binary.lpush("stt", message)
+        binary.lpush("stt:celery:stt", message)
     honest = [submit(audio(f"ok-{n}.wav"), settings=settings) for n in range(1, 6)]
     wait_until(lambda: all(job.status().state == "done" for job in [first, *honest]), "the jobs end", timeout_s=60)
     until_quiet(raw)
@@ -108,7 +111,7 @@ def fuzz(count: int, seed: int, workers: StandInWorkers, settings: Settings, raw
     with redis.Redis.from_url(settings.redis_url) as binary:
         for number, message in enumerate(mutations(count, seed, "no-such-job")):
             wrong += refused(message)
-            binary.lpush("stt", message)
+            binary.lpush("stt:celery:stt", message)
             if number % (count // 20) == 0:
                 honest.append(submit(audio(f"ok-{number + 2}.wav"), settings=settings))
             if number % 500 == 499:
@@ -139,15 +142,15 @@ def test_a_message_that_cannot_be_restored_does_not_circulate(settings: Settings
     """Redis has an unacknowledged message of an older version or of another program."""
     wrong = ("{", "7", "[]", '["x", "", "stt"]', "[{}, {}, {}]", '[{"headers": []}, "", "stt"]', '[[], "", "stt"]')
     for number, entry in enumerate([*wrong, json.dumps([json.loads(celery_message.message("a", "stt")), "", "stt"])]):
-        raw.hset("unacked", f"tag-{number}", entry)
-        raw.zadd("unacked_index", {f"tag-{number}": 1})
+        raw.hset("stt:celery:unacked", f"tag-{number}", entry)
+        raw.zadd("stt:celery:unacked_index", {f"tag-{number}": 1})
     with make_app(settings).connection() as connection:
         connection.default_channel.qos.restore_visible(num=None, interval=1)
-    assert (raw.hlen("unacked"), raw.zcard("unacked_index")) == (0, 0)
-    assert len(dead_letters(raw)) + raw.llen("stt") >= 1 + 4
-    restored = [message.encode() for message in raw.lrange("stt", 0, -1)]
+    assert (raw.hlen("stt:celery:unacked"), raw.zcard("stt:celery:unacked_index")) == (0, 0)
+    assert len(dead_letters(raw)) + raw.llen("stt:celery:stt") >= 1 + 4
+    restored = [message.encode() for message in raw.lrange("stt:celery:stt", 0, -1)]
     assert sum(not refused(message) for message in restored) == 1, "the message in order is in the queue again"
-    raw.delete("stt")
+    raw.delete("stt:celery:stt")
 
 
 def test_the_natural_forms_of_send_task(
@@ -206,24 +209,24 @@ def test_sigterm_ends_a_worker_that_hashes_many_gigabytes(
     worker = workers.start()
     make_app(settings).send_task("tasks.transcribe", args=[{"source": str(huge)}], queue="stt")
     raw.xadd("stt:intake", {"job": json.dumps({"source": str(huge)})})
-    wait_until(lambda: raw.hlen("unacked") == 1, "the message is taken", timeout_s=60)
+    wait_until(lambda: raw.hlen("stt:celery:unacked") == 1, "the message is taken", timeout_s=60)
     wait_until(lambda: sum(group["pending"] for group in raw.xinfo_groups("stt:intake")) == 1, "both run")
     started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     assert time.monotonic() - started < 25
-    assert raw.llen("stt") == 1, "the message is in the queue again"
+    assert raw.llen("stt:celery:stt") == 1, "the message is in the queue again"
 
 
 def test_a_queue_key_of_another_type_is_reported_and_can_be_repaired_without_a_restart(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
-    raw.set("stt", "no list")
+    raw.set("stt:celery:stt", "no list")
     worker = workers.start()
     wait_until(lambda: "Redis refuses to read the queue (STT_QUEUE)" in workers.text(), "it is named", timeout_s=60)
     time.sleep(3)
     assert workers.text().count("refuses to read the queue") <= 5, "it does not spin"
-    raw.delete("stt")
+    raw.delete("stt:celery:stt")
     handle = submit(audio("ok-1.wav"), settings=settings)
     wait_until(lambda: handle.status().state == "done", "the job ends", timeout_s=60)
     assert worker.poll() is None

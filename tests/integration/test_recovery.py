@@ -220,12 +220,12 @@ async def test_lost_messages_are_sent_again(ledger: Ledger, raw: redis.Redis, se
     await ledger.create_many([(f"j{n}", SPEC) for n in range(5)])
     assert await sent.once() == []  # the messages may still arrive
     assert await sent.once() == []
-    raw.rpush("stt", "a message", "another")
-    raw.rpush("stt\x06\x163", "one of another priority")
+    raw.rpush("stt:celery:stt", "a message", "another")
+    raw.rpush("stt:celery:stt\x06\x163", "one of another priority")
     assert await sent.once() == []
     raw.hset("stt:queue:turns", "missing since", "1")
     assert len(await sent.once()) == 2  # as many as were missing during the whole interval
-    raw.delete("stt", "stt\x06\x163")
+    raw.delete("stt:celery:stt", "stt:celery:stt\x06\x163")
     assert await sent.once() == []
     raw.hset("stt:queue:turns", "missing since", "1")
     assert len(await sent.once()) == 5
@@ -243,7 +243,7 @@ async def test_a_queue_with_all_messages_needs_no_others(ledger: Ledger, raw: re
     ids = [f"j{n}" for n in range(50)]
     await ledger.create_many([(i, SPEC) for i in ids])
     await sent.once()
-    raw.rpush("stt", *ids)
+    raw.rpush("stt:celery:stt", *ids)
     raw.hset("stt:queue:turns", "missing since", "1")
     assert await sent.once() == []
     assert raw.hget("stt:queue:turns", "missing since") is None

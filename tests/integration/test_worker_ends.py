@@ -14,7 +14,7 @@ from tasks.app import make_app
 from tasks.client.handles import submit_many
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
-from worker.ledger.keys import queue_lists
+from worker.ledger.keys import Keys
 from worker.ledger.ledger import JobState
 from worker.settings import Settings, load
 
@@ -64,8 +64,8 @@ def test_the_jobs_are_requeued_and_the_worker_stays_away(
     status = batch.status()
     assert status.counts == {JobState.QUEUED: 4}
     assert all(job.commits > 0 and job.attempts == 0 for job in status.jobs)
-    assert sum(int(raw.llen(name)) for name in queue_lists("stt")) == 4
-    assert raw.hlen("unacked") == 0
+    assert sum(int(raw.llen(name)) for name in Keys("stt:").queue_lists("stt")) == 4
+    assert raw.hlen("stt:celery:unacked") == 0
     text = workers.text()
     assert text.count("worker ready") == 1
     assert text.count("job released") == 4

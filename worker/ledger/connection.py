@@ -16,29 +16,32 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
-    BusyLoadingError,
+    ClusterCrossSlotError,
     ConnectionError,
     DataError,
+    MovedError,
     NoPermissionError,
+    NoScriptError,
     RedisError,
     ResponseError,
     TimeoutError,
 )
 
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
+from worker.ledger.connection_pool import close_pool, make_pool
+from worker.ledger.server_check import UnsupportedServer
+from worker.redis_url import CLUSTER_UNSUPPORTED, parse_redis_url
 
-MAX_RETRIES: Final = 4
-COMMAND_TIMEOUT_S: Final = 10.0
-CONNECT_TIMEOUT_S: Final = 5.0
-MAX_CONNECTIONS: Final = 64
-"""Maximum of open connections of one process. If all are in use, a command waits up to COMMAND_TIMEOUT_S for one."""
+REPLICAS_TIMEOUT_S: Final = 10.0
+"""Maximum seconds until STT_REDIS_REPLICAS replicas have confirmed a write. The write is repeated meanwhile."""
+WAIT_MS: Final = 1000
+"""Maximum milliseconds of one command WAIT. Shorter than the timeout of a command."""
 
 _TEMPORARY: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
@@ -58,12 +61,6 @@ _CODES: Final = {
 _LUA: Final = Path(__file__).with_name("lua")
 _SHARED: Final = ("common", "webhook_message", "end_job")
 """Lua files that are put before the text of every script, in this order: each uses functions of the earlier ones."""
-
-
-def redacted(url: str) -> str:
-    """Return the address without user, password and query, for messages."""
-    # The query may also contain a password (redis-py accepts `?password=`).
-    return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
 
 def is_permanent(error: BaseException) -> bool:
@@ -92,35 +89,22 @@ class ScriptRunner(Protocol):
 
 
 class RedisConnection:
-    """A pool of at most MAX_CONNECTIONS connections. It can only be used in the event loop of its first command."""
+    """A pool of connections to the address of STT_REDIS_URL. It belongs to the event loop of its first command.
 
-    def __init__(self, url: str, *, retries: int = MAX_RETRIES) -> None:
-        """`url`: redis://, rediss:// or unix://. Raises SettingsError for other addresses."""
-        self.address = redacted(url)
+    All methods raise SettingsError if the server is of an unsupported kind (see `server_check`)."""
+
+    def __init__(self, url: str, *, retries: int | None = None, replicas: int = 0) -> None:
+        """`url`: a value of STT_REDIS_URL. `retries`: retries of a command; None: the usual number. `replicas`: number
+        of replicas that must confirm each durable script. Raises SettingsError."""
         try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=COMMAND_TIMEOUT_S,
-                socket_timeout=COMMAND_TIMEOUT_S,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_keepalive=True,
-                # Load balancers and firewalls drop idle connections silently, often after 60 s or more.
-                health_check_interval=25,
-                decode_responses=True,
-                # By default, a command fails if one of the values that it reads is not UTF-8, even if all other values
-                # are valid.
-                encoding_errors="backslashreplace",
-                retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
-                # BusyLoadingError: a server that has just been restarted refuses commands until it has read its data.
-                retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
-            )
+            address = parse_redis_url(url)
         except ValueError as exc:
-            # If the host of an address is forgotten, the password stands in its place, and both texts quote it.
-            shown = self.address if re.fullmatch(r"\w+://[\w.-]+(:\d+)?(/.*)?", self.address) else "the value"
-            why = str(exc) if "://" in str(exc) or "IPv6" in str(exc) else "its host or port cannot be read"
-            raise SettingsError(f"STT_REDIS_URL: {shown} is not an address of Redis: {why}") from None
-        self._redis: Redis = Redis(connection_pool=pool)
+            raise SettingsError(f"STT_REDIS_URL: {exc}") from None
+        self.address = address.shown
+        self._pool = make_pool(address, retries)
+        self._redis: Redis = Redis(connection_pool=self._pool)
+        self._replicas = replicas
+        self._loaded: set[str] = set()
         # `AsyncScript` sends the script again if Redis has lost it (NOSCRIPT), for example after a restart.
         self._scripts: dict[str, AsyncScript] = {}
 
@@ -153,9 +137,19 @@ class RedisConnection:
                 f"Redis at {self.address} refuses a command of this user ({exc}); grant the user of STT_REDIS_URL the "
                 "rights that docs/guides/service.md shows for `worker`"
             ) from exc
+        except UnsupportedServer as exc:
+            raise SettingsError(f"STT_REDIS_URL: {exc} (it is {self.address})") from exc
+        except (MovedError, AskError, ClusterCrossSlotError) as exc:
+            # A proxy before a Redis Cluster hides its mode, but not these refusals.
+            raise SettingsError(f"STT_REDIS_URL: {CLUSTER_UNSUPPORTED} (it is {self.address})") from exc
         except (AuthenticationError, AuthorizationError) as exc:
             raise LedgerUnavailable(f"Redis at {self.address} refuses the login; check STT_REDIS_URL ({exc})") from exc
         except (ConnectionError, TimeoutError, OSError) as exc:
+            if "max number of clients" in str(exc):
+                raise LedgerUnavailable(
+                    f"Redis at {self.address} accepts no more connections: its limit `maxclients` is reached; raise it "
+                    "in the configuration of Redis, or run fewer processes"
+                ) from exc
             raise LedgerUnavailable(
                 f"Redis at {self.address} does not answer ({exc or type(exc).__name__}); "
                 "start it, or set STT_REDIS_URL to the right address"
@@ -168,8 +162,14 @@ class RedisConnection:
                 ) from exc
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """Run a script of the folder `lua/`. Returns the answer as Redis sends it: int, str or list."""
+    async def script(
+        self, name: str, keys: Sequence[str], args: Sequence[str | int | float], *, durable: bool = False
+    ) -> Any:
+        """Run a script of the folder `lua/`. Returns the answer as Redis sends it: int, str or list.
+
+        `durable`: wait until the replicas have confirmed it, see `_confirmed`."""
+        if durable and self._replicas:
+            return (await self._confirmed(name, [(keys, args)]))[0]
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
@@ -177,11 +177,18 @@ class RedisConnection:
             return await script(keys=keys, args=args)
 
     async def script_many(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]],
+        *,
+        durable: bool = False,
     ) -> list[Any]:
         """Run a script once for each (keys, args) in one round trip, and return the answers in order.
 
-        Pass at most some hundred calls, because Redis may serve other clients only after the last call."""
+        Pass at most some hundred calls, because Redis may serve other clients only after the last call. `durable`: wait
+        until the replicas have confirmed all of them, see `_confirmed`."""
+        if durable and self._replicas:
+            return await self._confirmed(name, calls)
         text = script_text(name)
         # Redis identifies scripts by their SHA-1. The hash is not used for security.
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
@@ -194,6 +201,44 @@ class RedisConnection:
 
         # The first answer is that of SCRIPT LOAD.
         return (await self.pipeline(queue))[1:]
+
+    async def _confirmed(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+    ) -> list[Any]:
+        """Run a script as `script_many` does, and wait until enough replicas have confirmed its writes.
+
+        The script is repeated until they have, because a failover may lose the first write. Raises LedgerUnavailable
+        after REPLICAS_TIMEOUT_S; the writes may be stored nevertheless."""
+        text, confirmed = script_text(name), 0
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REPLICAS_TIMEOUT_S
+        while True:
+            load = name not in self._loaded
+
+            def queue(pipeline: Any, load: bool = load) -> None:
+                if load:
+                    pipeline.script_load(text)
+                for keys, args in calls:
+                    pipeline.evalsha(sha, len(keys), *keys, *args)
+                # WAIT counts the replicas that have the earlier writes of the same connection.
+                pipeline.wait(self._replicas, WAIT_MS)
+
+            try:
+                *answers, confirmed = await self.pipeline(queue)
+            except LedgerUnavailable as exc:
+                if load or not isinstance(exc.__cause__, NoScriptError):
+                    raise
+                self._loaded.discard(name)  # a new primary does not know the script
+                continue
+            self._loaded.add(name)
+            if confirmed >= self._replicas:
+                return answers[int(load) :]
+            if loop.time() > deadline:
+                raise LedgerUnavailable(
+                    f"only {confirmed} of {self._replicas} replicas of Redis at {self.address} have confirmed a write "
+                    f"within {REPLICAS_TIMEOUT_S:g} s; start the missing ones, or lower STT_REDIS_REPLICAS"
+                )
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""
@@ -221,4 +266,4 @@ class RedisConnection:
         """Close all connections."""
         with self._translated():
             await self._redis.aclose()
-            await self._redis.connection_pool.disconnect()
+            await close_pool(self._pool)

@@ -1,4 +1,5 @@
-"""Names of the ledger's Redis keys. All begin with STT_REDIS_PREFIX, except the lists of Celery messages."""
+"""Names of the Redis keys. All begin with STT_REDIS_PREFIX; those of Celery and kombu with STT_REDIS_PREFIX and
+`celery:`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,11 @@ from typing import Final
 
 # kombu, the transport of Celery, creates one Redis list per priority of a queue. Suffixes for priorities 0, 3, 6 and 9:
 _PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+
+
+UNACKED: Final = ("unacked", "unacked_index", "unacked_mutex")
+"""Keys in which kombu stores messages that a worker has taken and not acknowledged."""
+DEFAULT_PREFIX: Final = "stt:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,24 @@ class Keys:
         """Return the name of the key that exists while the batch is paused."""
         return self[f"batch:{batch_id}:paused"]
 
+    def celery(self, name: str) -> str:
+        """Return the name of a key of Celery or kombu. The folder `celery:` separates queues from the ledger: a queue
+        may have the name of a ledger key, such as `jobs`."""
+        return self[f"celery:{name}"]
 
-def queue_lists(queue: str) -> list[str]:
-    """Return the names of the Redis lists that contain the Celery messages of a queue."""
+    def queue_lists(self, queue: str) -> list[str]:
+        """Return the names of the Redis lists that contain the Celery messages of a queue."""
+        return [self.celery(name) for name in unprefixed_lists(queue)]
+
+    def celery_keys(self, queue: str) -> list[str]:
+        """Return the names of kombu's other keys: unacknowledged messages, and bindings of the queue and of Celery's
+        remote control."""
+        exchanges = (queue, "celery.pidbox", "reply.celery.pidbox", "celeryev")
+        kinds = ("_kombu.binding", "_kombu.binding_permanent")
+        bindings = [f"{kind}.{exchange}" for kind in kinds for exchange in exchanges]
+        return [self.celery(name) for name in (*UNACKED, "_kombu.binding_deadlines", *bindings)]
+
+
+def unprefixed_lists(queue: str) -> list[str]:
+    """Return the lists of a queue in an application of Celery without a prefix, and in versions before schema 3."""
     return [f"{queue}{priority}" for priority in _PRIORITIES]

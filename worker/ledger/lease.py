@@ -2,7 +2,8 @@
 
 Every write carries the epoch of the lease: a number that rises with every lease of the job, and when the job is
 cancelled or paused. Redis refuses a write with an old epoch, so a worker that lost its lease without noticing (a
-zombie) cannot write.
+zombie) cannot write. A write also carries the owner: if a failover of Redis loses an acquisition, the next one gets the
+same epoch, but has another owner.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -26,8 +28,18 @@ from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
+MAX_RECENT_COMMITS: Final = 256
+"""Maximum of the last commits of a job in memory, for the case that a failover of Redis loses them."""
 MAX_REASON_CHARACTERS: Final = 2000
 """Maximum characters of a stored reason, warning or partial text; the rest is cut off."""
+
+
+class _Commit(NamedTuple):
+    """The arguments of the script `commit` for one commit."""
+
+    number: int
+    segment: str
+    committed_s: float
 
 
 class Lease:
@@ -45,6 +57,7 @@ class Lease:
         *,
         job_id: str,
         epoch: str,
+        owner: str,
         spec: str,
         attempts: int,
         commits: int,
@@ -59,6 +72,7 @@ class Lease:
     ) -> None:
         self.job_id = job_id
         self.epoch = int(epoch)
+        self.owner = owner
         self.spec = spec
         self.attempts = attempts
         self.tries = tries
@@ -91,6 +105,7 @@ class Lease:
         record is taken from the progress passed to `note`, not from the end of the last segment."""
         # Sections commit at the same time, but the number of a commit must not be used twice.
         self._committing = asyncio.Lock()
+        self._recent: deque[_Commit] = deque(maxlen=MAX_RECENT_COMMITS)
         self._noted: Progress | None = None
         self._unwritten = False
 
@@ -128,7 +143,9 @@ class Lease:
             # Sections finish out of order, so the end of this segment says nothing about the text before it.
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
             committed_s = noted_s if self.sectioned else segment.end
-            await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
+            commit = _Commit(number, segment.model_dump_json(), committed_s)
+            await self._in_order("commit", [*self._term(), *commit])
+            self._recent.append(commit)
             self.commits, self.tries, self.shortages = number, 0, 0
 
     async def record_content(self, content: str, named: str) -> None:
@@ -164,7 +181,7 @@ class Lease:
         news = _fields(self._noted) if self._unwritten else ()
         # Cleared before the write. If the write is lost, the next progress replaces it a few seconds later.
         self._unwritten = False
-        return self._keys, (self.job_id, self.epoch, *self._term(), *news)
+        return self._keys, (self.job_id, self.epoch, self.owner, *self._term(), *news)
 
     async def progress(self, progress: Progress) -> None:
         """Write `progress` to Redis at once."""
@@ -196,7 +213,7 @@ class Lease:
         """Store the finished transcript of a job whose output files could not be written.
 
         The next attempt then only writes the files."""
-        await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()])
+        await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()], durable=True)
         self.transcribed, self.tries = True, 0
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
@@ -238,22 +255,42 @@ class Lease:
         was passed to `note`, so they override the same fields of that progress."""
         names = json.dumps(list(outputs))
         # One script writes transcript, state and end, so no reader sees a job that is done without a transcript.
-        fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
-        await self._fenced("finish", fields)
+        args = [self.commits, state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
+        await self._in_order("finish", args)
 
     def _term(self) -> list[int | str | float]:
         """Return the arguments `lease_ms` and `ttl_ms` of the Lua scripts, in milliseconds."""
         return [int(self._lease_s * 1000), self._unfinished_ms]
 
-    async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
-        """Run a script that writes only if this lease is still valid. Raises LeaseLost if it is not."""
-        answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
+    async def _in_order(self, script: str, args: Sequence[int | str | float]) -> None:
+        """Run the script `commit` or `finish`. If a failover of Redis has lost the last commits, append them again
+        first. Raises LeaseLost, also if they are not in memory any more: the next attempt then transcribes them."""
+        while (stored := await self._fenced(script, args, durable=True)) is not None:
+            lost = [commit for commit in self._recent if commit.number > stored]
+            if not lost or lost[0].number != stored + 1:
+                with suppress(LeaseLost):
+                    await self.release()
+                raise LeaseLost(f"job {self.job_id}: a failover of Redis lost its commits after number {stored}")
+            _LOG.warning("job %s: a failover of Redis lost %s commits; they are appended again", self.job_id, len(lost))
+            for commit in lost:
+                await self._fenced("commit", [*self._term(), *commit], durable=True)
+
+    async def _fenced(self, script: str, args: Sequence[int | str | float], *, durable: bool = False) -> int | None:
+        """Run a script that writes only if this lease is still valid. Raises LeaseLost if it is not.
+
+        Returns None, or the number of stored commits if the script wrote nothing because earlier commits are missing.
+        `durable`: as in RedisConnection."""
+        keyed = (self.job_id, self.epoch, self.owner, *args)
+        answer = await self._connection.script(script, self._keys, keyed, durable=durable)
+        if isinstance(answer, str) and answer.startswith("behind "):
+            return int(answer.removeprefix("behind "))
         # The answer to a repeated command is 1 as well, so a lost answer is not taken for a lost lease.
         if answer != 1:
             from worker import metrics  # noqa: PLC0415  producers load this module too, and need no metrics
 
             metrics.STALE_WRITES.inc()
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
+        return None
 
 
 def _of(gap: Gap) -> str:

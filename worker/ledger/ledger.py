@@ -41,8 +41,9 @@ from worker.ledger.expiry import UNFINISHED_TTL
 from worker.ledger.hash_cache import HashCache
 from worker.ledger.id_search import IdSearch
 from worker.ledger.key_pause import KeyPause
-from worker.ledger.keys import Keys, queue_lists
+from worker.ledger.keys import UNACKED, Keys
 from worker.ledger.lease import SECTIONS, Lease
+from worker.ledger.old_messages import OldMessages
 from worker.ledger.readable_records import passable, readable
 from worker.ledger.recent_text import RecentText
 from worker.ledger.records import (
@@ -75,13 +76,15 @@ class Ledger:
     """Reads and changes the records of all jobs. Belongs to one event loop. Methods raise LedgerUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection, self._keys = RedisConnection(settings.redis_url), Keys(settings.redis_prefix)
+        self._connection = RedisConnection(settings.redis_url, replicas=settings.redis_replicas)
+        self._keys = Keys(settings.redis_prefix)
         self.speed_cache = SpeedCache(self._connection, self._keys)
         self.hash_cache = HashCache(self._connection, self._keys)
         self.recent_text = RecentText(self._connection, self._keys)
         self.id_search = IdSearch(self._connection, self._keys)
         self.key_pause = KeyPause(self._connection, settings)
         self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
+        self.old_messages = OldMessages(self._connection, self._keys)
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
         self._lost_message_ms = int(settings.reap_interval_s * LOST_MESSAGE_INTERVALS * 1000)
@@ -132,7 +135,7 @@ class Ledger:
             ((*self._keys.script_keys(job_id), *shared), (job_id, spec, *rest, known.get(job_id, ""), producer, claim))
             for job_id, spec in jobs
         ]
-        answers = await self._scripts("create", calls)
+        answers = await self._scripts("create", calls, durable=True)
         schema.raise_if_newer(answers)
         for (job_id, _), (_, state) in zip(jobs, answers, strict=True):
             if state == "other":
@@ -170,7 +173,7 @@ class Ledger:
             schema.VERSION,
             schema.READER,
         )
-        answer = await self._connection.script("acquire", self._keys.script_keys(job_id), args)
+        answer = await self._connection.script("acquire", self._keys.script_keys(job_id), args, durable=True)
         schema.raise_if_newer([answer])
         if answer[0] != "acquired":
             return Refusal(answer[0])
@@ -180,6 +183,7 @@ class Ledger:
             self._keys.script_keys(taken),
             job_id=taken,
             epoch=epoch,
+            owner=owner,
             spec=spec,
             attempts=int(attempts),
             commits=int(commits),
@@ -231,7 +235,7 @@ class Ledger:
 
     async def requeue(self, job_id: str) -> None:
         """Requeue a running job of any worker. Call this only if no worker runs any more."""
-        args = (job_id, "", _ms(self._unfinished_ttl))
+        args = (job_id, "", "", _ms(self._unfinished_ttl))
         await self._connection.script("release", self._keys.script_keys(job_id), args)
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> ReapResult:
@@ -242,11 +246,12 @@ class Ledger:
         attempt, in seconds; `limit`: maximum number of jobs per call."""
         answer = await self._connection.script(
             "reap",
-            (*self._keys.pending, *queue_lists(queue)),
+            (*self._keys.pending, *(lists := self._keys.queue_lists(queue)), *self._keys.celery_keys(queue)),
             (
                 *(self._keys.job(""), limit, self._lost_message_ms, tries),
                 *(int(delay_s * 1000), _ms(MAX_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
                 random.random(),  # noqa: S311  jitter
+                len(lists),
             ),
         )
         return ReapResult.of(answer)
@@ -277,7 +282,7 @@ class Ledger:
 
         Only for a caller that knows that no worker runs any more."""
         ours = (*self._keys.pending, self._keys["queue:turns"])
-        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
+        keys = [*self._keys.queue_lists(queue), *map(self._keys.celery, UNACKED), *ours]
         await self._connection.call(lambda redis: redis.delete(*keys))
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -365,11 +370,11 @@ class Ledger:
         return ids
 
     async def _scripts(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]], *, durable: bool = False
     ) -> list[Any]:
         answers: list[Any] = []
         for first in range(0, len(calls), JOBS_PER_CALL):
-            answers += await self._connection.script_many(name, calls[first : first + JOBS_PER_CALL])
+            answers += await self._connection.script_many(name, calls[first : first + JOBS_PER_CALL], durable=durable)
         return answers
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from worker.ledger import dead_letters
 from worker.ledger.connection import RedisConnection
-from worker.ledger.keys import Keys, queue_lists
+from worker.ledger.keys import Keys
 from worker.settings import Settings
 
 SAMPLED_JOBS: Final = 50
@@ -51,7 +51,7 @@ class QueueStatsReader:
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
-        self._lists = queue_lists(settings.queue)
+        self._lists = self._keys.queue_lists(settings.queue)
 
     async def read(self) -> QueueStats:
         """Read the current numbers. Raises LedgerUnavailable when Redis does not answer."""

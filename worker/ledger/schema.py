@@ -9,6 +9,7 @@
 |---------|--------------|
 | 1       | the first format |
 | 2       | the sorted sets `listing` and `listing:STATE`, and the field `listed` of a job |
+| 3       | the keys of Celery are below STT_REDIS_PREFIX and `celery:`; the field `last_owner` of a job |
 
 Developers: raise VERSION and READER for a change that an older worker would misread, but only VERSION for an addition
 that an older worker may ignore. Every version reads the formats of all earlier ones; `tests/golden` checks this.
@@ -28,7 +29,7 @@ from worker.errors import LedgerNewer
 from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The format that this program writes."""
 READER: Final = 1
 """The oldest version that can read this format."""

@@ -31,7 +31,11 @@ def test_every_setting_is_one_celery_knows() -> None:
     ("redis", "broker"),
     [
         ("redis://h:1/2", "redis://h:1/2"),
-        ("rediss://:p@h/0", "rediss://:p@h/0"),
+        ("rediss://:p@h/0", "rediss://:p@h:6379/0"),
+        ("valkey://h", "redis://h:6379/0"),
+        ("redis://h?db=3", "redis://h:6379/3"),
+        ("redis://[::1]/1", "redis://[::1]:6379/1"),
+        ("sentinel://u:p@a,b:1/main/2", "sentinel://a:26379/2;sentinel://b:1/2"),
         ("unix:///run/r.sock?db=3", "redis+socket:///run/r.sock?virtual_host=3"),
         ("unix://:p@/run/r.sock", "redis+socket://:p@/run/r.sock?virtual_host=0"),
     ],

@@ -31,10 +31,21 @@ local function register(version, reader, ttl_ms)
   return ''
 end
 
--- Whether `epoch` is the newest one of a running job. Only then may its owner write.
-local function owned(job, epoch)
-  local record = redis.call('HMGET', job, 'epoch', 'state')
-  return record[1] == epoch and record[2] == 'running'
+-- Whether `owner` has the newest lease of a running job. Only then may it write. The epoch alone is not enough: if a failover
+-- of Redis loses an acquisition, the next one gets the same epoch.
+local function owned(job, epoch, owner)
+  local record = redis.call('HMGET', job, 'epoch', 'state', 'owner')
+  return record[1] == epoch and record[2] == 'running' and record[3] == owner
+end
+
+-- Whether a call that changes the state is repeated, because its first answer was lost: the job has the state that the call
+-- leads to, and `owner` had its last lease. Extends the lifetime of the record: WAIT only waits for connections that have
+-- written.
+local function repeated(job, state, epoch, owner, ttl_ms)
+  local record = redis.call('HMGET', job, 'epoch', 'state', 'last_owner')
+  if record[1] ~= epoch or record[2] ~= state or record[3] ~= owner then return false end
+  redis.call('PEXPIRE', job, ttl_ms)
+  return true
 end
 
 -- Extends the lease to lease_ms from now, and the lifetime of the job's keys to ttl_ms.
@@ -104,6 +115,8 @@ end
 
 -- Removes the owner of a job, and the job from all sets of pending work.
 local function unassign(job, id)
+  local owner = redis.call('HGET', job, 'owner')
+  if owner and owner ~= '' then redis.call('HSET', job, 'last_owner', owner) end
   redis.call('HSET', job, 'lease', '0', 'owner', '', 'partial', '')
   redis.call('ZREM', KEYS[1], id)
   remove_from_queue(job, id)

@@ -1,13 +1,11 @@
 -- Requeues a job after a delay, with a reason. Returns 1, or 0 when not owned.
 -- With `restart` the committed text is deleted, and the next attempt starts with the present content of the source.
--- ARGV: id, epoch, ttl_ms, delay_ms, counted (1, 0, or the only field that counts it: `unread`, `shortages`), error code,
+-- ARGV: id, epoch, owner, ttl_ms, delay_ms, counted (1, 0, or the only field that counts it: `unread`, `shortages`), error code,
 --       error, restart (0/1)
 local job = KEYS[4]
-local id, epoch, ttl_ms, delay_ms, counted, code, reason, restart = unpack(ARGV)
-local record = redis.call('HMGET', job, 'state', 'epoch')
--- The same call again: its first answer was lost.
-if record[1] == 'queued' and record[2] == epoch then return 1 end
-if not owned(job, epoch) then return 0 end
+local id, epoch, owner, ttl_ms, delay_ms, counted, code, reason, restart = unpack(ARGV)
+if repeated(job, 'queued', epoch, owner, ttl_ms) then return 1 end
+if not owned(job, epoch, owner) then return 0 end
 if counted ~= '1' then uncount_attempt(job) end
 if counted == 'unread' or counted == 'shortages' then redis.call('HINCRBY', job, counted, 1) end
 if code ~= '' then redis.call('HSET', job, 'error_code', code, 'error', reason) end

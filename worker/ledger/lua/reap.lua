@@ -4,9 +4,9 @@
 --    fails if max_tries did. 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery
 --    messages than queued jobs: messages were lost, and as many are sent again. Any id serves, because a message only wakes
 --    a worker, which takes the first job.
--- KEYS from 4 on: the lists of Celery messages
+-- KEYS from 4 on: the lists of Celery messages, then other keys of Celery; they get a lifetime here, because kombu sets none
 -- ARGV: prefix of job keys, maximum jobs per call, lost_message_ms, max_tries, delay_ms, max_delay_ms, result_ttl_ms,
---       ttl_ms, random number from 0 to 1
+--       ttl_ms, random number from 0 to 1, number of lists
 local prefix, limit, lost_message_ms, max_tries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local delay_ms, max_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local random = tonumber(ARGV[9])
@@ -59,7 +59,7 @@ each(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', text(now), 'LIMIT', 0, limit -
 end)
 
 local missing = redis.call('ZCARD', KEYS[2]) - #send
-for index = 4, #KEYS do missing = missing - redis.call('LLEN', KEYS[index]) end
+for index = 4, 3 + tonumber(ARGV[10]) do missing = missing - redis.call('LLEN', KEYS[index]) end
 local seen = redis.call('HMGET', turns, 'missing', 'missing since')
 -- The smallest number since the first sighting: jobs that were queued meanwhile have messages of their own.
 missing = math.min(missing, limit - #send, tonumber(seen[1]) or missing)
@@ -73,4 +73,5 @@ else
   lost = missing
   redis.call('HDEL', turns, 'missing', 'missing since')
 end
+for index = 4, #KEYS do redis.call('PEXPIRE', KEYS[index], ttl_ms) end
 return {send, given_up, unreadable, expired, lost}
