@@ -107,6 +107,11 @@ class Address:
         return Address(text, text, self.scheme, self.bucket, key)
 
 
+def unreadable_key(key: str) -> bool:
+    """Whether obstore cannot open an object with this key."""
+    return bool(_UNREADABLE.search(key.rstrip("/")))
+
+
 def is_url(text: str) -> bool:
     """Whether an entered text is a URL, not a path."""
     return _URL.match(text) is not None

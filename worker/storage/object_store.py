@@ -31,7 +31,8 @@ from worker.errors import (
     SttError,
 )
 from worker.secret_files import aws_secrets
-from worker.storage.address import Address, scrub
+from worker.storage import s3_listing
+from worker.storage.address import Address, scrub, unreadable_key
 from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 
 _CLIENT: Final[Any] = {
@@ -61,6 +62,8 @@ PART_BYTES: Final = 5 * 1024 * 1024
 """Size of the parts of an object that is written in parts: the minimum of S3."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _MAX_REASON_CHARACTERS: Final = 300
+_INVALID_KEY: Final = re.compile(r"(?:invalid path|[Pp]arsing [Pp]ath)[^\"]*\"(?P<key>[^\"]+)\"")
+"""Matches obstore's error for a listed key that it cannot represent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class ListedObject:
 
     address: Address
     size_bytes: int
+    problem: str = ""
+    """Why the object cannot be read; empty for a readable one."""
 
 
 @asynccontextmanager
@@ -157,13 +162,53 @@ async def delete(address: Address, endpoint: str) -> None:
 async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]:
     """Yield every object below a folder, in the order of the store. Empty objects that represent folders are omitted.
 
-    Raises SourceNotFound, SourceRefused and SourceUnavailable."""
-    with _source_errors(folder):
-        # The prefix is compared by whole parts of the key: `calls` lists `calls/a.wav`, not `calls2/a.wav`.
-        async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
-            for meta in page:
-                if not (meta["size"] == 0 and meta["path"].endswith("/")):
-                    yield ListedObject(folder.at(meta["path"]), meta["size"])
+    An object whose key obstore cannot open has a `problem`; it does not end the listing. Raises SourceNotFound,
+    SourceRefused and SourceUnavailable."""
+    last: str | None = None
+    while True:
+        try:
+            # The prefix is compared by whole parts of the key: `calls` lists `calls/a.wav`, not `calls2/a.wav`.
+            pages = obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, offset=last, chunk_size=1000)
+            with _source_errors(folder):
+                async for page in pages:
+                    for meta in page:
+                        last = meta["path"]
+                        if not (meta["size"] == 0 and meta["path"].endswith("/")):
+                            yield ListedObject(folder.at(meta["path"]), meta["size"])
+                return
+        except SourceUnavailable as exc:
+            if _INVALID_KEY.search(str(exc)) is None:
+                raise
+            refused, before = exc, last
+        last = None
+        async for found, after in _page_with_invalid_key(folder, before, endpoint, refused):
+            last = after
+            yield found
+        if last is None:
+            return
+
+
+async def _page_with_invalid_key(
+    folder: Address, last: str | None, endpoint: str, refused: SourceUnavailable
+) -> AsyncIterator[tuple[ListedObject, str | None]]:
+    """Yield the objects of a page that obstore refuses, each with the key after which the listing continues (None: the
+    listing ends with this page)."""
+    found = await s3_listing.list_page(folder, last or "", endpoint) if folder.scheme == "s3" else None
+    if found is None:
+        named = _INVALID_KEY.search(str(refused))
+        key = named["key"] if named is not None else ""
+        if not key or (last is not None and key <= last):
+            raise refused
+        lost = "its key is not valid; up to 1,000 objects before and after it could not be listed"
+        yield ListedObject(folder.at(key), 0, lost), key
+        return
+    after = None if found.last or not found.keys else found.keys[-1][0]
+    for key, size in found.keys:
+        problem = (
+            "its key contains empty parts, `.` or `..`, or control characters: rename it" if unreadable_key(key) else ""
+        )
+        if problem or not key.endswith("/"):
+            yield ListedObject(folder.at(key), size, problem), after
 
 
 # Cached, because each client has its own pool of connections.

@@ -127,7 +127,9 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
     count = len(listing.found)
     try:
         async for one in list_sources(address, settings):
-            if media or not is_other_media_name(Path(one.place.name)):
+            if one.problem:
+                listing.left_out.append(LeftOutFile(one.address.shown, one.problem))
+            elif media or not is_other_media_name(Path(one.place.name)):
                 listing.add(FoundSource(one.address, _place(one.place), one.size_bytes))
             else:
                 listing.left_out.append(LeftOutFile(one.address.shown, NEEDS_MEDIA))
@@ -149,7 +151,9 @@ def _matches(text: str) -> list[Path]:
     """Return the files that match a pattern, sorted by name, without hidden ones."""
     if not glob.has_magic(text):
         return []
-    return [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
+    # Brackets are sets of characters, and also stand for themselves: names of folders often contain them.
+    names = {name for one in (text, text.replace("[", "[[]")) for name in glob.glob(one, recursive=True)}  # noqa: PTH207
+    return [Path(name) for name in sorted(names) if Path(name).is_file()]
 
 
 def _root(text: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Final
 
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
 from worker.audio.source import sha256_of
-from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
+from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
 from worker.storage.address import Address
@@ -33,6 +33,8 @@ class ListedSource:
     place: PurePosixPath
     """Path relative to the last folder of the address before the first wildcard: `b/1.wav` for `s3://bucket/a/*/*.wav`."""
     size_bytes: int | None
+    problem: str = ""
+    """Why it cannot be a source; empty for a readable one."""
 
 
 async def list_sources(address: Address, settings: Settings) -> AsyncIterator[ListedSource]:
@@ -59,21 +61,34 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
         yield ListedSource(address, PurePosixPath(address.name or "source"), None)
         return
     wild = _WILD.search(address.key)
-    if wild is None and address.key and not address.key.endswith("/"):
-        async with open_remote(address, settings) as body:
-            yield ListedSource(address, PurePosixPath(address.name), body.version.size_bytes)
-        return
+    if address.key and not address.key.endswith("/"):
+        try:
+            async with open_remote(address, settings) as body:
+                found_name = ListedSource(address, PurePosixPath(address.name), body.version.size_bytes)
+        except SourceError:
+            # Without wildcards the address is a name. With wildcards it may be one: `take [x].wav`.
+            if wild is None:
+                raise
+        else:
+            yield found_name
+            return
     start = address.key[: wild.start()] if wild else address.key
     folder = start[: start.rfind("/") + 1]
-    pattern = matcher(address.key) if wild else None
-    any_name = pattern is None or address.key.rpartition("/")[2] in ("*", "**")
+    pattern = _patterns(address.key) if wild else None
+    any_name = pattern is None or address.key.rpartition("/")[2] in ("", "*", "**")
     async for found in object_store.listing(address.at(folder), settings.s3_endpoint):
         key = found.address.key
         place = PurePosixPath(key.removeprefix(folder))
-        hidden = any(part.startswith(".") for part in place.parts)
+        hidden = any(part.startswith(".") and part.strip(".") for part in place.parts)
         media = is_audio_name(Path(place.name)) or is_other_media_name(Path(place.name))
         if (pattern is None or pattern.fullmatch(key)) and (not any_name or (media and not hidden)):
-            yield ListedSource(found.address, place, found.size_bytes)
+            yield ListedSource(found.address, place, found.size_bytes, found.problem)
+
+
+def _patterns(key: str) -> re.Pattern[str]:
+    """Compile a pattern. Brackets are sets of characters, and also stand for themselves: names often contain them."""
+    key = f"{key}**" if key.endswith("/") else key
+    return re.compile(f"{matcher(key).pattern}|{matcher(key.replace('[', '[[]')).pattern}", re.DOTALL)
 
 
 # The standard `fnmatch` is not used: its `*` also matches slashes.
