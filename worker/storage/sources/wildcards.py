@@ -104,7 +104,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
             out, at = out + ("[^/]*" if pattern[at] == "*" else "[^/]"), at + 1
         # From `at + 2` on: a `]` directly after the `[` belongs to the set.
         elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inner = pattern[at + 1 : end].replace("\\", "\\\\")
+            inner = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
             out, at = out + (f"[^{inner[1:]}]" if inner[0] == "!" else f"[{inner}]"), end + 1
         else:
             out, at = out + re.escape(pattern[at]), at + 1
