@@ -11,10 +11,11 @@ from tasks.batches.summary import BatchSummary, JobLine, summarize
 from tasks.cli.live_status.snapshot import Snapshot, lone_failures
 from worker.errors import BadJob
 from worker.ledger.connection import RedisConnection
-from worker.ledger.key_breaker import paused_keys, paused_text
+from worker.ledger.key_breaker import paused_text
 from worker.ledger.ledger import Ledger
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.ledger.records import JobRecord, JobState
+from worker.ledger.waiting import NO_WORKER, QueueViewReader
 from worker.settings import Settings
 
 RECENT_BATCHES: Final = 8
@@ -42,6 +43,7 @@ class SnapshotReader:
         self._ledger = Ledger(settings)
         self._connection = RedisConnection(settings.redis_url)
         self._stats = QueueStatsReader(settings, self._connection)
+        self._queue = QueueViewReader(settings, self._connection)
 
     async def close(self) -> None:
         await self._ledger.close()
@@ -75,7 +77,11 @@ class SnapshotReader:
                 jobs = [one for one in running if one is not None and one.state is JobState.RUNNING]
         jobs = sorted(jobs, key=lambda job: (job.started_at or 0.0, job.id))
         texts = await ledger.recent_text.of([job.id for job in jobs[:MAX_RUNNING]])
-        keys = await paused_keys(self._settings, self._connection)
+        queue = await self._queue.read(jobs)
+        notices = [paused_text(key) for key in queue.paused_keys]
+        # The workers of a run start and end with it.
+        if queue.no_worker and not target.run and stats.queued + stats.delayed + stats.running:
+            notices.append(NO_WORKER)
         return Snapshot(
             title=target.name,
             waiting=stats.queued + stats.delayed,
@@ -84,8 +90,8 @@ class SnapshotReader:
             jobs=tuple(jobs),
             texts=dict(zip([job.id for job in jobs], texts, strict=False)),
             lone_failures=() if target.run or target.identity else lone_failures(recent),
-            notices=tuple(map(paused_text, keys)),
-            now=time.time(),
+            notices=tuple(notices),
+            queue=queue,
         )
 
     async def _records_of(self, identity: str) -> list[JobRecord | None]:

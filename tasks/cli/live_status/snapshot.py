@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.batches.summary import BatchSummary, JobLine, grouped
 from worker.ledger.records import JobRecord, JobState
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLine:
-    """A worker process that runs jobs. `silent_s`: seconds since its oldest lease should have been renewed, or 0."""
-
-    name: str
-    jobs: int
-    silent_s: float
+from worker.ledger.waiting import QueueView
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +29,8 @@ class Snapshot:
     """Failed jobs without a batch."""
     notices: tuple[str, ...] = ()
     """Reasons why jobs wait, such as a paused API key."""
-    now: float = 0.0
-    """Seconds since 1970 by the clock of Redis or of this machine."""
-
-    @property
-    def workers(self) -> list[WorkerLine]:
-        """Return the processes that run jobs, by name. An owner is `host:process:random:random`."""
-        names = [":".join(job.owner.split(":")[:2]) for job in self.jobs]
-        late: dict[str, float] = {}
-        for name, job in zip(names, self.jobs, strict=True):
-            late[name] = max(late.get(name, 0.0), self.now - job.lease_until)
-        return [WorkerLine(name, count, max(0.0, late[name])) for name, count in sorted(Counter(names).items()) if name]
+    queue: QueueView = field(default_factory=QueueView)
+    """The workers that are alive, and why jobs wait."""
 
     @property
     def failures(self) -> list[tuple[str, int, str]]:

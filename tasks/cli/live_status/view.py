@@ -48,7 +48,9 @@ def picture(shot: Snapshot, width: int, height: int, *, problem: str = "") -> Re
 def _title(shot: Snapshot, width: int) -> Text:
     counts = f"{shot.running} running, {shot.waiting} waiting"
     room = width - cell_len(counts) - 2
-    return Text.assemble((head(printable(shot.title), max(8, room)), "bold"), "  ", (head(counts, width), ""))
+    title = Text.assemble((head(printable(shot.title), max(8, room)), "bold"), f"  {counts}")
+    title.truncate(width)
+    return title
 
 
 def _heading(text: str, width: int) -> Text:
@@ -99,13 +101,15 @@ def _state_of(batch: BatchSummary) -> str:
 
 
 def _workers(shot: Snapshot, width: int, most: int) -> Iterator[Text]:
-    workers = shot.workers
+    workers = shot.queue.workers
     if not workers or not most:
         return
     yield _heading("workers", width)
     for worker in workers[:most]:
-        silent = f", has not renewed its lease for {format_duration(worker.silent_s)}" if worker.silent_s > 1 else ""
-        yield _line(f"{worker.name}  {format_count(worker.jobs, 'job')}{silent}", width, "red" if silent else "")
+        work = (
+            f"{format_count(worker.jobs, 'job')}, {worker.sessions} of {format_count(worker.max_sessions, 'session')}"
+        )
+        yield _line(f"{worker.host}:{worker.pid}  {work}, version {worker.version}", width)
     if len(workers) > most:
         yield _line(f"and {len(workers) - most} more", width, "dim")
 
@@ -127,8 +131,9 @@ def _rows(shot: Snapshot, most: int) -> list[LiveRow]:
 
 
 def _row(job: JobRecord, shot: Snapshot) -> LiveRow:
-    progress = job.progress
-    note = "" if progress.sent_s > 0 else progress.trouble or "waiting for a session"
+    progress, waiting = job.progress, shot.queue.waiting(job)
+    wait = f"waits for {waiting.text}" if waiting is not None else ""
+    note = "" if progress.sent_s > 0 else progress.trouble or wait or "reading the audio"
     return LiveRow(
         name=source_of(job).rstrip("/").rpartition("/")[2] or job.id,
         done_s=progress.committed_s,
