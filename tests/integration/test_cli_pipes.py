@@ -47,9 +47,9 @@ def test_audio_from_standard_input_becomes_text_on_standard_output(cli: Cli, tem
 
 def test_standard_output_gets_exactly_the_bytes_of_the_format(cli: Cli) -> None:
     words = write_audio(cli.folder / "a.wav")
-    code, out, err = piped(cli, "run", "a.wav", "-o", "-", "--format", "json")
-    assert code == 0, err
-    assert [word["text"] for segment in json.loads(out)["segments"] for word in segment["words"]] == words
+    done = cli.run("run", "a.wav", "-o", "-", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [word["text"] for segment in json.loads(done.stdout)["segments"] for word in segment["words"]] == words
 
 
 def test_standard_input_among_files_gets_its_own_transcript(cli: Cli) -> None:
@@ -67,9 +67,9 @@ def test_standard_input_among_files_gets_its_own_transcript(cli: Cli) -> None:
 def test_json_lines_stream_texts_and_end_with_the_summary(cli: Cli) -> None:
     words = write_audio(cli.folder / "a.wav", duration_s=6)
     (cli.folder / "empty.wav").touch()
-    code, out, _ = piped(cli, "run", "a.wav", "empty.wav", "--json=lines")
-    events = [json.loads(line) for line in out.splitlines()]
-    assert code == 1
+    done = cli.run("run", "a.wav", "empty.wav", "--json=lines")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
     assert events[0]["event"] == "ready"
     assert " ".join(event["text"] for event in events if event["event"] == "committed").split() == words
     assert [event["event"] for event in events if event["event"] in ("done", "failed")].count("failed") == 1

@@ -66,7 +66,7 @@ def test_a_dumb_terminal_gets_plain_lines(cli: Cli) -> None:
     assert "done    a.wav" in shown.text
 
 
-@pytest.mark.parametrize(("columns", "rows"), SIZES)
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), pytest.param(120, 30, marks=pytest.mark.chaos)])
 def test_a_run_is_watched_from_another_terminal(cli: Cli, columns: int, rows: int) -> None:
     recordings(cli)
     run = cli.start("run", "in", "--speed", "2")
