@@ -113,7 +113,7 @@ def test_a_paused_batch_and_one_that_is_incomplete(cli: Cli, settings: Settings,
     assert [group["reason"] for group in batch["failures"]] == ["N s missing: never committed"]
     assert "jobs" not in batch
     assert "paused" in cli.run("list", STT_REDIS_URL=redis_url).stdout
-    for arguments in (["status", "--watch"], ["status", "nobody", "--watch"]):
+    for arguments in (["status", "nobody"], ["status", "nobody", "--watch"]):
         wrong = cli.run(*arguments, STT_REDIS_URL=redis_url)
         assert wrong.returncode == 2
         assert "Traceback" not in wrong.stderr

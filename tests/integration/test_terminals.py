@@ -81,9 +81,7 @@ def test_a_run_is_watched_from_another_terminal(cli: Cli, columns: int, rows: in
         assert row_of(shown, "failures")
         assert row_of(shown, "the file is empty")
         assert row_of(shown, "workers")
-        shown.resize(60, 16)
-        wait_until(lambda: row_of(shown, "long.wav") and row_of(shown, "q: close"), "it is drawn again")
-        assert all(cell_len(row) <= 60 for row in shown.rows)
+        assert all(cell_len(row) <= columns for row in shown.rows)
         shown.press("q")
         assert shown.wait() == 0
         assert b"\x1b[?1049l" in shown.raw  # the first screen is back

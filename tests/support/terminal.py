@@ -62,13 +62,6 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
-    def resize(self, columns: int, rows: int) -> None:
-        """Change the size, as a person does with the window."""
-        with self._lock:
-            self._screen.resize(rows, columns)
-        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.killpg(self.process.pid, signal.SIGWINCH)
-
     def wait(self, timeout_s: float = 60.0) -> int:
         """Wait for the end of the command and of its output. Returns its exit code."""
         code = self.process.wait(timeout_s)
