@@ -65,8 +65,6 @@ class JobHandle(_Job):
 
     def commits(self) -> Iterator[Segment]:
         """Yield each committed segment, from the first one on, until the job has ended."""
-        import time  # noqa: PLC0415
-
         from tasks.client.polling import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
@@ -79,7 +77,7 @@ class JobHandle(_Job):
             if ended:
                 return
             idle = 0 if entries else idle + 1
-            time.sleep(poll_pause_s(idle))
+            _run_blocking(self._producer.wait_for_commit(self.id, after, poll_pause_s(idle)))
 
     def transcript(self) -> str | None:
         """Return the finished transcript as JSON. Returns None if the job has not ended yet, or if the transcript has
@@ -99,8 +97,6 @@ class AsyncJobHandle(_Job):
         return await self.status()
 
     async def commits(self) -> AsyncIterator[Segment]:
-        import asyncio  # noqa: PLC0415
-
         from tasks.client.polling import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
@@ -113,7 +109,7 @@ class AsyncJobHandle(_Job):
             if ended:
                 return
             idle = 0 if entries else idle + 1
-            await asyncio.sleep(poll_pause_s(idle))
+            await _run_async(self._producer.wait_for_commit(self.id, after, poll_pause_s(idle)))
 
     async def transcript(self) -> str | None:
         return await _run_async(self._producer.ledger.transcript(self.id))

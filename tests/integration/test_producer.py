@@ -210,3 +210,26 @@ def test_ten_thousand_jobs(settings: Settings, raw: redis.Redis, tmp_path: Path)
     )
     assert queued(raw) == len(files) + 1
     assert len(files) / took_s >= 2000
+
+
+async def test_a_follower_sees_a_commit_at_once_and_not_at_its_next_query(
+    settings: Settings, ledger: Ledger, audio: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.client.polling.poll_pause_s", lambda _idle: 9.0)
+    handle = await submit_async(audio("a.wav"), settings=settings)
+    lease = await ledger.acquire(handle.id, "worker")
+    assert isinstance(lease, Lease)
+    seen: asyncio.Queue[float] = asyncio.Queue()
+
+    async def follow() -> None:
+        async for _ in handle.commits():
+            seen.put_nowait(time.monotonic())
+
+    following = asyncio.create_task(follow())
+    try:
+        for number in range(3):  # together at least 18 s with a pause between queries
+            await lease.commit(a_segment(f"word {number}", number, number + 1))
+            await asyncio.wait_for(seen.get(), 8)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
