@@ -47,11 +47,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 def test_the_table_compares_figures_with_their_targets() -> None:
-    measured = {"jobs": {"files_per_s": 64.0}, "tail": {"median_s": 3.4}, "start": {"worker_s": 0.9, "import_s": 0.3}}
+    jobs = {"files_per_s": 64.0, "worker_cpu_ms": 6.0}
+    measured = {"jobs": jobs, "tail": {"median_s": 3.4}, "start": {"worker_s": 0.9, "import_s": 0.3}}
     assert [(one["figure"], one["verdict"]) for one in table.judged(measured)] == [
         ("end of audio to transcript stored", "missed"),
         ("worker start to first chunk", "aim"),
         ("`from tasks import submit`", "at least"),
         ("1,000 files of 10 s, 2 workers", "at least"),
+        ("CPU of the workers per file of 10 s", "at least"),
     ]
     assert "| 1,000 files of 10 s, 2 workers | 64 files/s | ≥ 30 | ≥ 100 | at least |" in table.text(measured)

@@ -3,11 +3,14 @@ speech."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
+from tests.evaluate.transcribers import whole_file
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
 
@@ -39,3 +42,18 @@ def make(folder: Path, minutes: float, spec: Spec) -> Path:
     sound = minute[:, None] * np.linspace(1, 0.8, spec.channels, dtype=np.float32) + noise
     whole, rest = divmod(round(minutes * 60 * spec.rate), len(sound))
     return audiofiles.write_blocks(path, [*[sound] * whole, sound[:rest]], spec.rate, spec.coding, spec.channels)
+
+
+def repeated(paths: Sequence[Path], folder: Path, minutes: float) -> Path:
+    """Write one file with all recordings, as often as they fit, with a second of silence between them."""
+    path = folder / f"{minutes:g}min-recordings.flac"
+    if path.exists():
+        return path
+    rate, left = 16000, round(minutes * 60 * 16000)
+    sounds = [np.concatenate([whole_file(one), np.zeros(rate, np.float32)]) for one in paths]
+    with soundfile.SoundFile(path, "w", rate, 1) as file:
+        while left > 0:
+            for sound in sounds:
+                file.write(sound[:left])
+                left -= len(sound[:left])
+    return path

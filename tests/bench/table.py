@@ -39,19 +39,36 @@ class Row:
         return f"{sign} {self.at_least:,g}", f"{sign} {self.aim:,g}"
 
 
+def _wall(measured: Measured) -> float:
+    return float(measured["wall_ratio"])
+
+
 ROWS = (
-    Row("CPU against the sum of the stages, FLAC", "x", "whole", lambda m: m[FLAC]["ratio"], 1.6, 1.25, digits=2),
-    Row("CPU against the sum of the stages, WAV", "x", "whole", lambda m: m[WAV]["ratio"], 3.0, 1.6, digits=2),
+    Row("CPU against the sum of the stages, FLAC", "x", "whole", lambda m: m[FLAC]["ratio"], 1.12, 1.08, digits=2),
+    Row("CPU against the sum of the stages, WAV", "x", "whole", lambda m: m[WAV]["ratio"], 1.5, 1.3, digits=2),
     Row("live sessions on one core, FLAC", "", "live-flac", lambda m: m["most"], 350, 500, more=True, digits=0),
     Row("live sessions on one core, WAV", "", "live-wav", lambda m: m["most"], 1000, 2000, more=True, digits=0),
-    Row("memory per live session, WAV", "KB", "session", lambda m: m[WAV]["kb"], 250, 130, digits=0),
-    Row("memory per live session, FLAC", "KB", "session", lambda m: m[FLAC]["kb"], 1000, 600, digits=0),
+    Row("memory per live session, WAV", "KB", "session", lambda m: m[WAV]["kb"], 110, 90, digits=0),
+    Row("memory per live session, FLAC", "KB", "session", lambda m: m[FLAC]["kb"], 600, 450, digits=0),
     Row("peak memory, 24 hours against 1 minute", "MB", "memory", lambda m: m["grown_mb"], 30, 10),
     Row("60 minutes in 32 sessions at 1x", "s", "hour", lambda m: m["elapsed_s"], 180, 150, digits=0),
     Row("end of audio to transcript stored", "s", "tail", lambda m: m["median_s"], 3.0, 2.2, digits=2),
     Row("worker start to first chunk", "s", "start", lambda m: m["worker_s"], 2.0, 1.0, digits=2),
     Row("`from tasks import submit`", "s", "start", lambda m: m["import_s"], 0.5, 0.25, digits=3),
     Row("1,000 files of 10 s, 2 workers", "files/s", "jobs", lambda m: m["files_per_s"], 30, 100, more=True, digits=0),
+    Row("CPU of the workers per file of 10 s", "ms", "jobs", lambda m: m["worker_cpu_ms"], 7, 5),
+    Row("`stt-batch --help`", "s", "help", lambda m: m["--help"]["wall_s"], 0.25, 0.15, digits=2),
+    Row("`stt-batch --version`", "s", "help", lambda m: m["--version"]["wall_s"], 0.25, 0.15, digits=2),
+    Row("rerun with nothing to do, 1 file", "s", "rerun", lambda m: m["one"]["wall_s"], 0.6, 0.4, digits=2),
+    Row("the same, 1,000 files", "s", "rerun", lambda m: m["many"]["wall_s"], 1.0, 0.7, digits=2),
+    Row("`run` of one 10 s file against a script", "x", "first", lambda m: m["wall_ratio"], 1.3, 1.0, digits=2),
+    Row("27 recordings against the batched pipeline, wall", "x", "recognize", _wall, 0.6, 0.5, digits=2),
+    Row("the same, CPU", "x", "recognize", lambda m: m["cpu_ratio"], 0.75, 0.6, digits=2),
+    Row("the same, word error rate", "%", "recognize", lambda m: m["percent"], 3.2, 3.0, digits=2),
+    Row("60 minutes against the batched pipeline, wall", "x", "recognize-hour", _wall, 0.8, 0.6, digits=2),
+    Row("commit to follower", "ms", "follow", lambda m: m["median_ms"], 20, 5),
+    Row("cost per job, 100,000 jobs against 1,000", "x", "queue", lambda m: m["worst"], 2.0, 1.5, digits=2),
+    Row("live FLAC sessions, share of the limit", "", "live-flac", lambda m: m["share"], 0.7, 0.8, more=True, digits=2),
 )
 
 

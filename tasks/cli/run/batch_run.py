@@ -18,6 +18,7 @@ from rich.console import Console
 from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
+from tasks.cli.run.file_groups import READ_AHEAD, small_groups
 from tasks.cli.run.file_states import File
 from tasks.cli.run.finished_before import finished_record, may_be_finished
 from tasks.cli.run.json_output import JsonEvents, JsonMode, document, line_of
@@ -54,8 +55,6 @@ CONTENT_TTL: Final = timedelta(hours=1)
 """How long the ledger still stores the text of a job after the transcript files were written."""
 START_BACKOFF_S: Final = (0.5, 5.0)
 """First and maximum delay, in seconds, before the service is checked again at the start."""
-READ_AHEAD: Final = 16
-"""Maximum number of files that are already hashed while their jobs are not yet queued."""
 
 Identified = tuple[File, JobSpec, str]
 
@@ -216,7 +215,9 @@ class BatchRun:
             return False
         while (item := await identified.get()) is not None:
             file, spec, identity = item
-            record = await asyncio.to_thread(finished_record, spec, identity)
+            # Not in a thread: the change to one and back takes longer than reading the transcript of a short file.
+            record = finished_record(spec, identity)
+            await asyncio.sleep(0)
             if record is None:
                 self._unfinished = item
                 return False
@@ -247,16 +248,22 @@ class BatchRun:
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Hash the files to identify their jobs. Runs while the embedded processes start."""
-        for file, spec in zip(self._files, self._specs, strict=True):
-            if spec is None:
-                continue
-            try:
-                if (identity := file.key) is None:
-                    (identity,) = await self._identified.identify_many([spec], self._settings, scope=self._scope)
-                await identified.put((file, spec, identity))
-            except SttError as exc:
-                file.problem = (exc.code, str(exc))
+        for group in small_groups(zip(self._files, self._specs, strict=True)):
+            for item in await self._identify_group(group):
+                await identified.put(item)
         await identified.put(None)
+
+    async def _identify_group(self, group: Sequence[tuple[File, JobSpec]]) -> list[Identified]:
+        """Identify the jobs of some files. A file that cannot be read gets the problem, and is left out."""
+        specs = [spec for file, spec in group if file.key is None]
+        try:
+            found = iter(await self._identified.identify_many(specs, self._settings, scope=self._scope))
+        except SttError as exc:
+            if len(group) > 1:
+                return [item for one in group for item in await self._identify_group([one])]
+            group[0][0].problem = (exc.code, str(exc))
+            return []
+        return [(file, spec, file.key or next(found)) for file, spec in group]
 
     async def _queue(self, producer: Producer, identified: asyncio.Queue[Identified | None]) -> None:
         item = self._unfinished or await identified.get()
