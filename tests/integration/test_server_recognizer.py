@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import soxr
 
 from tests.support.service import Caller, caller, pcm16, service
 from worker import settings
-from worker.errors import LanguageUnsupported, ModelUnavailable
+from worker.errors import LanguageUnsupported, ModelUnavailable, SettingsError
 from worker.realtime import messages
 from worker.server import recognizers
 from worker.server.endpointing import EndpointingRules
@@ -27,6 +29,7 @@ from worker.server.speech_segmenter import SpeechSegmenter
 
 pytestmark = pytest.mark.recognizer
 
+GPU = find_spec("ctranslate2") is not None and import_module("ctranslate2").get_cuda_device_count() > 0
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
@@ -234,3 +237,22 @@ def test_joined_noise_gets_no_text(engine: Recognizer) -> None:
     (results,) = engine.recognize_batch([[speech, noise]])
     assert plain(results[0].text) == plain(engine.recognize(speech, final=True).text)
     assert not plain(results[1].text)
+
+
+@pytest.mark.parametrize(
+    ("device", "compute_type"), [("cpu", "int9"), pytest.param("cuda", "", marks=pytest.mark.skipif(GPU, reason="GPU"))]
+)
+def test_a_device_or_number_type_that_cannot_be_used_names_its_setting(
+    engine: Recognizer, device: str, compute_type: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"STT_SERVER_DEVICE={device}.*unset both"):
+        recognizers.load(settings.load({}, server_device=device, server_compute_type=compute_type))
+
+
+def test_the_device_auto_is_the_processor_without_a_gpu(engine: Recognizer) -> None:
+    loaded = recognizers.load(settings.load({}, server_device="auto"))
+    try:
+        assert isinstance(loaded, BatchRecognizer)
+        assert (loaded.batch_size == 1) == (not GPU)
+    finally:
+        loaded.close()

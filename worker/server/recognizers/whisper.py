@@ -89,14 +89,12 @@ class Whisper:
             self._whisper = ctranslate2.models.Whisper(
                 str(folder), device=device, compute_type=compute_type, inter_threads=parallel, intra_threads=1
             )
-        except ValueError as exc:
-            if device == "cpu" and compute_type == "int8":
-                raise ModelCorrupt(f"model {model} in {folder} cannot be loaded: {exc}") from exc
-            raise SettingsError(
-                f"STT_SERVER_DEVICE={device}, STT_SERVER_COMPUTE_TYPE={compute_type}: {exc}; "
-                "unset both to use the processor"
-            ) from exc
         except Exception as exc:
+            if (device, compute_type) != ("cpu", "int8"):
+                raise SettingsError(
+                    f"STT_SERVER_DEVICE={device} with STT_SERVER_COMPUTE_TYPE={compute_type} cannot be used: {exc}; "
+                    "unset both to use the processor"
+                ) from exc
             raise ModelCorrupt(f"model {model} in {folder} cannot be loaded: {exc}") from exc
         try:
             self._voice = silero_session()
@@ -350,8 +348,11 @@ def load(settings: Settings) -> Whisper:
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     cache = model_files.cache_folder(settings.server_model_cache)
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
-    parallel = settings.server_threads or len(os.sched_getaffinity(0))
     device = settings.server_device
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    # Each thread of a GPU would have a copy of the model in its memory.
+    parallel = settings.server_threads or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
     return Whisper(
         folder,
         settings.model,
