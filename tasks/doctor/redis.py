@@ -56,7 +56,7 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
         info = dict(await connection.call(lambda redis: redis.info()))
     except LedgerUnavailable as exc:
         return [*found, warn("redis", f"its version and settings cannot be read: {exc}", "allow the command INFO")]
-    found += of_info(info)
+    found += [*of_info(info), *of_replicas(info, settings.redis_replicas)]
     found.append(of_schema(await schema.read(connection, Keys(settings.redis_prefix))))
     try:
         dead = DeadLetters(connection, Keys(settings.redis_prefix), settings.result_ttl)
@@ -100,6 +100,15 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
         found.append(fail("redis", "its last write to disk failed", "check its log and its disk"))
     return found
+
+
+def of_replicas(info: Mapping[str, Any], needed: int) -> list[Finding]:
+    """Check that enough replicas are connected. `needed`: STT_REDIS_REPLICAS. No I/O."""
+    present = int(info.get("connected_slaves") or 0)
+    if present >= needed:
+        return [ok("redis", f"{present} replicas, {needed} must confirm a write")] if needed else []
+    text = f"{present} replicas are connected, and STT_REDIS_REPLICAS requires {needed}: no job can be queued"
+    return [fail("redis", text, "start the missing replicas, or lower STT_REDIS_REPLICAS")]
 
 
 def of_schema(found: schema.Schema | None) -> Finding:

@@ -146,3 +146,19 @@ async def test_an_output_without_space_is_reported_and_the_probe_is_deleted(
     monkeypatch.undo()
     (found,) = await storage.check_outputs(load({}), (str(tmp_path / "file"),))
     assert (found.status, found.remedy) == (Status.FAIL, "name a folder")
+
+
+@pytest.mark.parametrize(
+    ("present", "needed", "status"),
+    [
+        ("0", 0, None),
+        ("2", 0, None),
+        ("1", 1, Status.OK),
+        ("2", 1, Status.OK),
+        ("0", 1, Status.FAIL),
+        ("1", 2, Status.FAIL),
+    ],
+)
+def test_too_few_replicas_are_reported(present: str, needed: int, status: Status | None) -> None:
+    found = redis.of_replicas({"connected_slaves": present}, needed)
+    assert [one.status for one in found] == ([] if status is None else [status])
