@@ -79,6 +79,9 @@ WORKERS_ALIVE: Final = _gauge("workers_alive", "Workers that are alive, as regis
 WORKERS_BY_VERSION: Final = _gauge("workers_alive_by_version", "Workers that are alive, by version", "version")
 QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages in the queue")
 QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the oldest job in the queue")
+QUEUE_AUDIO: Final = _gauge(
+    "queue_audio_seconds", "Estimated audio without a committed text, by state of its jobs: waiting or running", "state"
+)
 WEBHOOKS_STORED: Final = _gauge(
     "webhooks_stored", "Webhooks in the outbox: waiting, or undeliverable (dead_letter)", "state"
 )

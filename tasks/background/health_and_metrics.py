@@ -12,6 +12,7 @@ from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.ledger.key_breaker import KeyBreaker
+from worker.ledger.queue_audio import QueueAudioReader
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.ledger.records import WaitsFor
 from worker.ledger.waiting import QueueViewReader
@@ -70,9 +71,10 @@ class Monitor:
         connection = RedisConnection(self._settings.redis_url, retries=0)
         reader, views = QueueStatsReader(self._settings, connection), QueueViewReader(self._settings, connection)
         breaker = KeyBreaker(self._settings, connection)
+        audio = QueueAudioReader(self._settings, connection)
         try:
             while True:
-                self._redis_problem = await self._queue(reader, breaker, views)
+                self._redis_problem = await self._queue(reader, breaker, views) or await _measure_audio(audio)
                 metrics.count_sent_audio()
                 due = loop.time() + CHECK_S
                 await asyncio.sleep(CHECK_S)
@@ -91,6 +93,8 @@ class Monitor:
                 gauge.set(math.nan)
             for state in ("queued", "delayed", "running"):
                 metrics.JOBS.labels(state).set(math.nan)
+            for state in ("waiting", "running"):
+                metrics.QUEUE_AUDIO.labels(state).set(math.nan)
             for reason in WaitsFor:
                 metrics.JOBS_WAITING.labels(reason.value).set(math.nan)
             for state in ("waiting", "dead_letter"):
@@ -113,6 +117,17 @@ class Monitor:
         metrics.WEBHOOKS_STORED.labels("dead_letter").set(found.webhooks_dead)
         metrics.DEAD_LETTERS.set(found.dead_letters)
         return None
+
+
+async def _measure_audio(reader: QueueAudioReader) -> str | None:
+    """Update the metric of waiting audio. If Redis is unreachable, returns the reason, otherwise None."""
+    try:
+        found = await reader.read()
+    except LedgerUnavailable as exc:  # the next reading of the queue sets all of its metrics to "unknown"
+        return str(exc)
+    metrics.QUEUE_AUDIO.labels("waiting").set(found.waiting_s)
+    metrics.QUEUE_AUDIO.labels("running").set(found.running_s)
+    return None
 
 
 __all__ = ["LOOP", "TIMER", "Monitor"]

@@ -290,3 +290,14 @@ def test_profiles_are_documented_at_the_top() -> None:
 def test_a_health_check_is_less_frequent_than_the_heartbeat() -> None:
     for service in OURS.values():
         assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * heartbeat.BEAT_S
+
+
+def test_the_example_of_env_names_variables_that_compose_reads() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert not re.findall(r"^[^#\n]", text, re.MULTILINE), "a copy without changes changes nothing"
+    assert set(named) - {"COMPOSE_PROFILES"} <= compose.variables()
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    assert named["COMPOSE_PROFILES"] in profiles
+    assert len(named) > 15
+    compose.load({name: value for name, value in named.items() if value})
