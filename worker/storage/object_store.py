@@ -74,6 +74,8 @@ class ListedObject:
     size_bytes: int
     problem: str = ""
     """Why the object cannot be read; empty for a readable one."""
+    version: ContentVersion | None = None
+    """None if the listing does not contain it."""
 
 
 @asynccontextmanager
@@ -174,7 +176,8 @@ async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]
                     for meta in page:
                         last = meta["path"]
                         if not (meta["size"] == 0 and meta["path"].endswith("/")):
-                            yield ListedObject(folder.at(meta["path"]), meta["size"])
+                            version = ContentVersion(meta["size"], meta["e_tag"], meta["last_modified"].isoformat())
+                            yield ListedObject(folder.at(meta["path"]), meta["size"], version=version)
                 return
         except SourceUnavailable as exc:
             if _INVALID_KEY.search(str(exc)) is None:

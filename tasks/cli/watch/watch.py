@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import click
@@ -19,6 +19,7 @@ from tasks.cli import options
 from tasks.cli.run.json_output import JsonEvents
 from tasks.cli.sources.find_recordings import LeftOutFile, left_out_reason, scan_folder
 from tasks.cli.terminal_output import echo
+from tasks.cli.watch.prefix_watch import PrefixWatch
 from tasks.cli.watch.settling import SettlingFiles
 from tasks.cli.watch.submitter import FolderSubmitter
 from tasks.client.producer import Producer, make_spec
@@ -29,7 +30,7 @@ from worker.end_signals import end_signals
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
 from worker.settings import Settings
-from worker.storage.address import show
+from worker.storage.address import is_url, show
 
 RESCAN_S: Final = 30.0
 """Seconds between two scans of the whole folder, because network disks and mounted folders report no changes."""
@@ -37,8 +38,20 @@ PAUSE_S: Final = (1.0, 30.0)
 """Shortest and longest pause while Redis is unreachable or the queue is full, in seconds."""
 
 
+class _Place(click.ParamType[Path | str]):
+    """An existing folder, or the address of a prefix in an object store."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        if is_url(str(value)):
+            return str(value)
+        folder = click.Path(path_type=Path, file_okay=False, exists=True)
+        return Path(str(folder.convert(value, param, ctx)))
+
+
 @click.command(short_help="Transcribe files that arrive in a folder.")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("place", metavar="DIR", type=_Place())
 @click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the transcripts, or s3://, gs://, az://.")
 @options.formats
 @options.style
@@ -65,7 +78,7 @@ PAUSE_S: Final = (1.0, 30.0)
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on standard output.")
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 def command(
-    folder: Path,
+    place: Path | str,
     out: str,
     batch: str | None,
     settle_s: float,
@@ -74,8 +87,10 @@ def command(
     ready_file: Path | None,
     **given: Any,
 ) -> None:
-    """Queue every audio file that is in DIR or arrives there, and report its result, until SIGTERM or
-    Ctrl-C.
+    """Queue every audio file that is in DIR or arrives there, and report its result, until SIGTERM or Ctrl-C.
+
+    DIR is a folder, or a prefix in an object store such as s3://bucket/calls/, which is listed every 30 s. Each object
+    is queued once, also after a restart; a replaced object is queued again.
 
     Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe the files, which they read under the same
     paths. `monday/call.wav` becomes `monday/call.wav.json` below --out. A file is queued when it has been unchanged for
@@ -85,6 +100,7 @@ def command(
     \b
     Examples:
       stt-batch watch /inbox --out /transcripts
+      stt-batch watch s3://bucket/inbox/ --out s3://bucket/transcripts
       stt-batch watch /inbox --out s3://results/calls --format json,srt --settle 30
     """
     from tasks.observability import log_setup  # noqa: PLC0415
@@ -93,17 +109,23 @@ def command(
     raise_limit()
     log_setup.set_up(settings)
     log_setup.warn_of_unknown_variables(os.environ)
-    folder = folder.absolute()
+    folder = place.absolute() if isinstance(place, Path) else place
     given |= {
         "style": options.style_from(given),
         **options.channels_from(given),
         **options.glossary_from(given.pop("glossary_file"), settings),
         **options.session_options_from(given),
         "out_dir": out,
-        "batch": batch or f"watch-{folder.name}",
+        "batch": batch or f"watch-{PurePosixPath(str(folder)).name}",
     }
-    make_spec(folder, **given)  # only to report invalid options before the first file arrives
-    watch = Watch(settings, folder, given, settle_s, as_json=as_json)
+    source = make_spec(folder, **given).source  # also reports invalid options before the first file arrives
+    watch: Watch | PrefixWatch
+    if isinstance(folder, Path):
+        watch = Watch(settings, folder, given, settle_s, as_json=as_json)
+    elif source.is_web:
+        raise click.UsageError(f"{source}: give a folder, or a prefix at s3://, gs:// or az://")
+    else:
+        watch = PrefixWatch(settings, source, given, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
     # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
     sys.stdout.flush()

@@ -35,6 +35,8 @@ class ListedSource:
     size_bytes: int | None
     problem: str = ""
     """Why it cannot be a source; empty for a readable one."""
+    content: str = ""
+    """Its content as `content_of` returns it; empty if the listing does not contain it."""
 
 
 async def list_sources(address: Address, settings: Settings) -> AsyncIterator[ListedSource]:
@@ -82,7 +84,8 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
         hidden = any(part.startswith(".") and part.strip(".") for part in place.parts)
         media = is_audio_name(Path(place.name)) or is_other_media_name(Path(place.name))
         if (pattern is None or pattern.fullmatch(key)) and (not any_name or (media and not hidden)):
-            yield ListedSource(found.address, place, found.size_bytes, found.problem)
+            content = "" if found.version is None else remote_content_id(found.address, found.version)
+            yield ListedSource(found.address, place, found.size_bytes, found.problem, content)
 
 
 def _patterns(key: str) -> re.Pattern[str]:
