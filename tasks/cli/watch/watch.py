@@ -38,20 +38,15 @@ PAUSE_S: Final = (1.0, 30.0)
 """Shortest and longest pause while Redis is unreachable or the queue is full, in seconds."""
 
 
-class _Place(click.ParamType[Path | str]):
-    """An existing folder, or the address of a prefix in an object store."""
+class _Place(click.Path):
+    """An existing folder, or the address of a prefix in an object store, which stays a text."""
 
-    name = "folder"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        if is_url(str(value)):
-            return str(value)
-        folder = click.Path(path_type=Path, file_okay=False, exists=True)
-        return Path(str(folder.convert(value, param, ctx)))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return str(value) if is_url(str(value)) else super().convert(value, param, ctx)
 
 
 @click.command(short_help="Transcribe files that arrive in a folder.")
-@click.argument("place", metavar="DIR", type=_Place())
+@click.argument("place", metavar="DIR", type=_Place(path_type=Path, file_okay=False, exists=True))
 @click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the transcripts, or s3://, gs://, az://.")
 @options.formats
 @options.style
