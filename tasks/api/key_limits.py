@@ -26,8 +26,10 @@ from worker.settings import Settings
 
 WAITING_RETRY_S: Final = 10.0
 DAY_TTL: Final = timedelta(days=3)
-MAX_RESOLVED: Final = 500
+MAX_RESOLVED: Final = 100
 """Maximum number of jobs whose duration is looked up at once."""
+RESOLVE_INTERVAL_S: Final = 0.2
+"""Minimum seconds between two such look-ups of a key. Each costs about as much as twenty submissions."""
 
 
 class KeyLimits:
@@ -41,6 +43,7 @@ class KeyLimits:
         self._keys = Keys(settings.redis_prefix)
         self._buckets: dict[str, tuple[float, float]] = {}
         """Free requests of each key, and the time when they were counted."""
+        self._resolved_at: dict[str, float] = {}
 
     def count_request(self, principal: Principal) -> None:
         """Count one request. Raises Problem 429 above the requests a second of the key."""
@@ -111,6 +114,14 @@ class KeyLimits:
     async def _audio_s(self, principal: Principal) -> float:
         """Return the seconds of audio of today, including jobs whose duration became known since."""
         audio, open_ = self._day(principal)
+        now = time.monotonic()
+        if now - self._resolved_at.get(principal.name, -RESOLVE_INTERVAL_S) >= RESOLVE_INTERVAL_S:
+            self._resolved_at[principal.name] = now
+            await self._resolve(audio, open_)
+        return float(await self._connection.call(lambda redis: redis.get(audio)) or 0)
+
+    async def _resolve(self, audio: str, open_: str) -> None:
+        """Count jobs of the set `open_` whose duration became known."""
         ids: Sequence[str] = await self._connection.call(lambda redis: redis.srandmember(open_, MAX_RESOLVED))
         found = {}
         for job_id, record in zip(ids, await self._ledger.get_many(ids), strict=True):
@@ -122,7 +133,6 @@ class KeyLimits:
                 await self._connection.pipeline(
                     lambda p, s=duration_s: (p.incrbyfloat(audio, s), p.pexpire(audio, DAY_TTL))  # type: ignore[misc]
                 )
-        return float(await self._connection.call(lambda redis: redis.get(audio)) or 0)
 
     def _day(self, principal: Principal) -> tuple[str, str]:
         day = datetime.now(UTC).strftime("%Y-%m-%d")

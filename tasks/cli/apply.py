@@ -45,7 +45,9 @@ class Applied:
     help="Files to write in addition to the JSON; default: those that exist beside it.",
 )
 @options.style
-@click.option("--force", is_flag=True, help="Apply corrections over newer ones of another person.")
+@click.option(
+    "--force", is_flag=True, help="Apply the corrections even if another person has corrected the transcript since."
+)
 @click.option("--dry-run", is_flag=True, help="Only check the corrections and change nothing.")
 @options.as_json
 @click.pass_context

@@ -248,7 +248,7 @@ def slow_server() -> Iterator[str]:
 
 @pytest.fixture
 def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
-    """Run the intake as a worker does."""
+    """Returns a function that starts reading jobs from the intake stream in the background, as a worker does."""
     loop, running = LoopThread(), []
 
     def start(changed: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Every way to end a worker requeues its jobs, and nothing starts the worker again."""
+"""Tests each way to end a worker: its jobs return to the queue, and the worker does not start again by itself."""
 
 from __future__ import annotations
 

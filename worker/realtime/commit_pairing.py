@@ -237,8 +237,8 @@ class CommitPairer:
         )
 
     def _repeats_last(self, entry: _PendingCommit) -> bool:
-        """Whether a plain message repeats text of the previous commit, although the service normally sends word
-        times."""
+        """Whether a message without word times repeats text of the previous commit. Only possible if the service has
+        sent word times before in this session."""
         plain = letters(entry.text)
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 

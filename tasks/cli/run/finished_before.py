@@ -1,7 +1,7 @@
 """Finds the files of a run that an earlier run finished, from their transcripts alone.
 
-If there is nothing to do, the run then ends without a queue, a worker and a recognizer: with one finished file after
-0.4 instead of 2.2 s.
+If there is nothing to do, the run then ends without a queue, a worker and a recognizer. Measured with one finished
+file: 0.7 instead of 12.9 seconds of CPU time.
 """
 
 from __future__ import annotations

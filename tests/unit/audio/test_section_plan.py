@@ -121,7 +121,7 @@ def test_each_sample_is_in_one_section_or_skipped(
             assert own / rate >= shortest_s - 0.1
 
 
-# -- tone-coded speech -------------------------------------------------------------------------------------------------
+# -- words made of tones -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("coding", "rate", "channels"),
     [(audiofiles.WAV, 16000, 1), (audiofiles.FLAC, 44100, 2), (audiofiles.MULAW, 8000, 1), (audiofiles.MP3, 44100, 1)],

@@ -46,7 +46,8 @@ def test_without_times_new_text_stays_complete_and_in_order() -> None:
     new = new_part(plain("having little or no money", 6, 19), known, 4, 20, paced=False)
     assert new is not None
     assert (new.text, new.start) == ("having little or no money", 20)
-    # In real time, the text of a segment belongs to its end, so missing words are before it.
+    # The audio is sent in real time, so the text describes the last part of the segment. Words that are missing in it
+    # were spoken earlier.
     before = new_part(plain("call me", 5, 9), [plain("some years ago", 5, 20)], 4, 18, paced=True)
     assert before is not None
     assert before.start < 5

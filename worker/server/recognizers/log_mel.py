@@ -1,7 +1,7 @@
 """The log-mel spectrogram that Whisper models take as input: 100 frames per second, as in OpenAI's reference.
 
-Only frames with audio are computed. The rest of a window is silence, and all its frames have the same value. For a
-segment of 4 s in a window of 15 s this takes 2.6 instead of 8 ms, and one computation serves windows of every length.
+Only frames with audio are computed. The rest of a window is silence, and all its frames have the same value. One
+computation serves windows of every length.
 """
 
 from __future__ import annotations

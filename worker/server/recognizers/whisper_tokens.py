@@ -1,7 +1,7 @@
 """The tokens of a Whisper model for one language: prompts, text and words.
 
 Written here and not taken from faster-whisper, because the import of that package loads FFmpeg and the client of the
-model hub, which takes a quarter of the time to load the recognizer.
+model hub, which the recognizer does not need.
 """
 
 from __future__ import annotations
