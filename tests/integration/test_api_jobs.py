@@ -361,8 +361,10 @@ async def test_limits_of_a_key(redis_url: str, tmp_path: Path) -> None:
         await api.upload(b"4")
 
 
-async def test_the_hours_of_audio_of_a_key_are_limited_per_day(redis_url: str, tmp_path: Path) -> None:
-
+async def test_the_hours_of_audio_of_a_key_are_limited_per_day(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.api.key_limits.RESOLVE_INTERVAL_S", 0.0)
     async with running_api(api_settings(redis_url, tmp_path, http_key_max_audio_hours=1 / 3600)) as api:
         job = await api.upload(b"not audio: its length is known after the job")
         await api.transcribe(job["id"])
