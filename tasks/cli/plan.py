@@ -47,7 +47,9 @@ MAX_SHOWN: Final = 20
 @click.command(short_help="Estimate a batch: hours, sessions, time, cost, failures.")
 @options.paths
 @click.option("--speech", is_flag=True, help="Read all audio and detect speech; also finds damaged files.")
-@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
+@click.option(
+    "--speed", type=options.SpeedType(), metavar="SPEED", help="Speed at which a session sends audio (or STT_SPEED)."
+)
 @click.option(
     "--sessions",
     "worker_sessions",

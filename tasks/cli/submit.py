@@ -41,7 +41,10 @@ from worker.storage.address import Address, is_url, parse
 @options.glossary
 @options.session_options
 @click.option(
-    "--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the setting of the worker."
+    "--speed",
+    type=options.SpeedType(),
+    metavar="SPEED",
+    help="Speed at which a session sends audio, such as 2x; default: the setting of the worker.",
 )
 @options.parallel_sections
 @options.channels

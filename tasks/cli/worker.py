@@ -49,7 +49,12 @@ class ProcessCount(click.ParamType[int]):
     metavar="N|auto",
     help="Number of processes; `auto`: one for each available processor core.",
 )
-@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session: 1, a factor, or `max`.")
+@click.option(
+    "--speed",
+    type=options.SpeedType(),
+    metavar="SPEED",
+    help="Speed at which a session sends audio: 1, a factor, or `max`.",
+)
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 @click.option("--process", type=int, hidden=True)

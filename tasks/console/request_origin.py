@@ -1,7 +1,7 @@
-"""Decides whether a request may come from a browser: checks of `Host`, `Origin` and `Sec-Fetch-Site`. No I/O.
+"""Decides whether to accept a request of a browser, by the headers `Host`, `Origin` and `Sec-Fetch-Site`. No I/O.
 
 A page of another site can make a browser send requests to a server on this machine, and with DNS rebinding the browser
-even takes such a server for the page's own one. Neither can change the headers that are checked here.
+even takes such a server for the page's own one. A page cannot set the headers that are checked here.
 """
 
 from __future__ import annotations

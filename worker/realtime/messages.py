@@ -157,7 +157,7 @@ def parse(event: str, payload: object = None) -> Message:
     if event == CLOSED:
         return _parse_closed(payload)
     if event == UNREADABLE:
-        # Without the message itself: words of its transcript could look like an error of the key.
+        # The text does not quote the message: words of a transcript could be taken for an error about the API key.
         return ServiceError(name=UNREADABLE, text="a message of the service is not in the format of Socket.IO")
     return Unknown(kind=event)
 

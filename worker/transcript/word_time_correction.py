@@ -229,10 +229,11 @@ class WordTimeCorrector:
     def _is_copy(
         self, placed: Times, far: TimeConversion | None, times: Times, audio: CommitAudio, repeated_s: float
     ) -> bool:
-        """Whether the times of a repeated text are copied from the commits that it repeats.
+        """Whether the word times of a commit that repeats earlier text are copies of the earlier times.
 
-        Times that are not copied are the commit's own times with another unit or origin. `placed`: the times after the
-        expected conversion. `far`: the best conversion with another unit or origin, or None."""
+        Otherwise they are times of the commit itself, in another unit or from another origin than expected. `placed`:
+        the times of the commit, converted with the expected unit and origin. `far`: the best conversion with another
+        unit or origin, or None."""
         sound = audio.sound
         moved = convert(times, far) if far is not None else []
         fits = (

@@ -49,7 +49,7 @@ def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
 
 def _inside(name: str, value: Any, file: Path) -> str:
     folder = file.parent.resolve()
-    # Links are followed, because a link in a stranger's folder may lead anywhere.
+    # Symbolic links are resolved before the check, because a link in a stranger's folder may lead anywhere.
     path = (folder / str(value)).resolve()
     if "://" in str(value) or str(value) == "-" or not path.is_relative_to(folder):
         raise SettingsError(f"{file}: {name} must be a path inside the folder of this file, not {value}")

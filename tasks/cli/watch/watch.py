@@ -54,7 +54,10 @@ class _Place(click.Path):
 @options.glossary
 @options.session_options
 @click.option(
-    "--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the setting of the worker."
+    "--speed",
+    type=options.SpeedType(),
+    metavar="SPEED",
+    help="Speed at which a session sends audio, such as 2x; default: the setting of the worker.",
 )
 @options.channels
 @options.skip_silence
