@@ -62,7 +62,8 @@ from worker.settings import Settings
     "--speed",
     type=options.SpeedType(),
     metavar="SPEED",
-    help="Speed at which a session sends audio: a factor of real time, or `max`. Default: max with the embedded service, 1 with another"
+    help="Speed at which a session sends audio: a factor of real time, or `max`. Default: max with the embedded"
+    " service, 1 with another"
     " service.",
 )
 @click.option(
