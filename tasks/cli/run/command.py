@@ -63,8 +63,7 @@ from worker.settings import Settings
     type=options.SpeedType(),
     metavar="SPEED",
     help="Speed at which a session sends audio: a factor of real time, or `max`. Default: max with the embedded"
-    " service, 1 with another"
-    " service.",
+    " service, 1 with another service.",
 )
 @click.option(
     "--sessions",
