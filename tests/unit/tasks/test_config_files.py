@@ -169,7 +169,7 @@ def test_a_table_sets_the_options_of_its_command(folder: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speeed = 2", "user.toml: speeed is not a setting; did you mean speed?"),
+        ("speedx = 2", "user.toml: speedx is not a setting; did you mean speed?"),
         ("STT_SPEED = 2", "user.toml: STT_SPEED is not a setting; write speed"),
         ("[rum]\nspeed = 2", "user.toml: rum is not a setting; did you mean [run]?"),
         ("xyzzy = 2", "`stt-batch config` lists the settings"),
