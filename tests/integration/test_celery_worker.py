@@ -77,7 +77,8 @@ def test_jobs_are_done_and_failures_reported(
     assert (status.state, status.error_code) == (JobState.FAILED, "internal")
     wait_until(lambda: raw.hlen("stt:celery:unacked") == 0, "every message is acknowledged", timeout_s=60)
     assert queued(raw) == 0
-    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
+    # Celery sets no expiry on its own keys.
+    assert not [key for key in raw.scan_iter("stt:*") if raw.ttl(key) <= 0 and not key.startswith("stt:celery:")]
 
 
 def test_a_job_sent_many_times_runs_once(

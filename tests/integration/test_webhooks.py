@@ -228,11 +228,11 @@ async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_ag
     environ = {"STT_REDIS_URL": redis_url}
     listed = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env=environ)
     assert listed.exit_code == 0
-    assert "0 wait, 1 dead letters" in listed.output
+    assert "0 wait, 1 dead letter\n" in listed.output
     assert reason in listed.output
     assert "secret" not in listed.output
     again = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", "retry", dead.id], env=environ)
-    assert again.output == "1 webhooks queued again\n"
+    assert again.output == "1 webhook queued again\n"
     unknown = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", "retry", dead.id], env=environ)
     assert unknown.exit_code == 1
     await post.deliverer.once()

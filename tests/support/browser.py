@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.node_env import missing
 
+expect.set_options(timeout=30_000)  # milliseconds; the default of 5 s is too short on a busy machine
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
