@@ -128,13 +128,25 @@ const observeParagraphs = () => {
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 // Scrolls to a word. Over long distances without animation, because a browser would have to lay out all between.
+// The heights of paragraphs that were never laid out are estimates. When they get their real ones, the browser may end an
+// animation early or move the goal out of view. So the goal is checked again, until it is in view for the first time.
+const scrollToCentre = (node) => {
+  const far = Math.abs(node.getBoundingClientRect().top) > 3 * innerHeight;
+  const smooth = !calm.matches && !far;
+  node.scrollIntoView({ block: "center", behavior: smooth ? "smooth" : "auto" });
+  let checks = 5;
+  const check = () => {
+    const { top, bottom } = node.getBoundingClientRect();
+    if ((top < innerHeight && bottom > 0) || !checks) return;
+    checks -= 1;
+    node.scrollIntoView({ block: "center", behavior: "auto" });
+    setTimeout(check, 150);
+  };
+  setTimeout(check, smooth ? 900 : 150);
+};
 const show = (word) => {
   const { para } = word.seg;
   wake(para);
-  const far = Math.abs(para.el.getBoundingClientRect().top) > 3 * innerHeight;
-  (word.node || para.el).scrollIntoView({ block: "center", behavior: calm.matches || far ? "auto" : "smooth" });
+  scrollToCentre(word.node || para.el);
 };
-const showPara = (para) => {
-  const far = Math.abs(para.el.getBoundingClientRect().top) > 3 * innerHeight;
-  para.el.scrollIntoView({ block: "center", behavior: calm.matches || far ? "auto" : "smooth" });
-};
+const showPara = (para) => scrollToCentre(para.el);
