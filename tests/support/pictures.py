@@ -5,7 +5,6 @@ python -m tests.support.pictures        needs the extras `local` and `test`, and
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from tests.support.browser import chromium
 from tests.support.readme import ROOT, SITE
+from tests.support.terminal import terminal
 
 COMMAND = ("stt-batch", "run", "recordings", "--out", "transcripts", "--format", "html,json,srt")
 # The format of rich without its web fonts, which are on another host. Braces are doubled in it.
@@ -31,15 +31,14 @@ def terminal_run(folder: Path) -> str:
     (folder / "recordings").mkdir()
     for name in SAMPLES:
         (folder / "recordings" / name).write_bytes((ROOT / "tests" / "samples" / name).read_bytes())
-    program = Path(sys.executable).parent / COMMAND[0]
-    environment = {**os.environ, "COLUMNS": "90"}
-    done = subprocess.run(
-        [program, *COMMAND[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
+    with terminal(*COMMAND[1:], folder=folder, environment={}, columns=92, rows=40) as shown:
+        if shown.wait(300) != 0:
+            raise SystemExit(shown.text)
+        text = shown.text
     with (folder / "console").open("w", encoding="utf-8") as screen:
         console = Console(record=True, width=92, file=screen, force_terminal=True)
         console.print(f"$ {' '.join(COMMAND)}", style="bold", highlight=False)
-        console.print(Text.from_ansi(done.stdout))
+        console.print(Text(text), highlight=False)
         return console.export_svg(title="stt-batch", code_format=NO_FONTS)
 
 
