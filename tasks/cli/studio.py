@@ -60,7 +60,7 @@ def command(folder: Path, browser: bool, language: str | None, **given: Any) -> 
       STT_API_KEY=... stt-batch studio --url https://cantonese.ai
     """
     if any(find_spec(name) is None for name in _NEEDED):
-        raise SettingsError("`stt-batch studio` needs the extras `api` and `local`: pip install 'stt-batch[api,local]'")
+        raise SettingsError("`stt-batch studio` needs the extra `local`: pip install 'stt-batch[local]'")
     settings, embedded = local_settings(given)
     if embedded and language:
         settings = for_language(settings, language)

@@ -233,6 +233,19 @@ async def test_a_server_that_closes_without_an_answer(scheme: str) -> None:
     assert expected in str(error)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_addresses_that_fail_for_different_reasons_are_no_tls_problem(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError("Multiple exceptions: [Errno 111] refused, [Errno 101] no network")
+
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", fail)
+    error = await refusal(f"{scheme}://127.0.0.1:9")
+    assert "TLS" not in str(error)
+    assert "Multiple exceptions" in str(error)
+
+
 @pytest.mark.parametrize("status", [403, 502, 503, 404])
 async def test_a_refusal_that_a_forwarding_proxy_may_have_sent_names_the_proxy(status: int) -> None:
     async def handler(_: web.Request) -> web.Response:

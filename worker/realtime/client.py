@@ -36,7 +36,7 @@ from worker.realtime import json_codec, messages, old_protocol, refusals
 from worker.realtime.client_packet import ClientPacket
 from worker.realtime.early_close import EarlyClose, observed_websocket, until_closed
 from worker.realtime.error_table import ErrorKind
-from worker.realtime.library_errors import library_text, status_in
+from worker.realtime.library_errors import NO_HANDSHAKE, library_text, status_in
 from worker.realtime.library_transport import abort, free_websocket, written
 from worker.realtime.old_protocol import OldProtocol
 from worker.realtime.refused_response import RefusedResponse
@@ -363,7 +363,7 @@ class Client:
         plain = self._address.scheme in ("http", "ws")
         by = f" {self._route}" if self._route.proxy is not None and (plain or not self._requests.connected) else ""
         if isinstance(exc, _NoHandshake):
-            reason = "no real-time service: the answer to the handshake is not that of a Socket.IO server"
+            reason = NO_HANDSHAKE
         elif isinstance(exc, TimeoutError):
             reason = f"no connection{by} within {self._settings.connect_timeout_s:g} s"
         else:

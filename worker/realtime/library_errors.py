@@ -9,6 +9,7 @@ import aiohttp
 
 from worker.network.failure_reasons import chain
 
+NO_HANDSHAKE: Final = "no real-time service: the answer to the handshake is not that of a Socket.IO server"
 _QUERY: Final = re.compile(r"(://[^\s?'\"]{0,2000})\?[^\s'\"]*")
 # The text of aiohttp's ClientResponseError. Over polling, only the text reaches the caller.
 _INVALID_HTTP: Final = re.compile(r"\A\d{3}, message=(['\"])(.*)\1, url=.*\Z", re.DOTALL)
@@ -38,9 +39,11 @@ def library_text(exc: BaseException, *, encrypted: bool = False) -> str:
 
 def _known_text(exc: BaseException, *, encrypted: bool) -> str | None:
     """Return a sentence in place of a library text that users cannot understand, or None."""
-    if isinstance(exc, aiohttp.ClientConnectorError) and exc.ssl is not False and not exc.os_error.strerror:
+    if isinstance(exc, aiohttp.ClientConnectorError) and not exc.os_error.strerror:
         # aiohttp itself writes "Cannot connect to host … ssl:default [None]".
-        return "the server closed the connection during the TLS handshake; it may require another version of TLS"
+        if encrypted and isinstance(exc.os_error, ConnectionError):
+            return "the server closed the connection during the TLS handshake; it may require another version of TLS"
+        return f"cannot be reached: {exc.os_error or type(exc.os_error).__name__}"
     if isinstance(exc, aiohttp.ServerDisconnectedError):
         # With TLS 1.3, a server that requires a client certificate closes only after the handshake.
         remedy = (
@@ -48,7 +51,7 @@ def _known_text(exc: BaseException, *, encrypted: bool) -> str | None:
         )
         return f"the server closed the connection without an answer; if it {remedy}"
     if str(exc).startswith("Unexpected response from server"):
-        return "no real-time service: the answer to the handshake is not that of a Socket.IO server"
+        return NO_HANDSHAKE
     return None
 
 
@@ -58,4 +61,4 @@ def _is_invalid_http(exc: BaseException) -> bool:
     return isinstance(exc, aiohttp.ClientResponseError) and not isinstance(exc, with_answer)
 
 
-__all__ = ["library_text", "status_in"]
+__all__ = ["NO_HANDSHAKE", "library_text", "status_in"]
