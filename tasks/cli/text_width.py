@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from rich.cells import cell_len, set_cell_size
 
 _CUT = "…"
@@ -25,10 +27,9 @@ def tail(text: str, width: int) -> str:
         return text
     if width <= 0:
         return ""
-    text = text[-4 * width :]  # characters of no width are rare; so the loop stays short for a long text
-    while text and cell_len(text) > width - 1:
-        text = text[1:]
-    return _CUT + text.lstrip()
+    # A search by halves, because a live view calls this for every row several times per second.
+    start = bisect_left(range(len(text)), True, key=lambda at: cell_len(text[at:]) < width)
+    return _CUT + text[start:].lstrip()
 
 
 def middle(text: str, width: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from tasks.cli import text_width
 from tasks.cli.run.file_states import File
 from tasks.cli.run.progress_display import MAX_TABLE_ROWS, RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
@@ -202,3 +203,16 @@ def test_without_a_capable_terminal_each_result_is_one_plain_line(environment: d
 def test_cut_text_is_never_wider_than_asked(text: str, width: int) -> None:
     assert all(cell_len(cut(text, width)) <= width for cut in (head, tail, middle))
     assert cell_len(pad(text, width)) == width
+
+
+def test_the_end_of_a_long_chinese_text_is_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(text: str) -> int:
+        measured.append(text)
+        return cell_len(text)
+
+    monkeypatch.setattr(text_width, "cell_len", measure)
+    text = "今日天氣好好我哋去行山" * 40
+    assert tail(text, 75) == "…" + text[-37:]
+    assert len(measured) < 12
