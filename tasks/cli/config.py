@@ -105,9 +105,13 @@ def _value(name: str, value: Any) -> str:
         return f"{value.total_seconds():g}"
     if name == "speed":
         return show_speed(value)
+    return _text(value, is_address=name == "proxy")
+
+
+def _text(value: Any, *, is_address: bool = False) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and ("://" in value or name == "proxy"):
+    if isinstance(value, str) and ("://" in value or is_address):
         return ",".join(show_url(part) if "://" in part else part.rpartition("@")[2] for part in value.split(","))
     return str(value)
 
@@ -118,9 +122,7 @@ def _shown_options(files: Collection[ConfigFile]) -> list[ShownValue]:
         for command_name, values in file.options.items():
             for option, value in values.items():
                 name = f"{command_name} --{option}"
-                found[name] = ShownValue(
-                    name, str(value).lower() if isinstance(value, bool) else str(value), str(file.path)
-                )
+                found[name] = ShownValue(name, _text(value), str(file.path))
     return list(found.values())
 
 

@@ -50,7 +50,10 @@ def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
 def _inside(name: str, value: Any, file: Path) -> str:
     folder = file.parent.resolve()
     # Symbolic links are resolved before the check, because a link in a stranger's folder may lead anywhere.
-    path = (folder / str(value)).resolve()
+    try:
+        path = (folder / str(value)).resolve()
+    except (OSError, RuntimeError, ValueError) as exc:  # a link to itself, or a name that no file can have
+        raise SettingsError(f"{file}: {name} is not a possible path: {exc}") from None
     if "://" in str(value) or str(value) == "-" or not path.is_relative_to(folder):
         raise SettingsError(f"{file}: {name} must be a path inside the folder of this file, not {value}")
     return str(path)

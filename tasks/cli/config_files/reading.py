@@ -23,6 +23,8 @@ from worker.secret_files import read as read_secret
 from worker.settings import SECRET_SETTINGS, Settings
 
 MAX_BYTES: Final = 1_000_000
+MAX_INTEGER: Final = 2**63 - 1
+"""Largest integer of TOML. tomllib also reads larger ones, which Python may refuse to convert to text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def _read(path: Path, commands: Collection[str], *, is_project: bool) -> ConfigF
         document = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as exc:
         raise SettingsError(f"{path}: cannot be read ({exc.strerror}); correct it, or set {VARIABLE}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # also the plain ValueError of an integer with thousands of digits
         raise SettingsError(f"{path}: is not valid TOML: {exc}") from None
     return parse(document, path, commands, is_project=is_project)
 
@@ -109,6 +111,8 @@ def _option_value(path: Path, name: str, value: Any) -> Any:
 def _plain(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(one, str) and "," not in one for one in value):
         return ",".join(value)
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise SettingsError(f"{path}: {name} must be a number of at most 64 bits")
     if isinstance(value, (str, int, float, bool)):
         return value
     raise SettingsError(f"{path}: {name} must be a text, a number, true, false or a list of texts without commas")

@@ -193,8 +193,21 @@ def test_a_wrong_line_is_reported_with_its_file(folder: Path, text: str, message
     assert "user.toml" in result.stderr
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 2_000_000, b"\0", b"[" * 100_000])
+HOSTILE = {
+    "not UTF-8": b"\xff\xfe",
+    "large": b"x" * 2_000_000,
+    "not TOML": b"\0",
+    "nested": b"[" * 100_000,
+    "number with many digits": b"speed = " + b"1" * 5000,
+    "hexadecimal number": b"[run]\nspeed = 0x" + b"f" * 5000,
+    "NUL in a path": b'[run]\nout = "a\\u0000b"',
+    "link to itself": b'[run]\nout = "loop"',
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_refused_in_one_message(folder: Path, content: bytes) -> None:
+    (folder / "loop").symlink_to("loop")
     (folder / "stt-batch.toml").write_bytes(content)
     result = invoke("status")
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
@@ -205,7 +218,10 @@ def test_secrets_come_from_files_and_are_not_shown(folder: Path) -> None:
     (folder.parent / "key").write_text("sesame-12345\n")
     user(folder, 'url = "https://me:pw@host/x?token=abc"\napi_key_file = "key"\nproxy = "u:pw@proxy:3128"')
     assert options.settings_from().api_key.get_secret_value() == "sesame-12345"
+    with (folder.parent / "user.toml").open("a") as file:
+        file.write('\n[run]\nurl = "https://me:pw@run-host/x?token=abc"\n')
     text = invoke("config").stdout + invoke("config", "--json").stdout
+    assert "https://run-host/x" in text
     assert not [secret for secret in ("sesame", "pw", "abc") if secret in text.replace("user.toml", "")]
     assert "https://host/x" in text
 
