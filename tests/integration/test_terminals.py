@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from tests.support.command_line import Cli, cli, write_audio
+from tests.support.redis_server import Valkey
 from tests.support.terminal import Terminal, terminal
 from tests.support.wait import wait_until
 
@@ -90,3 +92,24 @@ def test_a_run_is_watched_from_another_terminal(cli: Cli, columns: int, rows: in
     ended = cli.run("status", "--watch", "--out", "transcripts")
     assert ended.returncode == 1
     assert "no run writes to this folder now" in ended.stderr
+
+
+def test_the_full_screen_view_follows_the_size_of_the_terminal(cli: Cli) -> None:
+    valkey = Valkey(cli.folder)
+    try:
+        environment = {**cli.environment, "STT_REDIS_URL": valkey.url}
+        with terminal("status", "--watch", folder=cli.folder, environment=environment) as shown:
+            wait_until(lambda: row_of(shown, "the work continues"), "the view is shown", timeout_s=60)
+            valkey.signal(signal.SIGSTOP)  # so that only the new size can be the reason to draw the view again
+            shown.resize(20, 10)
+            wait_until(lambda: row_of(shown, "q: close this view;…"), "the last line is cut to the width")
+            assert shown.rows[0].startswith("the que")
+            assert all(cell_len(row) <= 20 for row in shown.rows)
+            shown.resize(80, 24)
+            wait_until(lambda: row_of(shown, "the work continues"), "the last line is whole")
+            valkey.signal(signal.SIGCONT)
+            shown.press("q")
+            assert shown.wait() == 0
+    finally:
+        valkey.signal(signal.SIGCONT)
+        valkey.stop()

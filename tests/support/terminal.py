@@ -21,6 +21,11 @@ from pathlib import Path
 import pyte
 
 ROOT = Path(__file__).parents[2]
+# Makes standard input the controlling terminal of its session, and runs another program. Without a controlling
+# terminal, the kernel sends no signals: no SIGWINCH after a resize, and no SIGINT for Ctrl-C.
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Terminal:
@@ -62,6 +67,12 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the terminal, as its user does by dragging the window. The kernel then sends SIGWINCH."""
+        with self._lock:
+            self._screen.resize(rows, columns)
+            _set_size(self._descriptor, columns, rows)
+
     def wait(self, timeout_s: float = 60.0) -> int:
         """Wait for the end of the command and of its output. Returns its exit code."""
         code = self.process.wait(timeout_s)
@@ -77,16 +88,20 @@ def _row(line: Mapping[int, pyte.screens.Char], columns: int) -> str:
     return "".join(line[column].data for column in range(columns)).rstrip()
 
 
+def _set_size(descriptor: int, columns: int, rows: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 @contextmanager
 def terminal(
     *arguments: str, folder: Path, environment: Mapping[str, str], columns: int = 80, rows: int = 24
 ) -> Iterator[Terminal]:
     """Run `stt-batch` with `arguments` in a terminal, and kill it at the end of the context."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    _set_size(theirs, columns, rows)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("STT_") and k not in ("NO_COLOR", "COLUMNS")}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tasks.cli", *arguments],
+        [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, sys.executable, "-P", "-m", "tasks.cli", *arguments],
         cwd=folder,
         env={**inherited, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", **environment},
         stdin=theirs,

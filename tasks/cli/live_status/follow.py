@@ -24,7 +24,7 @@ from worker.settings import Settings
 try:
     import termios
     import tty
-except ImportError:  # not on Windows, where the view has no keys
+except ImportError:  # on Windows, where the view has no keys and does not learn of a new size
     termios = None  # type: ignore[assignment]
 
 PAUSE_S: Final = (1.0, 60.0)
@@ -106,11 +106,9 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
 
         with _keys(loop, closed), _resized(loop, draw):
             draw()
-            while not closed.is_set() and not _ended(shot, target):
+            pause_s = PAUSE_S[0]
+            while not _ended(shot, target) and not await _is_set_within(closed, pause_s):
                 started = time.monotonic()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_S[0]):
-                        await closed.wait()
                 try:
                     shot, problem = await reader.read(), ""
                 except LedgerUnavailable as exc:
@@ -118,12 +116,15 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
                         break
                     problem = str(exc)
                 draw()
-                rest_s = _pause_s(time.monotonic() - started - PAUSE_S[0]) - PAUSE_S[0]
-                if rest_s > 0:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(rest_s):
-                            await closed.wait()
+                pause_s = _pause_s(time.monotonic() - started)
     return shot
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 @contextmanager
@@ -152,11 +153,10 @@ def _keys(loop: asyncio.AbstractEventLoop, closed: asyncio.Event) -> Iterator[No
 @contextmanager
 def _resized(loop: asyncio.AbstractEventLoop, draw: Callable[[], None]) -> Iterator[None]:
     """Draw the view again when the size of the terminal changes."""
-    try:
-        loop.add_signal_handler(signal.SIGWINCH, draw)
-    except (NotImplementedError, RuntimeError, AttributeError):  # no such signal here
+    if termios is None:
         yield
         return
+    loop.add_signal_handler(signal.SIGWINCH, draw)
     try:
         yield
     finally:
