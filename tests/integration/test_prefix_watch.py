@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -114,3 +116,16 @@ def test_the_command_watches_until_sigterm(cli: Cli, settings: Settings, s3: S3S
 def test_other_places_are_refused(cli: Cli, redis_url: str, place: str) -> None:
     done = cli.run("watch", place, "--out", str(Path("/out")), STT_REDIS_URL=redis_url)
     assert done.returncode == 2
+
+
+async def test_a_watch_that_nohup_started_survives_the_end_of_its_terminal(s3: S3Server, settings: Settings) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        ready = asyncio.Event()
+        watching = asyncio.create_task(watch(settings, "nohup").main(ready.set))
+        await asyncio.wait_for(ready.wait(), 20)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        os.kill(os.getpid(), signal.SIGQUIT)
+        await asyncio.wait_for(watching, 20)
+    finally:
+        signal.signal(signal.SIGHUP, before)

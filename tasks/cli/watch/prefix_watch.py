@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, Final
 from tasks.batches.summary import without_source
 from tasks.cli.run.json_output import JsonEvents
 from tasks.cli.terminal_output import echo
+from tasks.cli.watch.run_until_signal import run_until_signal
 from tasks.client.new_spec import make_spec
 from tasks.client.producer import Producer
 from tasks.job_spec import JobSpec, JobState, job_id
@@ -62,24 +62,8 @@ class PrefixWatch:
         self._scope = hashlib.sha256(options.encode()).hexdigest()[:16]
 
     async def main(self, on_ready: Callable[[], object]) -> None:
-        from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
-
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        producer, monitor = Producer(self._settings), Monitor(self._settings)
-        beside = asyncio.create_task(monitor.run())
-        work = asyncio.create_task(self._work(producer, on_ready))
-        stopped = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-        finally:
-            for task in (work, stopped, beside):
-                task.cancel()
-            await asyncio.gather(work, stopped, beside, return_exceptions=True)
-            await producer.close()
-            monitor.close()
+        producer = Producer(self._settings)
+        await run_until_signal(self._settings, producer, self._stop, self._work(producer, on_ready))
         left = f"{len(self._open)} remain in the queue for the workers"
         self._print("stopped", "", f"{self.done} done, {self.failed} failed, {left}")
 

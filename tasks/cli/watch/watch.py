@@ -20,13 +20,13 @@ from tasks.cli.run.json_output import JsonEvents
 from tasks.cli.sources.find_recordings import LeftOutFile, left_out_reason, scan_folder
 from tasks.cli.terminal_output import echo
 from tasks.cli.watch.prefix_watch import PrefixWatch
+from tasks.cli.watch.run_until_signal import run_until_signal
 from tasks.cli.watch.settling import SettlingFiles
 from tasks.cli.watch.submitter import FolderSubmitter
 from tasks.client.producer import Producer, make_spec
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
 from worker.audio.opened_file import FileStamp
 from worker.backoff import backoff_s
-from worker.end_signals import end_signals
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
 from worker.settings import Settings
@@ -149,26 +149,10 @@ class Watch:
         self._trouble: str | None = None
 
     async def main(self, on_ready: Any) -> None:
-        from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
-
-        for number in end_signals():
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        monitor = Monitor(self._settings)
         producer = Producer(self._settings)
         submitter = FolderSubmitter(producer, self._folder, self._given, self._report)
-        beside = [asyncio.create_task(monitor.run()), asyncio.create_task(self._listen())]
-        work = asyncio.create_task(self._work(submitter, on_ready))
-        stopped = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-        finally:
-            for task in (work, stopped, *beside):
-                task.cancel()
-            await asyncio.gather(work, stopped, *beside, return_exceptions=True)
-            await producer.close()
-            monitor.close()
+        work = self._work(submitter, on_ready)
+        await run_until_signal(self._settings, producer, self._stop, work, self._listen())
         self._summary(submitter)
 
     async def _work(self, submitter: FolderSubmitter, on_ready: Any) -> None:
