@@ -28,7 +28,7 @@ MAX_SHOWN: Final = 200
 def command(action: str, fix: bool, as_json: bool) -> None:
     """Compare every key below STT_REDIS_PREFIX with the rules of the ledger: states, leases, lists and expiries.
 
-    Use it after a restore, or when jobs seem to be stuck. It may run beside workers. With --fix, jobs return to the
+    Use it after a restore, or when jobs seem to be stuck. Workers may run meanwhile. With --fix, jobs return to the
     lists where they belong, entries without a record are removed, and missing expiries are set. A job whose committed
     text is lost in part starts over. Exit status 1 if problems remain.
 

@@ -130,7 +130,7 @@ def _is_named(path: Path) -> bool:
 def _by_content(path: Path) -> str:
     """Return the reason not to transcribe a file whose name has no ending of an audio format, or "" if the file
     contains no audio."""
-    # Thousands of documents may lie beside the recordings, so only the first bytes of a document are read.
+    # Thousands of documents may be next to the recordings, so only the first bytes of a document are read.
     other = _ending(path) in _OTHER_ENDINGS
     if _ending(path) in _UNFINISHED or (other and not _starts_as_audio(path)) or (kind := _kind_of(path)) is None:
         return ""
