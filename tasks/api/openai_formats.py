@@ -19,7 +19,7 @@ _CJK: Final = 0x2E80
 
 
 class Usage(BaseModel):
-    """What the request is measured by."""
+    """The amount of audio, in whole seconds."""
 
     type: Literal["duration"] = "duration"
     seconds: int
