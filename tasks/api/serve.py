@@ -17,6 +17,7 @@ from tasks.api.context import ApiContext
 from tasks.background.health_and_metrics import Monitor
 from tasks.event_loop import new_event_loop
 from worker.errors import EndpointUnavailable
+from worker.http_keys import parse_keys
 from worker.network.no_proxy import is_loopback
 from worker.settings import Settings
 
@@ -49,9 +50,14 @@ class _Server(uvicorn.Server):
 
 def listen_host(settings: Settings) -> str:
     """Return the address to listen on: a loopback address if there are no keys."""
-    if settings.http_keys.get_secret_value().strip() or is_strict_loopback(settings.http_host):
+    if has_keys(settings) or is_strict_loopback(settings.http_host):
         return settings.http_host
     return LOOPBACK
+
+
+def has_keys(settings: Settings) -> bool:
+    """Whether requests need a key. A value such as `,` contains none."""
+    return bool(parse_keys(settings.http_keys.get_secret_value()))
 
 
 def is_strict_loopback(host: str) -> bool:
@@ -68,7 +74,7 @@ def run(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -> 
 
 async def _serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -> None:
     host = listen_host(settings)
-    if not settings.http_keys.get_secret_value().strip():
+    if not has_keys(settings):
         _log.warning(
             "no keys: listening on this machine only, and every local program may do everything; set STT_HTTP_KEYS",
             host=host,
