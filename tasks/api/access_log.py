@@ -37,6 +37,10 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, watched)
+        except Exception:
+            # The outermost handler, which this middleware does not see, answers with 500.
+            status = status if ttfb_s else 500
+            raise
         finally:
             # 499: the client went away before the response began.
             self._note(scope, status, ttfb_s, time.perf_counter() - started)
