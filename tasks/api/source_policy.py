@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -55,11 +55,7 @@ class SourcePolicy:
                 raise Problem(422, "out_dir: must be an absolute path, as the workers see it", code="bad_job")
             if not self._settings.http_allowed_outputs.strip():
                 raise Problem(403, f"{folder}: jobs over HTTP write no files; see STT_HTTP_ALLOWED_OUTPUTS")
-            try:
-                check_output(folder, self._http)
-                check_output(folder, self._settings)
-            except OutputError as exc:
-                raise Problem(403, str(exc).replace("STT_ALLOWED", "STT_HTTP_ALLOWED")) from None
+            self._check_lists(check_output, folder, "forbidden")
         if spec.webhook is not None:
             try:
                 check_webhook(spec.webhook, self._settings)
@@ -82,6 +78,8 @@ class SourcePolicy:
             open_local(source, self._http).close()
         except SourceNotFound:
             return
+        except SourceRefused as exc:
+            raise Problem(403, _of_http(exc), code="source_refused") from None
 
     def _check_source(self, source: Address) -> None:
         if not self._settings.http_allowed_sources.strip():
@@ -91,11 +89,16 @@ class SourcePolicy:
         if source.is_file and not source.path.is_absolute():
             raise SourceRefused(f"{source}: must be an absolute path, as the workers see it")
         self._refuse_uploads(source, os.path.normpath(source.text))
-        try:
-            check_source(source, self._http)
-            check_source(source, self._settings)
-        except SourceRefused as exc:
-            raise Problem(403, str(exc).replace("STT_ALLOWED", "STT_HTTP_ALLOWED"), code="source_refused") from None
+        self._check_lists(check_source, source, "source_refused")
+
+    def _check_lists(self, check: Callable[[Address, Settings], object], address: Address, code: str) -> None:
+        """Check an address against the lists of the API and of the workers. Raises Problem 403."""
+        for settings in (self._http, self._settings):
+            try:
+                check(address, settings)
+            except (OutputError, SourceRefused) as exc:
+                reason = _of_http(exc) if settings is self._http else str(exc)
+                raise Problem(403, reason, code=code) from None
 
     def _refuse_uploads(self, source: Address, path: str) -> None:
         """Refuse the uploads of others as a source: a job reads only its own one."""
@@ -114,6 +117,11 @@ class SourcePolicy:
             return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
         prefix = uploads.key.rstrip("/")
         return source.bucket == uploads.bucket and (not prefix or f"{source.key}/".startswith(f"{prefix}/"))
+
+
+def _of_http(error: Exception) -> str:
+    """Return the text of an error of `SourcePolicy._http` with the names of the settings of the API."""
+    return str(error).replace("STT_ALLOWED", "STT_HTTP_ALLOWED").replace("of this worker", "of this server")
 
 
 def validated(fields: Mapping[str, Any]) -> JobSpec:
