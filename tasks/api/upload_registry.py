@@ -55,8 +55,8 @@ class UploadRegistry:
     async def begin(self, address: Address) -> None:
         """Record an upload before it is written. Raises LedgerUnavailable."""
         member = _member("", address)
-        self._open.add(member)
         await self._put({member: time.time() + UNCLAIMED_S})
+        self._open.add(member)  # only now: after an error, no call of `forget` follows
 
     async def assign(self, address: Address, job_id: str) -> None:
         """Record the job of a complete upload. Raises LedgerUnavailable."""

@@ -16,6 +16,7 @@ from tests.support.api import Api, api_settings, running_api
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
+from worker.errors import LedgerUnavailable
 from worker.transcript.formats import FORMATS
 
 
@@ -54,6 +55,18 @@ async def test_an_upload_that_breaks_leaves_nothing(api: Api, tmp_path: Path) ->
             break
         await asyncio.sleep(0.02)
     assert not await registered(api)
+
+
+async def test_an_upload_that_cannot_be_registered_is_not_renewed_for_ever(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(call: object) -> None:
+        raise LedgerUnavailable("Redis is away")
+
+    monkeypatch.setattr(api.context.connection, "pipeline", away)
+    answer = await api.alice.post("/v1/jobs", files={"file": ("a.wav", b"x")})
+    assert answer.status_code == 503
+    assert not api.context.registry._open
 
 
 @pytest.mark.parametrize(
