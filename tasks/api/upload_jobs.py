@@ -119,7 +119,8 @@ class UploadRequest:
         QueueFull and LedgerUnavailable."""
         options = options_of(self.fields)
         if len(self.files) > 1:
-            options.setdefault("batch", new_batch_id())
+            # A repeated request names the same batch.
+            options.setdefault("batch", new_batch_id() if key is None else f"batch-{job_id_of(key, self._principal)}")
         for file in self.files:
             file.spec = validated({**options, "source": file.stored.address})
         self._context.policy.check_rest(self.files[0].spec)

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from tests.support.api import Api, api_settings, running_api
+from tests.support.api import Api, api_settings, problem, running_api
 from worker.ledger.ledger import Ledger
 
 JSON = {"content-type": "application/json"}
@@ -29,16 +28,6 @@ async def api(redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
 
 def stored(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "uploads").rglob("*") if path.is_file())
-
-
-def problem(answer: httpx2.Response, status: int, code: str = "") -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["status"] == status
-    assert document["type"] == f"urn:stt-batch:problem:{document['code']}"
-    assert not code or document["code"] == code
-    return document
 
 
 async def test_an_upload_becomes_a_job_that_reads_it(api: Api, tmp_path: Path) -> None:
@@ -84,6 +73,16 @@ async def test_several_files_are_one_batch(api: Api) -> None:
     assert answer.headers["location"] == document["url"] == f"/v1/batches/{document['batch']}"
     assert [job["source"] for job in document["jobs"]] == ["0.wav", "1.wav", "2.wav"]
     assert (await api.alice.get(document["url"])).json()["total"] == 3
+
+
+async def test_a_repeated_request_with_several_files_returns_the_same_jobs(api: Api) -> None:
+    files = [("file", (f"{n}.wav", b"%d" % n)) for n in range(3)]
+    answers = [await api.alice.post("/v1/jobs", files=files, headers={"Idempotency-Key": "calls-1"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202], answers[1].text
+    first, second = [answer.json() for answer in answers]
+    assert [job["id"] for job in second["jobs"]] == [job["id"] for job in first["jobs"]]
+    assert second["batch"] == first["batch"]
+    assert (await api.bob.post("/v1/jobs", files=files, headers={"Idempotency-Key": "calls-1"})).status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,17 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         listener.close()
 
 
+def problem(answer: httpx2.Response, status: int, code: str = "") -> dict[str, Any]:
+    """Check that a response is a problem document with this status and code. Returns the document."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["status"] == status
+    assert document["type"] == f"urn:stt-batch:problem:{document['code']}"
+    assert not code or document["code"] == code
+    return document
+
+
 @dataclass(frozen=True)
 class ServerEvent:
     """One event of a stream."""
