@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -16,6 +16,7 @@ from tasks.address_fields import parse_source
 from tasks.api.authentication import SECURITY, Submitter
 from tasks.api.batch_owners import claim_batch
 from tasks.api.batches import batch_url
+from tasks.api.body import chunks_of, media_type
 from tasks.api.context import ApiContext, Context
 from tasks.api.idempotency import job_id_of
 from tasks.api.multipart import FilePart, MultipartReader, boundary_of
@@ -123,9 +124,8 @@ async def submit_manifest(
     await context.limits.check_submission(principal, len(specs))
     ids = await _identities(context, principal, entries, specs)
     await claim_batch(context, principal, name)
-    producer = "" if principal.may_operate else principal.producer
     created = await context.producer.enqueue(
-        list(zip(ids, specs, strict=True)), batch=name, force=force, producer=producer
+        list(zip(ids, specs, strict=True)), batch=name, force=force, producer=scope_of(principal)
     )
     if hook is not None:
         await context.producer.watch_batch(name, hook)
@@ -164,15 +164,15 @@ async def _receive(request: Request, folder: Path) -> Path:
         if not found:
             raise Problem(422, "the form has no file; send the manifest as `manifest`", code="bad_manifest")
         return found[0]
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in _TYPES:
         raise Problem(415, f"send multipart/form-data or one of {', '.join(_TYPES)}")
     path = folder / f"manifest{_TYPES[kind]}"
-    await _write(path, request.stream())
+    await _write(path, chunks_of(request))
     return path
 
 
-async def _write(path: Path, chunks: Any) -> None:
+async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
     size = 0
     with path.open("wb") as file:
         async for chunk in chunks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,9 @@ from typing import Final
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from tasks.api.body import chunks_of
 from tasks.api.problems import Problem
 
 MAX_FIELD_BYTES: Final = 1 << 20
@@ -19,8 +19,6 @@ MAX_FIELD_BYTES: Final = 1 << 20
 MAX_FIELDS_BYTES: Final = 4 << 20
 """Maximum bytes of all such fields of one request."""
 MAX_PARTS: Final = 2_000
-IDLE_S: Final = 60.0
-"""Maximum seconds between two chunks of a request."""
 
 
 @dataclass(slots=True)
@@ -53,7 +51,7 @@ class MultipartReader:
     """Reads the parts of one request."""
 
     def __init__(self, request: Request, boundary: bytes) -> None:
-        self._stream = aiter(request.stream())
+        self._stream = chunks_of(request)
         self._events: deque[tuple[str, bytes]] = deque()
         self._name, self._value = b"", b""
         self._ended = False
@@ -128,20 +126,13 @@ class MultipartReader:
 
     async def _event(self) -> tuple[str, bytes]:
         while not self._events:
-            try:
-                async with asyncio.timeout(IDLE_S):
-                    chunk = await anext(self._stream, b"")
-            except TimeoutError:
-                raise Problem(408, f"no data arrived for {IDLE_S:g} s; send the request again") from None
-            except ClientDisconnect:
-                raise Problem(400, "the client closed the connection before the end of the form") from None
+            chunk = await anext(self._stream, b"")
             try:
                 if chunk:
                     self._parser.write(chunk)
                 elif self._ended:
                     return "over", b""
                 else:
-                    # Starlette yields one empty chunk at the end of a body.
                     self._ended = True
                     self._parser.finalize()
                     raise Problem(400, "the form ends before its last boundary")

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
-from starlette.requests import ClientDisconnect
 
 from tasks.api.authentication import SECURITY, Submitter
+from tasks.api.body import media_type, read_body
 from tasks.api.context import ApiContext, Context
 from tasks.api.jobs import JobIdPath, find_job
 from tasks.api.problems import Problem
@@ -48,7 +48,7 @@ class SavedRevisions(BaseModel):
 @router.patch(
     "/v1/jobs/{job_id}/transcript",
     response_model=SavedRevisions,
-    responses={200: {"headers": _ETAG}, **errors(400, 404, 409, 412, 413, 415, 422, 428)},
+    responses={200: {"headers": _ETAG}, **errors(400, 404, 408, 409, 412, 413, 415, 422, 428)},
     openapi_extra={"requestBody": _BODY},
 )
 async def save_revisions(
@@ -84,18 +84,11 @@ async def save_revisions(
 
 
 async def _read(request: Request) -> RevisionFile:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if media_type(request) != "application/json":
         raise Problem(415, "send the corrections as application/json")
-    body = bytearray()
+    body = await read_body(request, MAX_BODY_BYTES, "the list of corrections")
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise Problem(413, f"the corrections have more than {MAX_BODY_BYTES} bytes; save them in parts")
-    except ClientDisconnect:
-        raise Problem(400, "the client closed the connection before the end of the body") from None
-    try:
-        return await asyncio.to_thread(read_revision_file, bytes(body), "the body")
+        return await asyncio.to_thread(read_revision_file, body, "the body")
     except BadRevision as exc:
         raise Problem(422, str(exc), code="bad_revision") from None
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from tasks.client.producer import Producer
 from tasks.job_spec import JobSpec
-from worker.errors import BadJob, QueueFull, SttError
+from worker.errors import BadJob, QueueFull
 from worker.http_keys import Principal
 from worker.ledger.ledger import StateChange
 
@@ -78,7 +78,7 @@ class SubmissionQueue:
             # One job of several is refused. Recording a job twice is harmless, so each is tried by itself.
             for one in some:
                 await self._record(group, [one])
-        except (SttError, Exception) as exc:  # noqa: BLE001  raised in each request
+        except Exception as exc:  # noqa: BLE001  raised in each request
             for one in some:
                 _fail(one, exc)
         else:
@@ -103,14 +103,14 @@ def _fail(one: _Waiting, error: BaseException) -> None:
 
 
 def scope_of(principal: Principal) -> str:
-    """Return the scope of job ids. Keys with the role `submit` have separate jobs for equal audio, so that no key can
-    see or cancel a job of another one."""
+    """Return the scope of job ids, which is also the producer in the records of the jobs; empty for operators. Keys
+    with the role `submit` have separate jobs for equal audio, so that no key can see or cancel a job of another one."""
     return "" if principal.may_operate else principal.producer
 
 
 def group_of(principal: Principal, batch: str | None, *, force: bool = False, claim: str = "") -> Group:
     """Return the group of a submission. Operators may change all jobs."""
-    return Group(batch, force, "" if principal.may_operate else principal.producer, claim)
+    return Group(batch, force, scope_of(principal), claim)
 
 
 __all__ = ["Group", "SubmissionQueue", "group_of", "scope_of"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
 
 from tasks.api.authentication import SECURITY, Submitter
 from tasks.api.batch_owners import claim_batch
+from tasks.api.batches import batch_url
+from tasks.api.body import media_type, read_body
 from tasks.api.context import ApiContext, Context
 from tasks.api.idempotency import check_repeated, job_id_of
 from tasks.api.job_documents import SubmittedBatch, SubmittedJob, shown_source
@@ -61,25 +61,17 @@ async def submit_job(
     boundary = boundary_of(request)
     if boundary is not None:
         return await _submit_uploads(request, boundary, context, principal, idempotency_key, force)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if media_type(request) != "application/json":
         raise Problem(415, "send application/json with a source, or multipart/form-data with files")
-    fields = await read_json(request)
+    fields = await _read_json(request)
     change, spec = await _submit_reference(context, principal, fields, idempotency_key, force=force)
     document = _submitted(context, change, spec)
     return Response(document.model_dump_json(), 202, headers={"Location": document.url}, media_type="application/json")
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """Read a JSON object from the body. Raises Problem 400 or 413."""
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise Problem(413, f"the body has more than {MAX_BODY_BYTES} bytes")
-    except ClientDisconnect:
-        raise Problem(400, "the client closed the connection before the end of the body") from None
+async def _read_json(request: Request) -> dict[str, Any]:
+    """Read a JSON object from the body. Raises Problem 400, 408, 413 or 422."""
+    body = await read_body(request, MAX_BODY_BYTES)
     try:
         fields = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
@@ -109,7 +101,7 @@ async def _submit_reference(
     await claim_batch(context, principal, spec.batch)
     await context.limits.check_submission(principal, 1)
     change = await context.submissions.submit(identity, spec, group_of(principal, spec.batch, force=force))
-    if change.before is None or change.before is not change.state:
+    if change.before is not change.state:
         await context.limits.note_jobs(principal, {identity: None})
     return change, spec
 
@@ -138,7 +130,7 @@ async def _submit_uploads(
         document: SubmittedJob | SubmittedBatch = jobs[0]
     else:
         batch = jobs[0].batch or ""
-        document = SubmittedBatch(batch=batch, url=f"/v1/batches/{quote(batch, safe='')}", jobs=jobs)
+        document = SubmittedBatch(batch=batch, url=batch_url(batch), jobs=jobs)
     return Response(document.model_dump_json(), 202, headers={"Location": document.url}, media_type="application/json")
 
 
@@ -153,4 +145,4 @@ def _submitted(context: ApiContext, change: StateChange, spec: JobSpec) -> Submi
     )
 
 
-__all__ = ["read_json", "router"]
+__all__ = ["router"]

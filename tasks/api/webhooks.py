@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from tasks.api.authentication import SECURITY, Observer, Operator
+from tasks.api.body import JsonRoute
 from tasks.api.context import Context
 from tasks.api.responses import errors
 from worker.webhooks.outbox import Message
 
-router: Final = APIRouter(tags=["webhooks"], dependencies=SECURITY)
+router: Final = APIRouter(tags=["webhooks"], dependencies=SECURITY, route_class=JsonRoute)
 MAX_IDS: Final = 1_000
 MessageId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
 
@@ -60,7 +61,7 @@ async def list_webhooks(
     return WebhookList(webhooks=[_document(one) for one in (*waiting, *dead)])
 
 
-@router.post("/v1/webhooks/retry", response_model=RetriedWebhooks, responses=errors(400, 422))
+@router.post("/v1/webhooks/retry", response_model=RetriedWebhooks, responses=errors(400, 408, 413, 422))
 async def retry_webhooks(context: Context, principal: Operator, wanted: RetryWebhooks) -> RetriedWebhooks:
     """Send dead letters again, by their ids or all of them."""
     if not wanted.all:

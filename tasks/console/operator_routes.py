@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Path, Request
 from starlette.responses import StreamingResponse
 
 from tasks.api.authentication import AnyRole, Observer, Operator
+from tasks.api.body import JsonRoute
 from tasks.api.context import Context
 from tasks.api.problems import Problem
 from tasks.console.browser_guard import token_of
@@ -23,7 +24,7 @@ from worker.ledger.key_breaker import KeyBreaker
 from worker.realtime import json_codec
 from worker.webhooks.outbox import Message
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = APIRouter(include_in_schema=False, route_class=JsonRoute)
 MAX_WEBHOOKS: Final = 500
 OVERVIEW_S: Final = 2.0
 """Seconds between two overviews on a stream."""

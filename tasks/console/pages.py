@@ -14,6 +14,7 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
 from tasks.api.authentication import AnyRole
+from tasks.api.body import JsonRoute
 from tasks.api.context import Context, context_of
 from tasks.api.job_documents import shown_source
 from tasks.api.jobs import JobIdPath, find_job
@@ -28,7 +29,7 @@ from worker.transcript.model import Transcript
 from worker.transcript.revisions import version_tag
 from worker.version import installed_version
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = APIRouter(include_in_schema=False, route_class=JsonRoute)
 _TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "html": "text/html"}
 _META_POLICY: Final = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 
