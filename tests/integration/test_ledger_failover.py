@@ -126,6 +126,35 @@ async def test_each_durable_step_needs_the_replicas(
     await strict.close()
 
 
+async def test_waiting_for_replicas_uses_up_no_attempts(
+    redis_url: str, ledger: Ledger, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each repetition of the script once counted as an attempt, so a slow replica failed each job."""
+    monkeypatch.setattr(ledger_connection, "REPLICAS_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(ledger_connection, "WAIT_MS", 10)
+    strict = Ledger(load({}, redis_url=redis_url, redis_replicas=1))
+    await ledger.create_many([("a", SPEC), ("b", SPEC)])
+    for number in range(3):
+        with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+            await strict.acquire_next("a", f"owner {number}")
+    assert raw.hmget("stt:job:a", "state", "attempts", "tries") == ["queued", "0", "0"]
+    assert raw.hmget("stt:job:b", "state", "attempts", "tries") == ["queued", "0", "0"]
+    await strict.close()
+
+
+async def test_a_repeated_acquisition_is_the_same_lease(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create_many([("a", SPEC), ("b", SPEC)])
+    leases = [await ledger.acquire_next("a", "one") for _ in range(7)]
+    raw.pexpire("stt:queue:answer:one", 1000)
+    leases.append(await ledger.acquire_next("a", "one"))
+    assert raw.pttl("stt:queue:answer:one") > 1000, "the answer exists as long as the lease"
+    found = {(one.job_id, one.epoch, one.attempts, one.tries) for one in leases if isinstance(one, Lease)}
+    assert len(found) == 1
+    assert raw.hmget("stt:job:a", "attempts", "tries") == ["1", "1"]
+    assert raw.hget("stt:job:b", "state") == "queued"
+    await (await acquired(ledger, "one")).commit(a_segment("word", 0, 1))
+
+
 async def test_a_failover_loses_nothing_that_replicas_have_confirmed(tmp_path: Path) -> None:
     with sentinel_fleet(tmp_path) as fleet:
         ledger = Ledger(load({}, redis_url=fleet.url, redis_replicas=1))

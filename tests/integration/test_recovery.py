@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -103,6 +104,47 @@ async def test_an_overloaded_worker_does_not_take_its_running_jobs_from_itself(
         assert not any(lease.lost.is_set() for lease in leases)
     assert {raw.hget(f"stt:job:{job_id}", "state") for job_id in ids} == {"running"}
     assert raw.hget("stt:job:other", "state") == "queued"
+
+
+async def test_an_outage_of_redis_does_not_count_as_a_stopped_worker(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
+    """The reaper of one worker may search before the other workers have renewed their leases."""
+    await ledger.create_many([("a", SPEC), ("b", SPEC)])
+    alive = await acquired(ledger)
+    await acquired(ledger, "b", "a worker that died during the last outage")
+    await sent.once()
+    for _ in range(6):  # more often than the attempts of a job
+        lapse(raw, "a", "b")
+        raw.hset("stt:queue:turns", "search due", "1")  # as if no worker has reached Redis for a long time
+        for job_id in ("a", "b"):
+            assert await ledger.acquire(job_id, "another worker with an old message") is Refusal.HELD
+        assert await sent.once() == []
+        assert await sent.once() == []
+        await alive.renew()
+    assert alive.attempts == 1
+    await alive.commit(a_segment())
+    raw.hset("stt:queue:turns", "renewals until", "1")
+    assert await sent.once() == ["b"]
+    assert raw.hget("stt:job:b", "tries") == "1"
+
+
+async def test_after_an_outage_the_workers_have_one_term_to_renew(redis_url: str, raw: redis.Redis) -> None:
+    settings = load({}, redis_url=redis_url, lease_s=1, lease_renew_s=0.5, reap_interval_s=0.1)
+    ledger = Ledger(settings)
+    sent = Sent(settings, ledger)
+    await ledger.create("a", SPEC)
+    await acquired(ledger)
+    await sent.once()
+    lapse(raw, "a")
+    await asyncio.sleep(0.6)  # longer than a lease lasts after a late renewal
+    found, started = list[str](), time.monotonic()
+    while not found and time.monotonic() < started + 10:
+        found = await sent.once()
+        await asyncio.sleep(0.1)
+    assert found == ["a"]
+    assert time.monotonic() - started > 0.9, "STT_LEASE_S after the outage"
+    await ledger.close()
 
 
 async def test_a_renewal_does_not_bring_back_a_lost_lease(

@@ -250,11 +250,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert isinstance(found, Lease)
         assert found.job_id in (waiting or [job_id])
         self.take(found, remembered=not crash)
-        if repeat:  # the answer was lost: the same owner asks again, and gets the same job with another epoch
+        if repeat:  # the answer was lost: the same owner asks again, and gets the same lease
             again = self.call(self.ledger.acquire(found.job_id, owner))
             assert isinstance(again, Lease)
-            self.jobs[found.job_id].lapsed = True
-            self.take(again, remembered=not crash)
+            assert (again.epoch, again.attempts, again.tries) == (found.epoch, found.attempts, found.tries)
 
     @precondition(lambda self: self.leases)
     @rule(number=st.integers(0, 50))

@@ -82,6 +82,14 @@ def script_text(name: str) -> str:
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
 
 
+class WriteUnconfirmed(LedgerUnavailable):
+    """Too few replicas have confirmed a durable script. `answers`: its answers; the primary has made its writes."""
+
+    def __init__(self, message: str, answers: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.answers = answers
+
+
 class ScriptRunner(Protocol):
     """Runs the Lua scripts of the ledger. Implemented by `RedisConnection` and by stand-ins in tests."""
 
@@ -207,8 +215,8 @@ class RedisConnection:
     ) -> list[Any]:
         """Run a script as `script_many` does, and wait until enough replicas have confirmed its writes.
 
-        The script is repeated until they have, because a failover may lose the first write. Raises LedgerUnavailable
-        after REPLICAS_TIMEOUT_S; the writes may be stored nevertheless."""
+        The script is repeated until they have, because a failover may lose the first write. Raises WriteUnconfirmed
+        after REPLICAS_TIMEOUT_S."""
         text, confirmed = script_text(name), 0
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         loop = asyncio.get_running_loop()
@@ -232,12 +240,14 @@ class RedisConnection:
                 self._loaded.discard(name)  # a new primary does not know the script
                 continue
             self._loaded.add(name)
+            answers = answers[int(load) :]
             if confirmed >= self._replicas:
-                return answers[int(load) :]
+                return answers
             if loop.time() > deadline:
-                raise LedgerUnavailable(
+                raise WriteUnconfirmed(
                     f"only {confirmed} of {self._replicas} replicas of Redis at {self.address} have confirmed a write "
-                    f"within {REPLICAS_TIMEOUT_S:g} s; start the missing ones, or lower STT_REDIS_REPLICAS"
+                    f"within {REPLICAS_TIMEOUT_S:g} s; start the missing ones, or lower STT_REDIS_REPLICAS",
+                    answers,
                 )
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:

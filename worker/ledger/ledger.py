@@ -12,7 +12,7 @@ Keys, below STT_REDIS_PREFIX:
 | `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
 | `queue`              | zset   | ids of jobs that wait for a worker, scored by their position              |
-| `queue:turns`        | hash   | state of the round-robin over batches, see `lua/common.lua`               |
+| `queue:turns`        | hash   | state of the round-robin over batches, and of the searches of the reapers |
 | `queue:answer:OWNER` | string | id of the job that OWNER took, in case it repeats the same request        |
 | `delayed`            | zset   | ids of jobs that join the queue later, scored by that time in ms          |
 | `paused`             | zset   | ids of paused jobs, scored by the time of the pause in ms                 |
@@ -29,12 +29,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.errors import BadJob, QueueFull
+from worker.errors import BadJob, LeaseLost, LedgerUnavailable, QueueFull
 from worker.ledger import schema
-from worker.ledger.connection import RedisConnection
+from worker.ledger.connection import RedisConnection, WriteUnconfirmed
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
 from worker.ledger.expiry import UNFINISHED_TTL
@@ -88,6 +89,9 @@ class Ledger:
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
         self._lost_message_ms = int(settings.reap_interval_s * LOST_MESSAGE_INTERVALS * 1000)
+        # An outage of this length can let leases expire. Twice the interval, so that a late search is no outage.
+        longest_s = max(settings.lease_s - settings.lease_renew_s, 2 * settings.reap_interval_s)
+        self._search_due_ms = int(longest_s * 1000)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -173,7 +177,17 @@ class Ledger:
             schema.VERSION,
             schema.READER,
         )
-        answer = await self._connection.script("acquire", self._keys.script_keys(job_id), args, durable=True)
+        try:
+            answer = await self._connection.script("acquire", self._keys.script_keys(job_id), args, durable=True)
+        except WriteUnconfirmed as exc:
+            # Otherwise the lease expires and counts as an attempt, and a missing replica fails each job in the queue.
+            if isinstance(unused := self._lease_of(exc.answers[0], owner), Lease):
+                with suppress(LedgerUnavailable, LeaseLost):
+                    await unused.release()
+            raise
+        return self._lease_of(answer, owner)
+
+    def _lease_of(self, answer: Any, owner: str) -> Lease | Refusal:
         schema.raise_if_newer([answer])
         if answer[0] != "acquired":
             return Refusal(answer[0])
@@ -251,7 +265,7 @@ class Ledger:
                 *(self._keys.job(""), limit, self._lost_message_ms, tries),
                 *(int(delay_s * 1000), _ms(MAX_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
                 random.random(),  # noqa: S311  jitter
-                len(lists),
+                *(len(lists), int(self._lease_s * 1000), self._search_due_ms),
             ),
         )
         return ReapResult.of(answer)

@@ -113,6 +113,14 @@ local function forget(job, id)
   redis.call('ZREM', paused_jobs, id)
 end
 
+-- Whether an expired lease proves nothing, because Redis was away and its worker may still renew it. Reapers search often, so
+-- a search that is overdue means that no worker reached Redis. The first search after that sets `renewals until`.
+local function leases_may_be_renewed()
+  local at = redis.call('HMGET', turns, 'search due', 'renewals until')
+  local now = now_ms()
+  return now > tonumber(at[1] or math.huge) or now < tonumber(at[2] or 0)
+end
+
 -- Removes the owner of a job, and the job from all sets of pending work.
 local function unassign(job, id)
   local owner = redis.call('HGET', job, 'owner')

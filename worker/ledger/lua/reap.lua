@@ -1,15 +1,16 @@
 -- Requeues jobs that no worker processes any more. Returns {ids that need a message; ids of jobs that failed; ids whose keys
 -- contain no record, which were removed from all sets; ids whose lease expired; number of messages that were lost}.
 -- 1. The lease expired: the job is queued again, after a delay if several workers in a row stopped without a commit, and
---    fails if max_tries did. 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery
---    messages than queued jobs: messages were lost, and as many are sent again. Any id serves, because a message only wakes
---    a worker, which takes the first job.
+--    fails if max_tries did. Not in the first lease_ms after an outage of Redis: the workers could not renew their leases.
+-- 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery messages than queued jobs:
+--    messages were lost, and as many are sent again. Any id serves, because a message only wakes a worker, which takes the
+--    first job.
 -- KEYS from 4 on: the lists of Celery messages, then other keys of Celery; they get a lifetime here, because kombu sets none
 -- ARGV: prefix of job keys, maximum jobs per call, lost_message_ms, max_tries, delay_ms, max_delay_ms, result_ttl_ms,
---       ttl_ms, random number from 0 to 1, number of lists
+--       ttl_ms, random number from 0 to 1, number of lists, lease_ms, search_due_ms: longest normal time between two searches
 local prefix, limit, lost_message_ms, max_tries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local delay_ms, max_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local random = tonumber(ARGV[9])
+local random, lease_ms, search_due_ms = tonumber(ARGV[9]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = now_ms()
 local send, given_up, unreadable, expired, lost = {}, {}, {}, {}, 0
 
@@ -23,7 +24,19 @@ local function each(ids, handle)
   end
 end
 
-each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit), function(id, job)
+local renewable = leases_may_be_renewed()
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HDEL', turns, 'search due', 'renewals until')
+else
+  if now > tonumber(redis.call('HGET', turns, 'search due') or math.huge) then
+    redis.call('HSET', turns, 'renewals until', text(now + lease_ms))
+  end
+  redis.call('HSET', turns, 'search due', text(now + search_due_ms))
+  redis.call('PEXPIRE', turns, ttl_ms)
+end
+
+local stopped = renewable and {} or redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit)
+each(stopped, function(id, job)
   local commits = job .. ':commits'
   local record = redis.call('HMGET', job, 'state', 'tries')
   local tries = tonumber(record[2] or 0)
