@@ -36,6 +36,17 @@ class Jobs:
             handle = submit(path, settings=self._fleet.settings)
             self.words[handle.id] = words
 
+    def fill(self, at_once: int) -> None:
+        """Add jobs until at least half of `at_once` jobs run. Earlier ones may end while files are written."""
+
+        def filled() -> bool:
+            with self._servers.primary().client() as raw:
+                left = at_once - int(raw.zcard("stt:leases")) - int(raw.zcard("stt:queue"))
+            self.add(max(0, left), 40.0)
+            return self.running() >= at_once // 2
+
+        wait_until(filled, "jobs run", timeout_s=120)
+
     def commits(self) -> int:
         with self._servers.primary().client() as raw:
             return sum(int(raw.hget(f"stt:job:{one}", "commits") or 0) for one in self.words)
@@ -47,8 +58,9 @@ class Jobs:
     def assert_every_word_once(self) -> None:
         with self._servers.primary().client() as raw:
             self._fleet.redis_url = self._servers.primary().url
-            states = {one: raw.hget(f"stt:job:{one}", "state") for one in self.words}
-        assert set(states.values()) == {JobState.DONE}, states
+            ends = {one: raw.hmget(f"stt:job:{one}", "state", "error_code", "error", "attempts") for one in self.words}
+        wrong = {one: end for one, end in ends.items() if end[0] != JobState.DONE}
+        assert not wrong, f"state, error code, error and attempts of {len(wrong)} of {len(ends)} jobs: {wrong}"
         for job_id, words in self.words.items():
             self._fleet.assert_done(job_id, words)
 
@@ -76,10 +88,7 @@ def test_the_primary_is_killed_under_running_jobs(tmp_path: Path, failovers: int
                 fleet.start(sessions=at_once // workers)
             took: list[tuple[float, float]] = []
             for number in range(failovers):
-                with servers.primary().client() as raw:
-                    left = at_once - int(raw.zcard("stt:leases")) - int(raw.zcard("stt:queue"))
-                jobs.add(max(0, left), 40.0)
-                wait_until(lambda: jobs.running() >= at_once // 2, "jobs run", timeout_s=120)
+                jobs.fill(at_once)
                 dead, choice_s, resume_s = fail_over(servers, jobs)
                 took.append((choice_s, resume_s))
                 print(f"failover {number + 1}: chosen after {choice_s:.1f} s, commits {resume_s:.1f} s later")  # noqa: T201
