@@ -59,13 +59,18 @@ async def list_page(folder: Address, start_after: str, endpoint: str) -> S3Page 
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=True) as session,
             session.get(full, headers=headers) as response,
         ):
-            body = (await response.content.read(MAX_PAGE_BYTES)).decode("utf-8", "backslashreplace")
-            status = response.status
+            body = bytearray()
+            # `read(n)` would return only the bytes that have arrived, and the rest of the listing would be missing.
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > MAX_PAGE_BYTES:
+                    reason = f"a page of the listing has more than {MAX_PAGE_BYTES} bytes; check STT_S3_ENDPOINT"
+                    raise SourceUnavailable(f"{folder.shown}: {reason}")
     except (aiohttp.ClientError, TimeoutError) as exc:
         raise SourceUnavailable(f"{folder.shown}: the store does not answer: {exc or type(exc).__name__}") from None
-    if status != 200:
-        raise SourceUnavailable(f"{folder.shown}: the store answers a listing with HTTP {status}")
-    return _page(body)
+    if response.status != 200:
+        raise SourceUnavailable(f"{folder.shown}: the store answers a listing with HTTP {response.status}")
+    return _page(body.decode("utf-8", "backslashreplace"))
 
 
 def _page(body: str) -> S3Page:
