@@ -277,7 +277,7 @@ class Settings(HttpSettings, RecognizerSettings, RedisSettings, BaseSettings):
     )
     server_language: str = Field("", description="Language code of the self-hosted service; empty: the model's default")
     server_threads: int = Field(
-        0, ge=0, le=256, description="Maximum of recognitions at the same time; 0: one per core"
+        0, ge=0, le=256, description="Maximum of recognitions at the same time; 0: one per available core"
     )
 
     @field_validator("log_level", "log_format", mode="before")

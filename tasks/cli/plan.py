@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from worker.audio.segmentation.section_plan import plan as plan_sections
 from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.silero_model import silero
 from worker.audio.source import Audio
+from worker.core_count import available_cores
 from worker.errors import SourceError
 from worker.pipeline.planning_thread import check_channels, check_length
 from worker.settings import Settings
@@ -141,7 +141,7 @@ def _probe_all(
     probes: list[SourceProbe] = []
     failing: list[JobLine] = []
     progress_at = time.monotonic() + PROGRESS_EVERY_S
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for number, answer in enumerate(pool.map(lambda item: _probe(item, settings, speech, wanted), found), 1):
             probes.append(answer) if isinstance(answer, SourceProbe) else failing.append(answer)
             if time.monotonic() > progress_at and sys.stderr.isatty():

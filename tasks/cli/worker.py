@@ -27,7 +27,7 @@ class ProcessCount(click.ParamType[int]):
     name = "N|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from tasks.worker_processes.core_count import available_cores  # noqa: PLC0415
+        from worker.core_count import available_cores  # noqa: PLC0415
 
         if value == "auto":
             return available_cores()

@@ -28,7 +28,7 @@ BASE = (
         "worker.end_signals",
         "worker.metrics_sharing",
     ),
-    *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
+    *("worker.atomic_file", "worker.backoff", "worker.core_count", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option", "worker.text_escaping"),
     *("worker.header_values", "worker.session_options", "worker.proxy_url", "worker.service_url"),
     *("worker.http_keys", "worker.http_settings", "worker.recognizer_settings"),

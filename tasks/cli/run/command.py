@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -26,6 +25,7 @@ from tasks.cli.sources.expand_arguments import Listing, opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
 from tasks.cli.terminal_output import echo_error
 from tasks.embedded.recognizer_choice import check_recognizer, for_language
+from worker.core_count import available_cores
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
 from worker.open_files_limit import raise_limit
@@ -235,7 +235,7 @@ def local_settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         if "speed" not in settings.model_fields_set:
             update["speed"] = math.inf
         if "worker_sessions" not in settings.model_fields_set:
-            update["worker_sessions"] = 2 * (os.cpu_count() or 1)
+            update["worker_sessions"] = 2 * available_cores()
     return settings.model_copy(update=update), embedded
 
 

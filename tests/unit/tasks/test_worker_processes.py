@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import pytest
-
 from tasks.observability.health_state import HealthState
 from tasks.observability.heartbeat import STARTING
-from tasks.worker_processes.core_count import available_cores
 from tasks.worker_processes.merged_health import merged
 from tasks.worker_processes.restart_policy import MAX_FAILED_STARTS, MAX_PAUSE_S, STABLE_S, RestartPolicy
 
@@ -55,23 +49,3 @@ def test_the_worker_is_ready_when_all_its_processes_are() -> None:
     assert found.problem == f"process 2: Redis is away; process 3: {STARTING}"
     assert found.stuck(101.0, 20.0) is None
     assert merged(1, 100.0, {1: state()}, "it is shutting down").problem == "it is shutting down"
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, None),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu.max": "100000 100000"}, 1),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "99900000 100000"}, None),
-        ({"cpu.max": "garbage"}, None),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-    ],
-)
-def test_auto_respects_the_limit_of_a_container(tmp_path: Path, files: dict[str, str], cores: int | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    assert available_cores(tmp_path) == (cores or len(os.sched_getaffinity(0)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import tokenizers
 
 from worker.audio.segmentation.silero_model import Silero, silero_session
 from worker.audio.segmentation.speech_detector import VoiceDetector
+from worker.core_count import available_cores
 from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable, SettingsError
 from worker.server.recognizers import (
     SAMPLE_RATE,
@@ -352,7 +352,7 @@ def load(settings: Settings) -> Whisper:
     if device == "auto":
         device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
     # Each thread of a GPU would have a copy of the model in its memory.
-    parallel = settings.server_threads or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
+    parallel = settings.server_threads or (available_cores() if device == "cpu" else 1)
     return Whisper(
         folder,
         settings.model,
