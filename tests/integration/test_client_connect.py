@@ -27,6 +27,7 @@ from worker.errors import (
 )
 from worker.realtime import messages
 from worker.realtime.client import Client
+from worker.realtime.messages import Lost
 from worker.settings import load
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -208,13 +209,14 @@ async def test_a_close_of_an_accepted_connection_is_the_reason_of_its_loss(code:
         await websocket.close(code=code, message=reason.encode())
         return websocket
 
-    lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    lost: asyncio.Future[Lost] = asyncio.get_running_loop().create_future()
     async with serving(answering(handler)) as url:
         configured = load({"STT_API_KEY": "the-key", "STT_TRANSPORT": "websocket"})
         opened = Client(url, configured.api_key, configured, lambda *_: None, lost.set_result)
         await opened.open()
         async with asyncio.timeout(25):
-            assert await lost == (f"closed with {code}: {reason}" if reason else f"closed with {code}")
+            text = f"closed with {code}: {reason}" if reason else f"closed with {code}"
+            assert await lost == Lost(text, code, reason)
         await opened.close()
 
 

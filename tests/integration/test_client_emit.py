@@ -60,9 +60,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Client, Peer, list[str]]]:
-    """Yields a client, its server, and the list of reasons for which the client lost its connection."""
-    peer, drops = Peer(), []
+async def connected() -> AsyncIterator[tuple[Client, Peer, list[messages.Lost]]]:
+    """Yields a client, its server, and the list of losses of its connection that the client has reported."""
+    peer = Peer()
+    drops: list[messages.Lost] = []
     app = web.Application()
     app.router.add_get(f"{messages.PATH}/", peer.serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -14,6 +14,7 @@ from tests.support.wait import async_wait_until
 from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable
 from worker.realtime import messages
 from worker.realtime.client import Client
+from worker.realtime.messages import Lost
 from worker.settings import load
 
 
@@ -88,7 +89,7 @@ async def test_no_other_redirect_is_followed_either(target: str, transport: str)
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_redirect_in_the_middle_of_a_session_ends_it(method: str) -> None:
-    dropped: list[str] = []
+    dropped: list[Lost] = []
     async with elsewhere() as (other, got), service() as server:
         handle = server._endpoint._engine
         settings = load({"STT_API_KEY": KEY, "STT_TRANSPORT": "polling"})
@@ -103,7 +104,7 @@ async def test_a_redirect_in_the_middle_of_a_session_ends_it(method: str) -> Non
         await one.close()
         assert got == []
         assert len(dropped) == 1
-        assert f"redirect to {other}/x" in dropped[0]
+        assert f"redirect to {other}/x" in dropped[0].reason
 
 
 async def _moved(target: str) -> web.Response:

@@ -90,7 +90,7 @@ async def check(url: str, api_key: SecretStr, settings: Settings) -> str:
 
 
 class Client:
-    """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order; they must
+    """One connection. `on_event(name, payload)` and `on_drop(lost)` are called on the event loop, in order; they must
     not block."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Client:
         api_key: SecretStr,
         settings: Settings,
         on_event: Callable[[str, object], None],
-        on_drop: Callable[[str], None],
+        on_drop: Callable[[messages.Lost], None],
     ) -> None:
         self._url = url
         self._headers = {messages.KEY_HEADER: api_key.get_secret_value()}
@@ -282,7 +282,7 @@ class Client:
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
-            self._on_drop(self._lost_text(reason))
+            self._on_drop(self._lost(reason))
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
         # Plain functions, not coroutines: the library runs each coroutine as a task, and tasks that wait can change the
@@ -297,21 +297,23 @@ class Client:
         def dropped(reason: object = None) -> None:
             if not self._dropped:
                 self._dropped = True
-                self._on_drop(self._lost_text(str(reason or "transport closed")))
+                self._on_drop(self._lost(str(reason or "transport closed")))
 
         sio.on("*", any_event)
         sio.on("connect_error", refused)
         sio.on("disconnect", dropped)
 
-    def _lost_text(self, reason: str) -> str:
+    def _lost(self, reason: str) -> messages.Lost:
         """Return why the connection was lost: the reason of a redirect, a close or a refusal if there was one, else
         `reason`."""
         if self._requests.redirect is not None:
-            return _redirect_text(self._requests.redirect)
+            return messages.Lost(_redirect_text(self._requests.redirect))
         if self._closed is not None and self._closed.done():
-            return str(self._closed.result())
+            close = self._closed.result()
+            return messages.Lost(str(close), close.code or None, close.reason)  # aiohttp: 0 for a close without a code
         refused = self._requests.failure
-        return f"{reason}: {self._read(refused).detail}" if isinstance(refused, RefusedResponse) else reason
+        detail = f": {self._read(refused).detail}" if isinstance(refused, RefusedResponse) else ""
+        return messages.Lost(f"{reason}{detail}")
 
     def _read(self, refused: RefusedResponse) -> refusals.Refusal:
         body = masker_of(self._settings).text(refused.body)

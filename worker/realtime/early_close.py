@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from worker.realtime.messages import close_text
+
 _GRACE_S: Final = 0.05
 
 
@@ -18,7 +20,7 @@ class EarlyClose(aiohttp.ClientConnectionError):
     """The peer closed the websocket. `code` and `reason`: those of the close."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"closed with {code}: {reason}" if reason else f"closed with {code}")
+        super().__init__(close_text(code, reason))
         self.code = code
         self.reason = reason
 

@@ -121,6 +121,16 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """No message: the connection was lost. `reason`: text for the user. `close_code` and `close_reason`: those with
+    which the peer closed the websocket, if it did."""
+
+    reason: str
+    close_code: int | None = None
+    close_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message of an unknown kind. It only shows that the service is alive."""
 
@@ -144,6 +154,11 @@ def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
 def audio_of(chunk: Mapping[str, Any]) -> str:
     """Return the base64 text of the audio in a payload that `audio_chunk` built."""
     return str(chunk["audio_base_64"])
+
+
+def close_text(code: int | None, reason: str) -> str:
+    """Return the text for the user about a close of the session or of its websocket."""
+    return f"closed with {code}: {reason}" if reason else f"closed with {code}"
 
 
 def parse(event: str, payload: object = None) -> Message:

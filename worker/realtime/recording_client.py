@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from worker.errors import EndpointError
 from worker.realtime import messages
 from worker.realtime.client import Client
+from worker.realtime.messages import Lost
 from worker.realtime.session_recording import CONNECTED, DROPPED, REFUSED, Entry, Sender, header, line
 from worker.secret_masking import masker_of, show_url
 from worker.settings import Settings
@@ -49,7 +50,7 @@ class RecordingClient:
         api_key: SecretStr,
         settings: Settings,
         on_event: Callable[[str, object], None],
-        on_drop: Callable[[str], None],
+        on_drop: Callable[[Lost], None],
     ) -> None:
         self._recording = _Recording(settings, url)
         self._pass_on_event = on_event
@@ -82,9 +83,9 @@ class RecordingClient:
         self._recording.add("service", event, payload)
         self._pass_on_event(event, payload)
 
-    def _drop(self, reason: str) -> None:
-        self._recording.add("service", DROPPED, reason)
-        self._pass_on_drop(reason)
+    def _drop(self, lost: Lost) -> None:
+        self._recording.add("service", DROPPED, lost.reason)
+        self._pass_on_drop(lost)
 
 
 class _Recording:

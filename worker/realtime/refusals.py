@@ -7,7 +7,6 @@ connection. `error_table` has the kinds, `error_shapes` reads the bodies.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import Template
@@ -37,6 +36,7 @@ from worker.realtime.error_table import (
     status_of,
 )
 from worker.realtime.intermediaries import is_error_of_cdn, is_from_intermediary, is_html, page_title
+from worker.realtime.messages import close_text
 
 _ON_FAILURE: Final = (ErrorKind.BUSY, ErrorKind.SERVICE, ErrorKind.NOT_FOUND)
 """Kinds that the body of a response with HTTP 5xx can have."""
@@ -54,7 +54,6 @@ _KIND_IN_SESSION: Final = {ErrorKind.PROTOCOL: ErrorKind.REQUEST, ErrorKind.NOT_
 """Kind of the HTTP status of a handshake -> the kind of the same status in an error message of a session."""
 _MAYBE_TRANSIENT: Final = (400, 403)
 """Statuses with which intermediaries refuse requests, too."""
-_CLOSE_TEXT: Final = re.compile(r"closed with (\d{4})(?:: (.*))?\Z", re.DOTALL)
 _CHECK: Final = "check STT_URL, the network, and that the service runs"
 _ERRORS: Final[Mapping[ErrorKind, tuple[type[EndpointError], str]]] = {
     ErrorKind.KEY: (AuthRefused, "API key refused by $url ($detail): check STT_API_KEY and the account's access"),
@@ -162,17 +161,15 @@ def of_early_close(code: int, reason: str) -> Refusal:
     kind = kind_of_close(code, reason)
     if kind in (ErrorKind.SESSION, ErrorKind.UNKNOWN):
         kind = ErrorKind.SERVICE  # there is no session yet
-    detail = f"closed with {code}: {reason}" if reason else f"closed with {code}"
-    return Refusal(kind, shown_text(detail), in_band=True)
+    return Refusal(kind, shown_text(close_text(code, reason)), in_band=True)
 
 
-def of_drop(reason: str) -> Refusal:
-    """Read a lost connection. The kind is taken from the reason only if the reason names the key, the account or a busy
-    service. `reason`: may begin with the close of the websocket, as `EarlyClose` writes it."""
-    close = _CLOSE_TEXT.match(reason)
-    kind = kind_of_close(int(close[1]), close[2] or "") if close else kind_of((), reason)
+def of_drop(detail: str, close_code: int | None = None, close_reason: str = "") -> Refusal:
+    """Read a lost connection. The kind is taken only if it is about the key, the account or a busy service. `detail`:
+    text for the message. `close_code`: that of the websocket, or None if it was not closed with one."""
+    kind = kind_of((), detail) if close_code is None else kind_of_close(close_code, close_reason)
     decisive = (ErrorKind.KEY, ErrorKind.PERMISSION, ErrorKind.ACCOUNT, ErrorKind.BUSY)
-    return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(reason))
+    return Refusal(kind if kind in decisive else ErrorKind.UNKNOWN, shown_text(detail))
 
 
 def _kind_in_band(facts: ErrorFacts) -> ErrorKind:

@@ -25,11 +25,13 @@ from worker.realtime.messages import (
     REASON_STOPPED,
     Closed,
     Committed,
+    Lost,
     Message,
     Partial,
     ServiceError,
     SessionStarted,
     UpstreamStarted,
+    close_text,
 )
 from worker.realtime.rate_control import MIN_SPEED, RateControl
 from worker.realtime.session_states import EndReason, Phase, SessionEnd
@@ -149,17 +151,16 @@ class Session:
             # The self-hosted service commits everything after stop-session, so it needs no silence.
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
-    def disconnected(self, detail: str, now: float) -> None:
-        """Note that the connection is lost. `detail`: the reason."""
+    def disconnected(self, lost: Lost, now: float) -> None:
+        """Note that the connection is lost."""
         if self.phase is Phase.ENDED:
             return
         # After stop-session, some services drop the connection without session-closed. The session is complete if all
         # speech was answered (by a service that does not commit on stop) or a commit reaches the last voiced sample.
         answered = not self._commit_on_stop and not self._flow.voiced_since_message
-        if self.phase is Phase.STOPPING and (answered or self._tail_committed()):
-            self._finish(SessionEnd(EndReason.COMPLETED, detail=detail))
-        else:
-            self._finish(SessionEnd(EndReason.DROPPED, detail=detail))
+        complete = self.phase is Phase.STOPPING and (answered or self._tail_committed())
+        reason = EndReason.COMPLETED if complete else EndReason.DROPPED
+        self._finish(SessionEnd(reason, detail=lost.reason, close_code=lost.close_code, close_reason=lost.close_reason))
 
     def tick(self, now: float) -> None:
         """Release commits that have waited long enough, and end the session after a timeout."""
@@ -318,7 +319,7 @@ class Session:
         )
 
     def _take_closed(self, message: Closed) -> None:
-        detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")
+        detail = close_text(message.code, message.reason)
         orderly = self.phase is Phase.STOPPING
         if self._commit_on_stop:
             # The close code cannot decide this: 1000 may have been sent before the stop arrived, and some services

@@ -42,7 +42,7 @@ def decide(end: SessionEnd, url: str) -> RetryDecision:
         case EndReason.ERROR:
             refusal = refusals.of_error(end.name, end.detail, end.retry_after_s)
         case EndReason.DROPPED:
-            refusal = refusals.of_drop(end.detail)
+            refusal = refusals.of_drop(end.detail, end.close_code, end.close_reason)
             if refusal.kind is ErrorKind.UNKNOWN:
                 return RetryDecision(
                     RetryAction.RETRY, EndpointUnavailable(f"{url}: the connection was lost ({end.detail})")

@@ -30,8 +30,8 @@ class EndReason(StrEnum):
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
     """How a session ended. `name`: the service's error name, or "". `detail`: text for the user. `close_code` and
-    `close_reason`: the values in the message session-closed, if it has them. `retry_after_s`: the pause in seconds that
-    an error message demands, or None."""
+    `close_reason`: the values in the message session-closed or in the close of the websocket, if it has them.
+    `retry_after_s`: the pause in seconds that an error message demands, or None."""
 
     reason: EndReason
     name: str = ""

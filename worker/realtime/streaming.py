@@ -23,7 +23,7 @@ from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.message_masking import mask_message
-from worker.realtime.messages import Message
+from worker.realtime.messages import Lost, Message
 from worker.realtime.pacing import Pacer
 from worker.realtime.rate_control import RateControl
 from worker.realtime.session import Session
@@ -93,7 +93,7 @@ class SessionStream:
         self._make_room = make_room
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
-        self._inbox: deque[Message | str] = deque()  # str: the reason of a lost connection
+        self._inbox: deque[Message | Lost] = deque()
         self._masker = masker_of(settings)
         self._listener_wakeup = Wakeup(self._loop)
         self._sender_wakeup = Wakeup(self._loop)
@@ -139,8 +139,9 @@ class SessionStream:
         self._inbox.append(mask_message(messages.parse(event, payload), self._masker))
         self._listener_wakeup.set()
 
-    def _drop(self, reason: str) -> None:
-        self._inbox.append(self._masker.text(reason))
+    def _drop(self, lost: Lost) -> None:
+        mask = self._masker.text
+        self._inbox.append(Lost(mask(lost.reason), lost.close_code, mask(lost.close_reason)))
         self._listener_wakeup.set()
 
     async def _listen(self, sender: asyncio.Task[None]) -> None:
@@ -150,7 +151,7 @@ class SessionStream:
             now = self._loop.time()
             while self._inbox:
                 item = self._inbox.popleft()
-                if isinstance(item, str):
+                if isinstance(item, Lost):
                     session.disconnected(item, now)
                 else:
                     session.message(item, now)

@@ -16,7 +16,16 @@ from worker.audio.pcm_frames import BYTES_PER_SAMPLE
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.message_masking import mask_message
-from worker.realtime.messages import Closed, Committed, Message, ServiceError, SessionStarted, UpstreamStarted
+from worker.realtime.messages import (
+    Closed,
+    Committed,
+    Lost,
+    Message,
+    ServiceError,
+    SessionStarted,
+    UpstreamStarted,
+    close_text,
+)
 from worker.secret_masking import masker_of
 from worker.settings import Settings
 
@@ -75,7 +84,7 @@ class ProbeSession:
             return ""
         errors = [message.text for _, message in self.events if isinstance(message, ServiceError)]
         closes = [message for _, message in self.events if isinstance(message, Closed)]
-        closed = f"closed with {closes[-1].code} {closes[-1].reason}".strip() if closes else ""
+        closed = close_text(closes[-1].code, closes[-1].reason) if closes else ""
         return next((text for text in (*errors, closed, self.dropped) if text), "ended without a reason")
 
     @property
@@ -133,8 +142,8 @@ class ProbeSession:
             self._end()
         self._changed.set()
 
-    def _drop(self, reason: str) -> None:
-        self.dropped = self.dropped or f"the connection was lost ({self._masker.text(reason)})"
+    def _drop(self, lost: Lost) -> None:
+        self.dropped = self.dropped or f"the connection was lost ({self._masker.text(lost.reason)})"
         self._end()
         self._changed.set()
 

@@ -15,6 +15,7 @@ from worker.realtime import error_table, messages, refusals
 from worker.realtime.error_shapes import MAX_TEXT, read_error
 from worker.realtime.error_table import ErrorKind
 from worker.realtime.message_masking import mask_message
+from worker.realtime.messages import Lost, close_text
 from worker.realtime.rate_control import RateControl
 from worker.realtime.session import Session
 from worker.realtime.session_retry_policy import RetryAction, RetryDecision, after_refusal, decide
@@ -323,32 +324,36 @@ def test_an_error_of_a_session_may_demand_a_pause() -> None:
     assert (decision.action, decision.error.retry_after_s) == (RETRY, 12.0)
 
 
+def websocket_close(code: int, reason: str = "") -> Lost:
+    return Lost(close_text(code, reason), code, reason)
+
+
 @pytest.mark.parametrize(
-    ("reason", "action", "error"),
+    ("lost", "action", "error"),
     [
-        ("transport error", RETRY, e.EndpointUnavailable),
-        ("server disconnect", RETRY, e.EndpointUnavailable),
-        ("ping timeout", RETRY, e.EndpointUnavailable),
-        ("HTTP 400 to a message: HTTP 400", RETRY, e.EndpointUnavailable),
-        ("HTTP 402 to a message: HTTP 402: Insufficient credits", FAIL, e.AccountRefused),
-        ("HTTP 401 to a message: HTTP 401: Invalid API key", FAIL, e.AuthRefused),
-        ("closed with 1008: Invalid API key", FAIL, e.AuthRefused),
-        ("closed with 1008: insufficient credits", FAIL, e.AccountRefused),
-        ("closed with 4401", FAIL, e.AuthRefused),
-        ("closed with 4402: bye", FAIL, e.AccountRefused),
-        ("closed with 4429", RETRY, e.EndpointBusy),
-        ("closed with 1013: try again later", RETRY, e.EndpointBusy),
-        ("closed with 1000", RETRY, e.EndpointUnavailable),
-        ("closed with 1001: going away", RETRY, e.EndpointUnavailable),
-        ("closed with 1011: internal error", RETRY, e.EndpointUnavailable),
+        (Lost("transport error"), RETRY, e.EndpointUnavailable),
+        (Lost("server disconnect"), RETRY, e.EndpointUnavailable),
+        (Lost("ping timeout"), RETRY, e.EndpointUnavailable),
+        (Lost("HTTP 400 to a message: HTTP 400"), RETRY, e.EndpointUnavailable),
+        (Lost("HTTP 402 to a message: HTTP 402: Insufficient credits"), FAIL, e.AccountRefused),
+        (Lost("HTTP 401 to a message: HTTP 401: Invalid API key"), FAIL, e.AuthRefused),
+        (websocket_close(1008, "Invalid API key"), FAIL, e.AuthRefused),
+        (websocket_close(1008, "insufficient credits"), FAIL, e.AccountRefused),
+        (websocket_close(4401), FAIL, e.AuthRefused),
+        (websocket_close(4402, "bye"), FAIL, e.AccountRefused),
+        (websocket_close(4429), RETRY, e.EndpointBusy),
+        (websocket_close(1013, "try again later"), RETRY, e.EndpointBusy),
+        (websocket_close(1000), RETRY, e.EndpointUnavailable),
+        (websocket_close(1001, "going away"), RETRY, e.EndpointUnavailable),
+        (websocket_close(1011, "internal error"), RETRY, e.EndpointUnavailable),
     ],
 )
-def test_a_lost_connection(reason: str, action: RetryAction, error: type[e.EndpointError]) -> None:
+def test_a_lost_connection(lost: Lost, action: RetryAction, error: type[e.EndpointError]) -> None:
     session = Session(load({}), RateControl(1.0, 0.0), 0.0)
-    session.disconnected(reason, 0.0)
+    session.disconnected(lost, 0.0)
     decision = decide(ended(session), URL)
     assert (decision.action, type(decision.error)) == (action, error)
-    assert reason in str(decision.error)
+    assert lost.reason in str(decision.error)
 
 
 @pytest.mark.parametrize("status", [400, 403])

@@ -15,6 +15,7 @@ from worker.realtime.messages import (
     TYPE_STARTED,
     Closed,
     Committed,
+    Lost,
     Partial,
     ServiceError,
     SessionStarted,
@@ -277,11 +278,11 @@ def test_a_lost_connection_after_a_committed_tail_is_a_success() -> None:
     d.hear(timed("x", 0, 2.9))
     d.finish_input()
     d.pad(10)
-    d.session.disconnected("transport error", d.now)
+    d.session.disconnected(Lost("transport error"), d.now)
     assert d.end_reason is EndReason.COMPLETED
     d = Driver()
     d.speak(3)
-    d.session.disconnected("transport error", d.now)
+    d.session.disconnected(Lost("transport error"), d.now)
     assert d.end_reason is EndReason.DROPPED
 
 
@@ -356,7 +357,7 @@ def test_commits_without_their_word_times_are_left_to_the_next_session() -> None
     d.hear(timed("the first", 0, 1))
     d.hear(Committed("the second", timed=False))
     d.hear(timed("the third", 2, 3))
-    d.session.disconnected("reset", d.now)
+    d.session.disconnected(Lost("reset"), d.now)
     assert [c.text for c in d.session.take_commits()] == ["the first"]
     assert d.session.unpaired == ("the second", "the third")
     assert d.session.uncommitted_text == "the second the third"
@@ -390,7 +391,7 @@ def test_any_order_of_events_ends_once_and_loses_no_commit(plan: list[str], spee
             case "error":
                 d.hear(ServiceError("rate_limited", ""))
             case "drop":
-                d.session.disconnected("x", d.now)
+                d.session.disconnected(Lost("x"), d.now)
             case "wait":
                 d.wait(2)
             case "end":
@@ -401,7 +402,7 @@ def test_any_order_of_events_ends_once_and_loses_no_commit(plan: list[str], spee
                 d.hear(SessionStarted())
         committed += d.session.take_commits()
         assert not (before is Phase.ENDED and d.session.phase is not Phase.ENDED)
-    d.session.disconnected("end of test", d.now)
+    d.session.disconnected(Lost("end of test"), d.now)
     committed += d.session.take_commits()
     assert d.session.end is not None
     texts = [c.text for c in committed] + list(d.session.unpaired)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from tests.support import virtual_time
 from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.realtime import messages
+from worker.realtime.messages import Lost
 from worker.realtime.rate_control import RateControl
 from worker.realtime.session import Session
 from worker.realtime.session_states import EndReason
@@ -34,7 +35,7 @@ class Service:
         self._answer = answer
         self._emit_s = emit_s
         self.say: Callable[..., None] = lambda *_: None
-        self.drop: Callable[[str], None] = lambda _: None
+        self.drop: Callable[[Lost], None] = lambda _: None
 
     def __call__(self, _url: str, _key: SecretStr, _settings: Settings, say: Any, drop: Any) -> Service:
         self.say, self.drop = say, drop
@@ -204,7 +205,7 @@ def test_a_lost_connection_returns_the_unsent_frame() -> None:
     def dropping(service: Service, event: str) -> None:
         willing(service, event)
         if len(service.left) == 5:
-            service.drop("gone")
+            service.drop(Lost("gone"))
 
     service = Service(dropping)
     session, frames = stream(service, 60)
