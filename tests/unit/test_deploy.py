@@ -93,6 +93,12 @@ def test_the_panels_of_the_dashboard_are_consistent() -> None:
                 assert label in {"job", "instance"} or re.search(rf"by \([^)]*\b{label}\b", target["expr"])
 
 
+def test_no_alert_expects_a_count_of_zero() -> None:
+    """In PromQL, `count` of no series is no series, not 0: such an alert never fires."""
+    for rule in RULES:
+        assert not re.search(r"count\([^()]*\) == 0", rule["expr"]), rule["alert"]
+
+
 def test_every_alert_names_the_remedy() -> None:
     for rule in RULES:
         assert rule["alert"].startswith("Stt")
