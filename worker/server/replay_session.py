@@ -31,17 +31,19 @@ class NoRecognizer:
     A server needs a recognizer before it accepts sessions, but a `ReplaySession` uses none. A call would be a fault of
     the server: an exception shows it, while an empty result would look like audio without speech."""
 
+    _ERROR: Final = "this server plays back recordings (--replay) and recognizes no audio; report this as a bug"
+
     model = "replay"
     language: str | None = None
     parallel = 1
 
     def voice_detector(self) -> VoiceDetector:
-        """Raises NotImplementedError."""
-        raise NotImplementedError
+        """Raises RuntimeError."""
+        raise RuntimeError(self._ERROR)
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """Raises NotImplementedError."""
-        raise NotImplementedError
+        """Raises RuntimeError."""
+        raise RuntimeError(self._ERROR)
 
     def close(self) -> None:
         """Do nothing."""
