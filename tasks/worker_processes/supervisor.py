@@ -91,8 +91,8 @@ class Supervisor:
 
     @property
     def pids(self) -> list[int]:
-        """Ids of the running processes."""
-        return [child.process.pid for child in self._children.values() if child.process.returncode is None]
+        """Ids of the running processes. May be called from any thread."""
+        return [child.process.pid for child in self._running()]
 
     async def run(self) -> int:
         """Run until a signal. Returns the exit status: 0 after a signal, otherwise that of a process that cannot
@@ -179,7 +179,8 @@ class Supervisor:
             return
 
     def _running(self) -> list[Child]:
-        return [child for child in self._children.values() if child.process.returncode is None]
+        # `list` first: the thread of the metrics page calls this while processes are added.
+        return [child for child in list(self._children.values()) if child.process.returncode is None]
 
     # -- health --------------------------------------------------------------------------------------------------------
 
