@@ -148,10 +148,12 @@ class RecognitionScheduler:
     def _next_batch(self) -> list[list[_RecognitionTask]]:
         """Remove and return the finals for one call of the recognizer: one group of each of the next sessions."""
         batch: list[list[_RecognitionTask]] = []
-        for _ in range(len(self._round_robin)):
-            owner = self._round_robin.popleft()
+        for owner in list(self._round_robin):
             waiting = self._waiting[owner]
-            group = waiting.pop_group(self._max_joined) if waiting.is_ready(self._max_joined) else []
+            if not waiting.is_ready(self._max_joined):
+                continue  # it keeps its place in the line
+            self._round_robin.remove(owner)
+            group = waiting.pop_group(self._max_joined)
             # A task is cancelled if the session has ended after it queued the task.
             if group := [task for task in group if not task.result.cancelled()]:
                 batch.append(group)

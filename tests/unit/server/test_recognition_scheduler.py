@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
@@ -39,6 +39,22 @@ class Stepped(ToneRecognizer):
     def allow(self, count: int) -> None:
         for _ in range(count):
             self.permissions.put(None)
+
+
+class Joining(Stepped):
+    """Takes groups of up to 10 s. `groups`: the lengths of the segments of each group, in seconds."""
+
+    max_joined_s = 10.0
+    batch_size = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[list[int]] = []
+
+    def recognize_batch(self, groups: Sequence[Sequence[Samples]]) -> list[list[Recognition]]:
+        self.groups += [[len(samples) // SECOND for samples in group] for group in groups]
+        self.permissions.get(timeout=10)
+        return [[Recognition(str(len(samples) // SECOND)) for samples in group] for group in groups]
 
 
 def audio(duration_s: int) -> Samples:
@@ -140,3 +156,28 @@ async def test_closing_does_not_wait_for_a_running_recognition(stepped: tuple[St
     assert waiting.cancelled()
     assert not running.done()
     assert scheduler.partial(audio(1)) is None
+
+
+async def test_groups_are_joined_up_to_their_maximum_and_sessions_take_turns() -> None:
+    recognizer = Joining()
+    scheduler = RecognitionScheduler(recognizer)
+    futures = [scheduler.final("a", audio(n)) for n in (1, 4, 5, 2)]
+    futures += [scheduler.final("b", audio(n)) for n in (3, 8)]
+    recognizer.allow(5)
+    assert [r.text for r in await asyncio.gather(*futures)] == ["1", "4", "5", "2", "3", "8"]
+    assert recognizer.groups == [[1], [4, 5], [3], [2], [8]]
+    assert scheduler.close()
+
+
+async def test_a_session_that_waits_for_a_full_group_keeps_its_place() -> None:
+    recognizer = Joining()
+    scheduler = RecognitionScheduler(recognizer)
+    futures = [scheduler.final("a", audio(1)), scheduler.final("b", audio(2), more=True)]
+    futures += [scheduler.final(owner, audio(n)) for owner, n in (("c", 3), ("d", 4))]
+    recognizer.allow(1)
+    await async_wait_until(lambda: len(recognizer.groups) == 2, "the next session is served")
+    scheduler.no_more("b")
+    recognizer.allow(3)
+    await asyncio.gather(*futures)
+    assert recognizer.groups == [[1], [3], [2], [4]]
+    assert scheduler.close()
