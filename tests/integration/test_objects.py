@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +129,14 @@ async def test_missing_credentials(settings: Settings, monkeypatch: pytest.Monke
     with pytest.raises(SourceRefused, match="has no credentials for it; set AWS_ACCESS_KEY_ID"):
         async with local_copy(parse("s3://calls/a.wav"), settings):
             pass
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * object_store.PART_BYTES
+        yield b"more"
+
+    with pytest.raises(OutputError, match=r"cannot write .*: this worker has no credentials") as caught:
+        await object_store.put_stream(parse("s3://calls/a.wav"), chunks(), settings.s3_endpoint)
+    assert not isinstance(caught.value, OutputUnavailable), "a retry cannot help"
 
 
 async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

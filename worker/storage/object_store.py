@@ -106,49 +106,32 @@ async def read(address: Address, offset: int, known: ContentVersion | None, endp
 async def put(address: Address, data: bytes, content_type: str, endpoint: str) -> None:
     """Write or replace one object, completely or not at all. Raises OutputError, or OutputUnavailable for temporary
     failures."""
-    store = _store(address, endpoint, OutputError)
-    try:
-        await obstore.put_async(
-            store, address.key, data, attributes={"Content-Type": content_type}, use_multipart=False
-        )
-    except FileNotFoundError:
-        raise OutputError(
-            f"cannot write {address.shown}: there is no such bucket; create it, or choose another"
-        ) from None
-    except (PermissionDeniedError, UnauthenticatedError) as exc:
-        raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
-    except (BaseError, ValueError) as exc:
-        if _without_credentials(exc):
-            raise OutputError(f"cannot write {address.shown}: {_no_credentials(address)}") from None
-        raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
+    store, attributes = _store(address, endpoint, OutputError), {"Content-Type": content_type}
+    with _output_errors(address):
+        await obstore.put_async(store, address.key, data, attributes=attributes, use_multipart=False)
 
 
 async def put_stream(address: Address, chunks: AsyncIterator[bytes], endpoint: str) -> None:
     """Write one object of any length from chunks, in parts of PART_BYTES. Raises OutputError, OutputUnavailable and the
     errors of `chunks`; the object then does not exist."""
     store = _store(address, endpoint, OutputError)
-    failed: list[BaseException] = []
+    failed: list[Exception] = []
 
     async def watched() -> AsyncIterator[bytes]:
         try:
             async for chunk in chunks:
                 yield chunk
-        except BaseException as exc:
+        except Exception as exc:  # not GeneratorExit, which only says that obstore reads no more chunks
             failed.append(exc)
             raise
 
     try:
-        await obstore.put_async(store, address.key, watched(), chunk_size=PART_BYTES, max_concurrency=1)
-    except Exception as exc:
+        with _output_errors(address):
+            await obstore.put_async(store, address.key, watched(), chunk_size=PART_BYTES, max_concurrency=1)
+    except Exception:
         if failed:  # obstore replaces the errors of the chunks by its own
             raise failed[0] from None
-        if isinstance(exc, FileNotFoundError):
-            raise OutputError(f"cannot write {address.shown}: there is no such bucket; create it") from None
-        if isinstance(exc, (PermissionDeniedError, UnauthenticatedError)):
-            raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
-        if not isinstance(exc, (BaseError, ValueError)):
-            raise
-        raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
+        raise
 
 
 async def delete(address: Address, endpoint: str) -> None:
@@ -263,6 +246,23 @@ def _source_errors(address: Address) -> Iterator[None]:
             what = "container" if address.scheme == "az" else "bucket"
             raise SourceNotFound(f"{address.shown}: there is no such {what}") from None
         raise SourceUnavailable(f"{address.shown}: {_reason(exc)}") from None
+
+
+@contextmanager
+def _output_errors(address: Address) -> Iterator[None]:
+    """Translate errors of obstore in the block to errors of outputs."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise OutputError(
+            f"cannot write {address.shown}: there is no such bucket; create it, or choose another"
+        ) from None
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
+    except (BaseError, ValueError) as exc:
+        if _without_credentials(exc):
+            raise OutputError(f"cannot write {address.shown}: {_no_credentials(address)}") from None
+        raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
 
 
 def _without_credentials(exc: Exception) -> bool:
