@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -136,10 +137,9 @@ async def _find(settings: Settings, identity: str | None) -> tuple[StatusResult,
     try:
         if identity is None:
             jobs = await ledger.get_many(await ledger.recent_jobs(RECENT))
-            batches = [await find_batch(ledger, name, reader) for name in await ledger.recent_batches(RECENT)]
+            batches = await _recent_batches(ledger, reader, RECENT)
             view = await reader.read(jobs)
-            statuses = [JobStatus.of(job, view.waiting(job)) for job in jobs if job]
-            return (statuses, [batch for batch in batches if batch.status.jobs]), view
+            return ([JobStatus.of(job, view.waiting(job)) for job in jobs if job], batches), view
         identity = await ledger.id_search.complete(identity)
         record = await ledger.get(identity)
         view = await reader.read([record])
@@ -162,6 +162,15 @@ async def find_batch(ledger: Ledger, name: str, reader: QueueViewReader | None =
     view = QueueView() if reader is None else await reader.read(records)
     status = BatchStatus.of(name, records, (lambda _: None) if reader is None else view.waiting)
     return BatchReport(status, summarize(name, lines, now=time.time(), expired=records.count(None)))
+
+
+async def _recent_batches(ledger: Ledger, reader: QueueViewReader, limit: int) -> list[BatchReport]:
+    """Read the newest batches, without those that have expired."""
+    found = []
+    for name in await ledger.recent_batches(limit):
+        with suppress(BadJob):
+            found.append(await find_batch(ledger, name, reader))
+    return [batch for batch in found if batch.status.jobs]
 
 
 def _plain(found: StatusResult, with_jobs: bool) -> Any:
@@ -298,9 +307,7 @@ async def _newest(settings: Settings, limit: int) -> tuple[list[BatchReport], Qu
     ledger, connection = Ledger(settings), RedisConnection(settings.redis_url)
     reader = QueueViewReader(settings, connection)
     try:
-        names = [name for name in await ledger.recent_batches(limit) if await ledger.batch(name)]
-        found = [await find_batch(ledger, name, reader) for name in names]
-        return [batch for batch in found if batch.status.jobs], await reader.read()
+        return await _recent_batches(ledger, reader, limit), await reader.read()
     finally:
         await ledger.close()
         await connection.close()

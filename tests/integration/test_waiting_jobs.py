@@ -6,6 +6,7 @@ The kind of failure: an operator looks at a queue that stands still, and no comm
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from tasks.background.health_and_metrics import Monitor
 from tasks.background.worker_presence import announce
 from tasks.doctor import workers as doctor_workers
-from tests.support.command_line import Cli, cli
+from tests.support.command_line import Cli, cli, write_audio
 from tests.support.fleet import assert_every_key_ends
 from tests.support.ports import free_port
 from tests.support.samples_of import a_transcript
@@ -220,15 +221,26 @@ def test_status_names_the_versions_and_each_reason(cli: Cli, settings: Settings,
     assert "next attempt at" in one
 
 
+@pytest.mark.parametrize("command", ["status", "list"])
+def test_an_expired_batch_is_left_out(cli: Cli, settings: Settings, redis_url: str, command: str) -> None:
+    write_audio(cli.folder / "a.wav")
+    cli.run("submit", "a.wav", "--out", "out", "--batch", "monday", STT_REDIS_URL=redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(Keys(settings.redis_prefix)["batches"], {"ghost": time.time()})
+    shown = cli.run(command, STT_REDIS_URL=redis_url, **PLAIN)
+    assert (shown.returncode, "monday" in shown.stdout, "ghost" in shown.stdout) == (0, True, False), shown.stderr
+
+
 def test_doctor_names_missing_workers_versions_and_webhooks(settings: Settings) -> None:
-    def texts(found: QueueView, webhooks: int = 0) -> str:
-        waiting = {WaitsFor.WORKER: 2, WaitsFor.KEY: 0}
+    def texts(found: QueueView, webhooks: int = 0, jobs: int = 2) -> str:
+        waiting = {WaitsFor.WORKER: jobs, WaitsFor.KEY: 0}
         return "\n".join(
             f"{one.status} {one.text}; {one.remedy}"
             for one in doctor_workers.of_workers(found, waiting, webhooks, "1.0")
         )
 
     assert "warn no worker is alive; 2 jobs wait; start one: stt-batch worker" in texts(QueueView())
+    assert "no worker is alive; 1 job waits;" in texts(QueueView(), jobs=1)
     one, other = a_worker(settings), a_worker(settings, "h:2", version="0.9")
     assert texts(QueueView((one,))).startswith("ok 1 worker alive")
     assert "warn workers run: 1 of version 0.9, 1 of version 1.0; this program has version 1.0" in texts(
