@@ -134,7 +134,7 @@ def command(
         # Only the estimate decodes audio. Its imports take 0.3 s, as long as all others of a run together.
         from tasks.cli.plan import print_plan  # noqa: PLC0415
 
-        ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
+        ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=json_mode is not None))
     temporary = ctx.with_resource(ExitStack())
     piped: Path | None = None
     if STANDARD_INPUT in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -99,6 +100,13 @@ def test_a_dry_run_prints_a_plan_and_writes_nothing(
     assert result.exit_code == 0, result.output
     assert "files      1, 0 of them will fail" in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_with_json_lines_prints_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2] / "samples")
+    result = invoke("run", "--dry-run", "--json=lines", "phone-call.wav")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["files"] == 1
 
 
 @pytest.mark.parametrize("command", ["worker", "server", "intake", "watch"])
