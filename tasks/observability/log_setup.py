@@ -85,9 +85,9 @@ def warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
         _log.warning(text)
 
 
-class _StreamHandler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+class _Deduplicated(logging.Handler):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._dedup = LogDeduplicator()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -95,19 +95,17 @@ class _StreamHandler(logging.StreamHandler[TextIO]):
             super().emit(one)
 
 
-class _FileHandler(WatchedFileHandler):
-    def __init__(self, path: str) -> None:
-        super().__init__(path, encoding="utf-8")
-        self._dedup = LogDeduplicator()
+class _StreamHandler(_Deduplicated, logging.StreamHandler[TextIO]):
+    pass
 
-    def emit(self, record: logging.LogRecord) -> None:
-        for one in self._dedup.filter(record):
-            super().emit(one)
+
+class _FileHandler(_Deduplicated, WatchedFileHandler):
+    pass
 
 
 def _opened(path: str) -> logging.Handler:
     try:
-        return _FileHandler(path)
+        return _FileHandler(path, encoding="utf-8")
     except OSError as exc:
         raise SettingsError(f"the log file {path} cannot be opened ({exc.strerror}); choose another one") from None
 
