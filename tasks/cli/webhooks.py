@@ -16,6 +16,7 @@ from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from worker.ledger.connection import RedisConnection
 from worker.ledger.worker_registry import WorkerFacts
+from worker.settings import Settings
 from worker.webhooks.deliverable import undeliverable
 from worker.webhooks.outbox import Message, Outbox
 
@@ -55,7 +56,8 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
             raise SystemExit(1)
         return
     waiting, dead, workers = _run(_all)
-    found = [_explained(one, workers) for one in waiting] + dead
+    settings = options.settings_from(warn=False)
+    found = [_explained(one, workers, settings) for one in waiting] + dead
     if as_json:
         echo_json([_facts(one) for one in found])
         return
@@ -71,9 +73,9 @@ async def _all(outbox: Outbox) -> tuple[list[Message], list[Message], list[Worke
     return await outbox.list_messages(dead=False), await outbox.list_messages(dead=True), await outbox.workers()
 
 
-def _explained(message: Message, workers: Sequence[WorkerFacts]) -> Message:
+def _explained(message: Message, workers: Sequence[WorkerFacts], settings: Settings) -> Message:
     """Add to a waiting message the reason why no running worker can deliver it, if that is so."""
-    why = None if message.url is None else undeliverable(message.url, workers, options.settings_from(warn=False))
+    why = None if message.url is None else undeliverable(message.url, workers, settings)
     return message if why is None else replace(message, reason=why)
 
 
