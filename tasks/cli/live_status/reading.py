@@ -63,19 +63,17 @@ class SnapshotReader:
         stats = await self._stats.read()
         recent: Sequence[JobRecord | None] = ()
         if target.identity is not None:
-            records = await self._records_of(target.identity)
+            records: Sequence[JobRecord | None] = await self._records_of(target.identity)
             batches: tuple[BatchSummary, ...] = (_summary(target.identity, records),)
-            jobs = [one for one in records if one is not None and one.state is JobState.RUNNING]
         else:
             recent = await ledger.get_many(await ledger.recent_jobs(MAX_FILES_OF_RUN if target.run else RECENT_JOBS))
             if target.run:
-                batches, known = (_summary(target.name, recent),) if any(recent) else (), recent
-                jobs = [one for one in known if one is not None and one.state is JobState.RUNNING]
+                batches, records = (_summary(target.name, recent),) if any(recent) else (), recent
             else:
                 batches = await self._recent_batches()
-                running = await ledger.get_many(await ledger.running(MAX_RUNNING))
-                jobs = [one for one in running if one is not None and one.state is JobState.RUNNING]
-        jobs = sorted(jobs, key=lambda job: (job.started_at or 0.0, job.id))
+                records = await ledger.get_many(await ledger.running(MAX_RUNNING))
+        running = [one for one in records if one is not None and one.state is JobState.RUNNING]
+        jobs = sorted(running, key=lambda job: (job.started_at or 0.0, job.id))
         texts = await ledger.recent_text.of([job.id for job in jobs[:MAX_RUNNING]])
         queue = await self._queue.read(jobs)
         notices = [paused_text(key) for key in queue.paused_keys]

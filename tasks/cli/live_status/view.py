@@ -29,7 +29,7 @@ _KEYS: Final = "q: close this view; the work continues"
 def picture(shot: Snapshot, width: int, height: int, *, problem: str = "") -> RenderableType:
     """Return the view for a terminal of this size. `problem`: why the state could not be read again."""
     lines: list[RenderableType] = [_title(shot, width)]
-    lines += [_line(f"{notice}", width, "yellow") for notice in (*([problem] if problem else []), *shot.notices)]
+    lines += [_line(notice, width, "yellow") for notice in (problem, *shot.notices) if notice]
     # The files get the rows that remain, but at least three.
     room = max(0, height - len(lines) - 2 - 3)
     batches = list(_batches(shot.batches[: max(0, min(MAX_BATCHES, room - 1))], width))
