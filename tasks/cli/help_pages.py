@@ -26,7 +26,7 @@ PAGES: Final = {
     "worker": "guides/operator.md",
     "intake": "guides/produce-jobs.md#add-an-entry-to-the-intake-stream",
     "server": "guides/self-hosted.md",
-    "api": "guides/service.md#choose-a-way",
+    "api": "guides/http-api.md",
     "webhooks": "guides/service.md#webhooks",
     "doctor": "guides/operator.md#check-an-installation",
     "config": "guides/settings-files.md",

@@ -13,17 +13,9 @@ from tasks.batches.number_format import format_count
 from tasks.cli.terminal_output import safe
 from tasks.job_spec import JobStatus
 from worker.ledger.records import WaitsFor
-from worker.ledger.waiting import NO_WORKER, QueueView
+from worker.ledger.waiting import NO_WORKER, WAITS_FOR_TEXTS, QueueView
 from worker.ledger.worker_registry import version_counts
 
-LABELS: Final = {
-    WaitsFor.WORKER: "for a worker",
-    WaitsFor.SLOT: "for a free session",
-    WaitsFor.RETRY: "for the next attempt",
-    WaitsFor.PAUSE: "for `stt-batch resume`",
-    WaitsFor.KEY: "for the API key",
-    WaitsFor.NEWER_VERSION: "for a worker of a newer version",
-}
 _STATES: Final = {
     WaitsFor.SLOT: "waits for a session",
     WaitsFor.RETRY: "retry",
@@ -51,7 +43,9 @@ def waiting_lines(jobs: Sequence[JobStatus]) -> list[str]:
     counts = Counter(job.waits_for for job in jobs if job.waits_for is not None)
     if not counts:
         return []
-    return ["  waiting: " + ", ".join(f"{count} {LABELS[reason]}" for reason, count in counts.most_common())]
+    return [
+        "  waiting: " + ", ".join(f"{count} for {WAITS_FOR_TEXTS[reason]}" for reason, count in counts.most_common())
+    ]
 
 
 def workers_text(view: QueueView) -> str:
@@ -87,7 +81,6 @@ def workers_json(view: QueueView) -> dict[str, Any]:
 
 
 __all__ = [
-    "LABELS",
     "count_reasons",
     "print_workers",
     "state_text",

@@ -105,9 +105,10 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
 def of_replicas(info: Mapping[str, Any], needed: int) -> list[Finding]:
     """Check that enough replicas are connected. `needed`: STT_REDIS_REPLICAS. No I/O."""
     present = int(info.get("connected_slaves") or 0)
+    connected = format_count(present, "connected replica")
     if present >= needed:
-        return [ok("redis", f"{present} replicas, {needed} must confirm a write")] if needed else []
-    text = f"{present} replicas are connected, and STT_REDIS_REPLICAS requires {needed}: no job can be queued"
+        return [ok("redis", f"{connected}, {needed} must confirm a write")] if needed else []
+    text = f"{connected}, but STT_REDIS_REPLICAS requires {needed}: no job can be queued"
     return [fail("redis", text, "start the missing replicas, or lower STT_REDIS_REPLICAS")]
 
 

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from tasks.batches.number_format import format_count
 from tasks.doctor.finding import Finding, ok, warn
 from worker.ledger.connection import RedisConnection
 from worker.ledger.records import WaitsFor
-from worker.ledger.waiting import QueueView, QueueViewReader
+from worker.ledger.waiting import WAITS_FOR_TEXTS, QueueView, QueueViewReader
 from worker.ledger.worker_registry import version_counts
 from worker.settings import Settings
 from worker.version import installed_version
 from worker.webhooks.outbox import Outbox
-
-REASONS: Final = {
-    WaitsFor.WORKER: "a worker",
-    WaitsFor.SLOT: "a free session",
-    WaitsFor.RETRY: "the next attempt",
-    WaitsFor.PAUSE: "`stt-batch resume`",
-    WaitsFor.KEY: "the API key",
-    WaitsFor.NEWER_VERSION: "a worker of a newer version",
-}
 
 
 async def check(settings: Settings, connection: RedisConnection) -> list[Finding]:
@@ -38,7 +28,7 @@ def of_workers(view: QueueView, waiting: Mapping[WaitsFor, int], webhooks: int, 
     """Return the findings. `waiting`: number of waiting jobs by reason; `webhooks`: waiting webhooks; `version`: that
     of this program. No I/O."""
     found = [_alive(view, sum(waiting.values()))]
-    reasons = ", ".join(f"{count} for {REASONS[reason]}" for reason, count in waiting.items() if count)
+    reasons = ", ".join(f"{count} for {WAITS_FOR_TEXTS[reason]}" for reason, count in waiting.items() if count)
     if reasons:
         found.append(ok("queue", f"waiting jobs: {reasons}"))
     versions = version_counts(view.workers)
@@ -57,6 +47,6 @@ def _alive(view: QueueView, waiting: int) -> Finding:
         return ok("workers", f"{format_count(len(view.workers), 'worker')} alive")
     if view.unregistered:
         jobs = format_count(view.unregistered, "job")
-        return warn("workers", f"{jobs} run on workers of older versions, which do not register", "update them")
-    jobs = f"; {format_count(waiting, 'job')} wait" if waiting else ""
+        return warn("workers", f"workers of older versions, which do not register, run {jobs}", "update them")
+    jobs = f"; {format_count(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}" if waiting else ""
     return warn("workers", f"no worker is alive{jobs}", "start one: stt-batch worker")

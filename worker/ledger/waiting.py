@@ -17,6 +17,15 @@ from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
 from worker.settings import Settings
 
 NO_WORKER: Final = "no worker is alive; start one: stt-batch worker"
+WAITS_FOR_TEXTS: Final = {
+    WaitsFor.WORKER: "a worker",
+    WaitsFor.SLOT: "a free session",
+    WaitsFor.RETRY: "the next attempt",
+    WaitsFor.PAUSE: "`stt-batch resume`",
+    WaitsFor.KEY: "the API key",
+    WaitsFor.NEWER_VERSION: "a worker of a newer version",
+}
+"""What a job waits for, in words, for a sentence such as `3 jobs wait for a worker`."""
 SAMPLED_DELAYED: Final = 500
 """Maximum number of delayed jobs whose reason `count_waiting` reads; for the others it assumes a retry."""
 
@@ -141,4 +150,4 @@ class QueueViewReader:
         return {reason: counts[reason] for reason in WaitsFor}
 
 
-__all__ = ["NO_WORKER", "QueueView", "QueueViewReader"]
+__all__ = ["NO_WORKER", "WAITS_FOR_TEXTS", "QueueView", "QueueViewReader"]
