@@ -42,6 +42,8 @@ SAID = transcript(
     by("1", segment("Goodbye.", 20.0, 21.0)),
 )
 
+MANY = transcript(*(segment(f"Sentence number {k}.", 10.0 * k, 10.0 * k + 2) for k in range(200)))
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -316,8 +318,7 @@ def test_the_text_is_copied_with_or_without_times(opened: Any) -> None:
 
 
 def test_an_address_names_a_moment_or_a_search_and_the_search_field_takes_a_time(opened: Any) -> None:
-    said = transcript(*(segment(f"Sentence number {k}.", 10.0 * k, 10.0 * k + 2) for k in range(200)))
-    page = opened(said, "#t=1500.5")
+    page = opened(MANY, "#t=1500.5")
     expect(page.locator("[data-t]:text-is('150.')")).to_be_in_viewport()
     page.fill("#find", "20:00")
     page.keyboard.press("Enter")
@@ -329,6 +330,45 @@ def test_an_address_names_a_moment_or_a_search_and_the_search_field_takes_a_time
     page.click("#share")
     page.click("#copy-link")
     assert re.search(r"call\.html#t=[\d.]+$", page.evaluate("navigator.clipboard.readText()"))
+
+
+CHECKS_MS = 2500
+"""Longer than the page checks whether it has reached the goal of a search."""
+
+
+SEARCH = """(wanted) => {
+  const field = document.getElementById('find');
+  const press = (key) => field.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+  for (const one of wanted) {
+    press('Escape');
+    field.value = one;
+    press('Enter');
+  }
+}"""
+
+
+def test_a_reader_who_scrolls_away_from_a_match_stays_there(opened: Any) -> None:
+    page = opened(MANY)
+    page.evaluate(f"({SEARCH})(['number 150.']), dispatchEvent(new WheelEvent('wheel')), scrollTo(0, 0)")
+    page.wait_for_timeout(CHECKS_MS)
+    expect(page.locator("#found")).to_have_text("1 of 1")
+    assert page.evaluate("scrollY") == 0
+
+
+def test_after_a_second_match_the_page_does_not_scroll_to_the_first(opened: Any) -> None:
+    page = opened(MANY)
+    page.evaluate(SEARCH, ["number 150.", "number 190."])
+    page.evaluate(
+        """() => {
+          window.goals = [];
+          Element.prototype.scrollIntoView = function () {
+            goals.push(this.closest('.seg')?.querySelector('.at').textContent);
+          };
+          scrollTo(0, 0);
+        }"""
+    )
+    page.wait_for_timeout(CHECKS_MS)
+    assert set(page.evaluate("goals")) == {"31:40"}
 
 
 def test_the_words_far_from_the_visible_part_are_plain_text_that_is_searched_and_printed(opened: Any) -> None:
@@ -409,6 +449,8 @@ class _Server:
 
     def __init__(self, page: Page) -> None:
         self.status = 200
+        self.later: list[Route] | None = None
+        """Requests to answer later, or None to answer at once."""
         self.requests: list[Request] = []
         self.page = page
         page.route(f"{self.URL}/**", self._answer)
@@ -416,12 +458,18 @@ class _Server:
     def _answer(self, route: Route, request: Request) -> None:
         if request.method == "PATCH":
             self.requests.append(request)
-            route.fulfill(status=self.status, headers={"ETag": f'"after-{len(self.requests)}"'}, body="{}")
+            if self.later is None:
+                self.saved(route)
+            else:
+                self.later.append(route)
         elif request.url.endswith("/page"):
             server = PageServer("../../../v1/jobs/job/transcript", '"before"', {"x-csrf-token": "token"})
             route.fulfill(content_type="text/html", body="".join(page_pieces(SAID, server=server)))
         else:
             route.fulfill(status=404, body="")
+
+    def saved(self, route: Route) -> None:
+        route.fulfill(status=self.status, headers={"ETag": f'"after-{len(self.requests)}"'}, body="{}")
 
     def open(self) -> None:
         self.page.goto(f"{self.URL}/console/jobs/job/page")
@@ -458,3 +506,57 @@ def test_a_page_of_a_server_saves_there_and_tells_the_second_editor(context: Bro
     page.reload()
     page.wait_for_selector("body.ready")
     expect(page.locator("main p").first).to_contain_text("several roads.")
+
+
+def test_changes_during_a_request_stay_unsaved_and_a_second_one_waits(context: BrowserContext) -> None:
+    page = context.new_page()
+    server = _Server(page)
+    server.open()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    server.later = []
+    page.click("#save")
+    page.click("#save")
+    expect(page.locator("#told")).to_have_text("The corrections are being saved")
+    page.click(".ok >> nth=0")
+    (route,) = server.later
+    server.saved(route)
+    expect(page.locator("#told")).to_have_text("Saved")
+    expect(page.locator("#changes")).to_contain_text("1 unsaved change")
+    server.later = None
+    page.click("#save")
+    expect(page.locator("#changes")).not_to_contain_text("unsaved")
+    first, second = (read_revision_file(request.post_data or "", "the body") for request in server.requests)
+    said = with_revisions(SAID, first.revisions, base=first.base)
+    said = with_revisions(said, second.revisions, base=second.base)
+    assert states(said)[0].reviewed
+    assert revised(said).segments[0].text == "Heavy rain closed several rodes."
+
+
+def test_a_request_whose_answer_was_lost_is_repeated_with_the_same_revision(context: BrowserContext) -> None:
+    page = context.new_page()
+    server = _Server(page)
+    server.open()
+    page.click("#edit")
+    correct(page, "rane", "rain")
+    server.later = []
+    page.click("#save")
+    expect(page.locator("#status")).to_be_visible()
+    while not server.later:
+        page.wait_for_timeout(20)
+    server.later.pop().abort()
+    expect(page.locator("#told")).to_contain_text("does not answer")
+    server.later = None
+    page.click("#save")
+    expect(page.locator("#told")).to_have_text("Saved")
+    first, second = (read_revision_file(request.post_data or "", "the body") for request in server.requests)
+    assert first.revisions == second.revisions
+
+
+def test_characters_of_two_code_units_need_no_spaces(opened: Any) -> None:
+    page = opened(transcript(segment("搭𨋢", 0, 1, words=["搭", "𨋢"]), segment("OK", 1.2, 2)))
+    page.fill("#find", "𨋢 OK")
+    expect(page.locator("#found")).to_have_text("1 of 1")
+    page.click("#share")
+    page.click("#copy-text")
+    assert page.evaluate("navigator.clipboard.readText()") == "搭𨋢OK\n"

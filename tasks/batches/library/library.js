@@ -9,8 +9,8 @@ const items = JSON.parse(byId("data").textContent).map(([name, state, length, co
 ));
 byId("data").remove();
 
-const WIDE = "\\u2e80-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff\\uff00-\\uffef";
-const BESIDE_WIDE = new RegExp(`(?<=[${WIDE}])\\s+|\\s+(?=[${WIDE}])`, "g");
+const WIDE = "[\\u2e80-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff\\uff00-\\uffef\\u{20000}-\\u{3ffff}]";
+const BESIDE_WIDE = new RegExp(`(?<=${WIDE})\\s+|\\s+(?=${WIDE})`, "gu");
 // Spaces next to Chinese characters only affect the layout, so the search ignores them.
 const fold = (string) => {
   if (/^[\x20-\x7e\n]*$/.test(string)) return string.toLowerCase().replace(/\s+/g, " ");

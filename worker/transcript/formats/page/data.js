@@ -49,8 +49,11 @@ const segByIndex = new Map(segs.map((seg) => [seg.index, seg]));
 const textOf = (words) => words.map((word, k) => (word.spaced && k ? " " : "") + word.text).join("");
 const isReviewed = (seg) => (seg.flags & REVIEWED) > 0;
 const isUnsure = (word) => word.sure >= 0 && word.sure < UNSURE && !word.fixed && !isReviewed(word.seg);
-const isWide = (char) => WIDE.test(char);
 const WIDE = /[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]|[\ud840-\ud8bf][\udc00-\udfff]/;
+const isWide = (char) => WIDE.test(char);
+// Characters such as 𨋢 consist of two code units.
+const startsWide = (string) => isWide(String.fromCodePoint(string.codePointAt(0) ?? 0));
+const endsWide = (string) => isWide([...string.slice(-2)].pop() ?? "");
 
 // The text of a paragraph. Segments are joined by a space, except next to Chinese characters.
 const paraText = (para) => {
@@ -58,7 +61,7 @@ const paraText = (para) => {
   for (const seg of para.segs) {
     const next = textOf(seg.words);
     if (!next) continue;
-    out += (out && !isWide(out.slice(-1)) && !isWide(next[0]) ? " " : "") + next;
+    out += (out && !endsWide(out) && !startsWide(next) ? " " : "") + next;
   }
   return out;
 };

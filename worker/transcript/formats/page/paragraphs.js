@@ -129,24 +129,38 @@ const observeParagraphs = () => {
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 // Scrolls to a word. Over long distances without animation, because a browser would have to lay out all between.
 // The heights of paragraphs that were never laid out are estimates. When they get their real ones, the browser may end an
-// animation early or move the goal out of view. So the goal is checked again, until it is in view for the first time.
-const scrollToCentre = (node) => {
-  const far = Math.abs(node.getBoundingClientRect().top) > 3 * innerHeight;
-  const smooth = !calm.matches && !far;
-  node.scrollIntoView({ block: "center", behavior: smooth ? "smooth" : "auto" });
+// animation early or move the goal out of view. So the goal is checked again, until it is in view for the first time, the
+// reader scrolls, or another goal is shown.
+let goalTimer = 0;
+const forgetGoal = () => clearTimeout(goalTimer);
+const isInView = ({ top, bottom }) => top < innerHeight && bottom > 0;
+// `nodeOf`: returns the present element of the goal, because elements of words are replaced.
+const scrollToCentre = (nodeOf) => {
+  forgetGoal();
+  const before = nodeOf().getBoundingClientRect();
+  const smooth = !calm.matches && Math.abs(before.top) <= 3 * innerHeight;
+  nodeOf().scrollIntoView({ block: "center", behavior: smooth ? "smooth" : "auto" });
+  if (isInView(before)) return;
   let checks = 5;
   const check = () => {
-    const { top, bottom } = node.getBoundingClientRect();
-    if ((top < innerHeight && bottom > 0) || !checks) return;
+    if (isInView(nodeOf().getBoundingClientRect()) || !checks) return;
     checks -= 1;
-    node.scrollIntoView({ block: "center", behavior: "auto" });
-    setTimeout(check, 150);
+    nodeOf().scrollIntoView({ block: "center", behavior: "auto" });
+    goalTimer = setTimeout(check, 150);
   };
-  setTimeout(check, smooth ? 900 : 150);
+  goalTimer = setTimeout(check, smooth ? 900 : 150);
 };
 const show = (word) => {
   const { para } = word.seg;
   wake(para);
-  scrollToCentre(word.node || para.el);
+  scrollToCentre(() => word.node || para.el);
 };
-const showPara = (para) => scrollToCentre(para.el);
+const showPara = (para) => scrollToCentre(() => para.el);
+
+const SCROLL_KEYS = ["PageUp", "PageDown", "Home", "End"];
+// Calls `run` when the reader scrolls: with the wheel, a finger, the keyboard or the scroll bar.
+const whenReaderScrolls = (run) => {
+  for (const kind of ["wheel", "touchmove"]) addEventListener(kind, run, { passive: true });
+  addEventListener("keydown", ({ key, target }) => { if (SCROLL_KEYS.includes(key) && !target.closest("input, select")) run(); });
+  addEventListener("pointerdown", ({ target }) => { if (target === root) run(); });
+};

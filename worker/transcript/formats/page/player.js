@@ -159,7 +159,10 @@ const startPlayer = () => {
     for (const para of current) showPara(para);
     tick();
   });
-  for (const kind of ["wheel", "touchmove"]) addEventListener(kind, () => { following = false; }, { passive: true });
+  whenReaderScrolls(() => {
+    forgetGoal();
+    following = false;
+  });
 };
 
 // -- mouse and touch ---------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ const move = (from, to, forward, nothing) => {
 
 const newId = () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
+let pending = { json: "", id: "", created_at: "" };
 // All changes since the last saved revision, as a revision, or null if there are none.
 const pendingRevision = () => {
   const speakers = {};
@@ -84,18 +85,23 @@ const pendingRevision = () => {
     if (Object.keys(one).length > 1) changes.push(one);
   }
   if (!changes.length && !Object.keys(speakers).length) return null;
-  const editor = byId("editor").value.trim();
-  return { id: newId(), created_at: new Date().toISOString().replace(/\.\d+Z$/, "+00:00"), editor: editor || null, speakers, changes };
+  const content = { editor: byId("editor").value.trim() || null, speakers, changes };
+  const json = JSON.stringify(content);
+  // The same changes keep their id, by which the server recognizes a request whose answer was lost.
+  if (json !== pending.json) pending = { json, id: newId(), created_at: new Date().toISOString().replace(/\.\d+Z$/, "+00:00") };
+  return { id: pending.id, created_at: pending.created_at, ...content };
 };
 
 const isSameState = (seg) => seg.words === seg.loaded.words && seg.voice === seg.loaded.voice && seg.flags === seg.loaded.flags;
 const countPending = () => segs.filter((seg) => !isSameState(seg)).length
   + voices.filter(({ name, loaded }) => loaded !== null && name !== loaded).length;
 
-// The current state becomes the one that the next revision is compared with.
-const settle = () => {
-  for (const seg of segs) seg.loaded = stateOf(seg);
-  for (const voice of voices) voice.loaded = voice.name;
+const snapshot = () => ({ segs: segs.map(stateOf), names: voices.map(({ name }) => name) });
+// A state, by default the current one, becomes the one that the next revision is compared with.
+const settle = (state = snapshot()) => {
+  state.segs.forEach((one, k) => { segs[k].loaded = one; });
+  state.names.forEach((name, k) => { voices[k].loaded = name; });
+  pending = { json: "", id: "", created_at: "" };
 };
 
 const voiceNamed = (name) => {

@@ -6,6 +6,7 @@ let base = about.base; // the last revision that the page contained when it was 
 let etag = about.server?.etag;
 let draftTimer = 0;
 let draftStored = true;
+let saving = false; // whether a request of this page is under way
 
 const revisionFile = (revisions) => ({
   kind: "stt-batch revisions", schema_version: 1, job_id: about.job, source_name: about.name,
@@ -75,9 +76,14 @@ const saveFile = () => {
 
 const saveToServer = async () => {
   stopFixing(true);
+  // A second request would be refused, because the first one changes the version of the transcript.
+  if (saving) return tell("The corrections are being saved");
   const revision = pendingRevision();
-  const revisions = revision ? [...saved, revision] : saved;
+  const state = snapshot();
+  const before = saved.length;
+  const revisions = revision ? [...saved, revision] : [...saved];
   if (!revisions.length) return tell("There are no corrections to save");
+  saving = true;
   try {
     const answer = await fetch(about.server.url, {
       method: "PATCH",
@@ -91,25 +97,19 @@ const saveToServer = async () => {
     etag = answer.headers.get("ETag") || etag;
   } catch {
     return tell("The server does not answer. The corrections stay in this browser; save again later.");
+  } finally {
+    saving = false;
   }
   // Changes made while the request was under way stay unsaved.
   if (revision) {
     known.add(revision.id);
-    settleOn(revision);
+    settle(state);
   }
   base = revisions[revisions.length - 1].id;
-  saved.length = 0;
+  saved.splice(0, before);
   storeDraft();
   showChanges();
   return tell("Saved");
-};
-const settleOn = (revision) => {
-  for (const voice of voices) if (voice.loaded !== null && voice.loaded in revision.speakers) voice.loaded = revision.speakers[voice.loaded];
-  for (const one of revision.changes) {
-    const seg = segByIndex.get(one.segment);
-    if (one.text === undefined || textOf(seg.words) === one.text) seg.loaded = stateOf(seg);
-  }
-  for (const voice of voices) if (voice.loaded === null) voice.loaded = voice.name;
 };
 const conflict = () => {
   storeDraft();

@@ -13,7 +13,7 @@ const folded = (string) => {
   for (let at = 0; at < string.length; at++) {
     const char = string[at];
     if (/\s/.test(char)) {
-      if (!out || out.endsWith(" ") || isWide(out.slice(-1)) || isWide(string[at + 1] || "")) continue;
+      if (!out || out.endsWith(" ") || endsWide(out) || startsWide(string.slice(at + 1, at + 3))) continue;
       out += " ";
     } else out += fold(char);
     places.push(at);
@@ -29,7 +29,7 @@ const indexOf = (para) => {
   let string = "";
   for (const seg of para.segs) {
     seg.words.forEach((word, k) => {
-      const gap = k ? word.spaced : string && !isWide(string.slice(-1)) && !isWide(word.text[0] || "");
+      const gap = k ? word.spaced : string && !endsWide(string) && !startsWide(word.text);
       string += gap ? " " : "";
       begins.push(string.length);
       words.push(word);

@@ -41,7 +41,7 @@ const cuesOf = (words, name) => {
     const ends = last && (word.start - last.end > PAUSE_S || (last.seg !== word.seg && last.seg.para !== word.seg.para)
       || (isSentenceEnd(last.text) && last.end - now[0].start > 1.5));
     if (full || ends) close();
-    now.push(last && !full && !ends && last.seg !== word.seg && !isWide(last.text.slice(-1)) && !isWide(word.text[0] || "")
+    now.push(last && !full && !ends && last.seg !== word.seg && !endsWide(last.text) && !startsWide(word.text)
       ? { ...word, spaced: true } : word);
   }
   close();
