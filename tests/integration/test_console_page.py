@@ -176,6 +176,53 @@ def test_a_group_of_failures_is_retried_by_keyboard(user: Callable[..., Page], w
     expect(page.locator("tbody")).to_contain_text("not audio")
 
 
+def test_a_group_whose_jobs_are_shown_is_replaced_after_a_retry(user: Callable[..., Page], worker: Worker) -> None:
+    worker.fail("a", "b", reason="the end is missing")
+    page = user("boss", "failures")
+    page.locator("summary").click()
+    page.get_by_role("button", name="Retry 2 jobs: the end is missing").click()
+    expect(page.locator("main")).to_contain_text("No job has failed.")
+
+
+def test_a_call_during_a_run_is_followed_by_another_run(user: Callable[..., Page]) -> None:
+    runs = user("boss").evaluate(
+        """async () => {
+          const { limited } = await import('/console/live.js');
+          let runs = 0;
+          const again = limited(async () => { runs += 1; if (runs === 1) again(); }, 1);
+          again();
+          await new Promise((resolve) => setTimeout(resolve, 1000));
+          return runs;
+        }"""
+    )
+    assert runs == 2
+
+
+def test_only_addresses_lose_the_part_after_a_question_mark_or_hash(user: Callable[..., Page]) -> None:
+    sources = ["/in/Interview #3.wav", "what?.mp3", "https://h/a/b.wav?key=1#x", "s3://b/call #1.flac"]
+    names = user("boss").evaluate(
+        "async (all) => { const { name } = await import('/console/format.js'); return all.map(name); }", sources
+    )
+    assert names == ["Interview #3.wav", "what?.mp3", "b.wav", "call #1.flac"]
+
+
+def test_a_malformed_address_shows_an_error_and_not_an_empty_page(user: Callable[..., Page]) -> None:
+    page = user("boss")
+    page.evaluate("location.hash = '#/job/%zz'")
+    expect(page.get_by_role("alert")).to_contain_text("job_id")
+
+
+def test_the_login_has_the_focus_when_a_session_has_ended(user: Callable[..., Page], redis_url: str) -> None:
+    page = user("boss")
+    expect(page.locator("h1")).to_have_text("Overview")
+    raw = redis.Redis.from_url(redis_url)
+    raw.delete(*raw.scan_iter("stt:console:session:*"))
+    page.get_by_role("link", name="Batches").click()
+    expect(page.get_by_role("alert")).to_have_text("The session has ended. Log in again.")
+    page.wait_for_timeout(300)
+    expect(page.get_by_label("Key")).to_be_focused()
+
+
 def test_an_upload_shows_its_text_while_it_is_committed(user: Callable[..., Page], worker: Worker) -> None:
     page = user("alice", "upload")
     page.set_input_files("#files", {"name": f"{EVIL[:20]}.wav", "mimeType": "audio/wav", "buffer": NEWS.read_bytes()})

@@ -13,7 +13,8 @@ export const failures = async (box) => {
     } catch (error) {
       toast(error.message);
     }
-    await refresh();
+    button.disabled = false;
+    await refresh(true);
   };
   const one = (group) => {
     const button = h("button", { type: "button", id: `retry-${group.code}-${group.reason}`, text: `Retry ${number(group.count)}`, "aria-label": `Retry ${count(group.count, "job")}: ${group.reason}` });
@@ -24,17 +25,18 @@ export const failures = async (box) => {
         h("details.small", {}, h("summary", { text: "Jobs" }), h("ul", {}, ...group.examples.map((job) => h("li", {}, h("a", { href: `#/job/${encodeURIComponent(job.id)}`, text: job.name })))))),
       may.operate() ? h("td.fit", {}, button) : null);
   };
-  const load = async () => {
+  const isRead = () => box.querySelector("details[open]") !== null;
+  const load = async (force = false) => {
+    if (isRead() && !force) return;
     const found = await get("/console/failures");
-    const opened = [...box.querySelectorAll("details[open]")].length;
-    if (opened) return;  // a person reads the list
+    if (isRead() && !force) return;
     fill(box, h("div.head", {}, h("h1", { text: "Failures" }), h("span.soft", { text: count(found.total, "job") })),
       found.total > found.read ? h("p.notice", { text: `Only the newest ${number(found.read)} are grouped here.` }) : null,
       found.groups.length
         ? h("div.table", {}, h("table.stack", {}, h("thead", {}, h("tr", {}, h("th.num", { scope: "col", text: "Jobs" }), h("th", { scope: "col", text: "Reason" }), may.operate() ? h("th", { scope: "col" }, h("span.sr", { text: "Actions" })) : null)), h("tbody", {}, ...found.groups.map(one))))
         : h("p.empty", { text: "No job has failed." }));
   };
-  const refresh = () => load().catch((error) => toast(error.message));
+  const refresh = (force) => load(force).catch((error) => toast(error.message));
   await load();
   const again = limited(refresh, 4000);
   const end = live({ jobs: again });

@@ -29,18 +29,26 @@ export const live = (handlers) => {
 export const limited = (run, ms) => {
   let timer = 0;
   let next = 0;
+  let wanted = false; // whether there was a call since the last run began
+  let stopped = false;
   const limit = () => {
-    if (timer) return;
+    wanted = true;
+    if (timer || stopped) return;
     timer = setTimeout(async () => {
       const began = Date.now();
+      wanted = false;
       try {
         await run();
       } finally {
         timer = 0;
         next = Date.now() + Math.max(ms, 10 * (Date.now() - began));
+        if (wanted) limit();
       }
     }, Math.max(0, next - Date.now()));
   };
-  limit.stop = () => clearTimeout(timer);
+  limit.stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
   return limit;
 };

@@ -27,12 +27,20 @@ const PAGES = [
 let leave = () => {};
 let turn = 0;
 
+const decoded = (part) => {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // an address that was typed by hand
+  }
+};
+
 const route = () => {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/");
   const allowed = PAGES.filter((page) => page.visible());
   const page = allowed.find((one) => one.path === first) || allowed[0];
-  return { page, rest: rest.map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { page, rest: rest.map(decoded), query: new URLSearchParams(query) };
 };
 
 const show = async (focus) => {
@@ -121,6 +129,7 @@ const start = async () => {
   whenExpired(() => {
     if (!session.principal) return;
     session.principal = null;
+    turn += 1; // a view that is being loaded must not take the focus from the login
     leave();
     leave = () => {};
     login("The session has ended. Log in again.");
@@ -133,7 +142,7 @@ const start = async () => {
   } catch (error) {
     return problem(view, error);
   }
-  if (given && !session.principal) return enter(decodeURIComponent(given[1]));
+  if (given && !session.principal) return enter(decoded(given[1]));
   show(false);
 };
 

@@ -37,15 +37,40 @@ const again = (item) => {
   pump();
 };
 
+const hasEnded = (item) => !["queued", "running"].includes(item.job.state);
+
+// Reads the job of an item. A job that was deleted has ended.
+const reread = async (item) => {
+  try {
+    item.job = await get(jobUrl(item.job.id));
+  } catch (error) {
+    if (error.status !== 404) return; // asked again
+    item.job = { ...item.job, state: "cancelled", error: error.message };
+  }
+  item.total = item.job.duration_s || item.total;
+};
+
+// Items that are not followed, because there are too many. Their jobs are read one after the other.
+const unfollowed = [];
+let asking = false;
+const askInTurn = async () => {
+  if (asking) return;
+  asking = true;
+  while (unfollowed.length) {
+    await new Promise((resolve) => setTimeout(resolve, Math.max(100, 2000 / unfollowed.length)));
+    const item = unfollowed.shift();
+    await reread(item);
+    shown(item);
+    watch(item);
+  }
+  asking = false;
+};
+
 const watch = (item) => {
-  const ended = () => !["queued", "running"].includes(item.job.state);
-  if (ended()) return;
+  if (hasEnded(item)) return;
   if (followed >= MAX_FOLLOWED) {
-    setTimeout(async () => {
-      try { item.job = await get(jobUrl(item.job.id)); } catch { /* asked again */ }
-      shown(item);
-      watch(item);
-    }, 2000);
+    unfollowed.push(item);
+    askInTurn();
     return;
   }
   followed += 1;
@@ -73,9 +98,8 @@ const watch = (item) => {
     },
   });
   const refresh = async () => {
-    try { item.job = await get(jobUrl(item.job.id)); } catch { return; }
-    item.total = item.job.duration_s || item.total;
-    if (ended()) {
+    await reread(item);
+    if (hasEnded(item)) {
       item.partial = "";
       clearInterval(timer);
       close(end);
