@@ -122,13 +122,13 @@ def with_revisions(
     revision that the editor saw. Raises RevisionConflict if the transcript has other revisions after it, unless `force`
     is set: then the new changes follow them. Raises BadRevision if a revision is invalid."""
     known = {revision.id for revision in transcript.revisions}
-    fresh = [revision for revision in new if revision.id not in known]
+    fresh = list({revision.id: revision for revision in new if revision.id not in known}.values())
     if not fresh:
         return transcript
-    seen = base if len(fresh) == len(new) else next(r.id for r in reversed(new) if r.id in known)
+    seen = next((revision.id for revision in reversed(new) if revision.id in known), base)
     if seen != last_revision(transcript) and not force:
         raise RevisionConflict(_conflict(transcript, seen))
-    if len(known) + len(fresh) > MAX_REVISIONS:
+    if len(transcript.revisions) + len(fresh) > MAX_REVISIONS:
         raise BadRevision(f"a transcript has at most {MAX_REVISIONS} revisions")
     for revision in fresh:
         if problem := next(problems(transcript, revision), None):

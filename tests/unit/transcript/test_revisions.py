@@ -165,6 +165,12 @@ def test_corrections_that_are_saved_again_change_nothing() -> None:
     assert with_revisions(SAID, [first, second], base=None) == both
 
 
+def test_a_revision_that_a_file_repeats_is_added_once() -> None:
+    first, second = revision(RAIN), revision(SegmentChange(segment=2, text=""), id="revision-2")
+    both = with_revisions(SAID, [first, first, second, second], base=None)
+    assert [one.id for one in both.revisions] == ["revision-1", "revision-2"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "\x00", '{"kind": "stt-batch revisions"}', '{"kind": "x", "revisions": []}', "9" * 10_000],
