@@ -38,13 +38,12 @@ def create_app_with_console(settings: Settings) -> FastAPI:
 
 def _open(app: FastAPI, context: ApiContext) -> None:
     keys = Keys(context.settings.redis_prefix)
-    listing = JobListing(context.connection, keys, context.settings.result_ttl)
     app.state.console_sessions = Sessions(context.connection, keys, context.keyring)
-    app.state.console_overview = Overview(context, listing)
+    app.state.console_overview = Overview(context)
     app.state.console_failures = FailureReader(context)
     app.state.console_login_limit = LoginLimit()
     context.login = principal_of
-    context.tasks.add(asyncio.create_task(_correct(listing)))
+    context.tasks.add(asyncio.create_task(_correct(context.listing)))
 
 
 async def _correct(listing: JobListing) -> None:

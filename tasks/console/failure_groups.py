@@ -10,8 +10,7 @@ from tasks.api.context import ApiContext
 from tasks.api.job_documents import status_of
 from tasks.batches.summary import reason_of
 from tasks.job_spec import JobStatus, source_of
-from worker.ledger.job_listing import JobFilter, JobListing
-from worker.ledger.keys import Keys
+from worker.ledger.job_listing import JobFilter
 from worker.ledger.ledger import JobRecord, JobState
 
 MAX_READ: Final = 2_000
@@ -32,8 +31,6 @@ class FailureReader:
         self._lock = asyncio.Lock()
         self._read_at = -MAX_AGE_S
         self._groups: dict[str, Any] = {}
-        settings = context.settings
-        self._listing = JobListing(context.connection, Keys(settings.redis_prefix), settings.result_ttl)
 
     async def groups(self) -> dict[str, Any]:
         """Return the groups, the largest first, with some jobs of each as examples. Clients that ask within MAX_AGE_S
@@ -45,7 +42,7 @@ class FailureReader:
             return self._groups
 
     async def _fresh(self) -> dict[str, Any]:
-        counts = await self._listing.counts()
+        counts = await self._context.listing.counts()
         found: dict[Group, list[JobStatus]] = {}
         read = 0
         async for records in self._pages():
@@ -79,7 +76,7 @@ class FailureReader:
     async def _pages(self) -> AsyncIterator[Sequence[JobRecord]]:
         cursor = None
         while True:
-            page = await self._listing.page(_FAILED, cursor=cursor, limit=PAGE)
+            page = await self._context.listing.page(_FAILED, cursor=cursor, limit=PAGE)
             records = await self._context.ledger.get_many(page.ids)
             yield [record for record in records if record is not None and record.state in _FAILED.states]
             cursor = page.cursor

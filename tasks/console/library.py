@@ -33,6 +33,8 @@ PAGE_JOBS: Final = 500
 """Jobs per request to the listing."""
 HEAD_BYTES: Final = 1 << 16
 """Bytes of a transcript that are read: the text of about an hour."""
+HEADS_AT_ONCE: Final = 100
+"""Transcripts whose starts are in memory at the same time."""
 _BEFORE_SEGMENTS: Final = ',"segments":['
 _UNCORRECTED: Final = '"revisions":[]}'
 _TAIL_BYTES: Final = len(_UNCORRECTED)
@@ -96,23 +98,26 @@ async def _texts(context: ApiContext, records: Sequence[JobRecord]) -> list[Tran
     """Return the text of each job with a transcript, cut so that the page stays small."""
     keys = Keys(context.settings.redis_prefix)
     ids = [record.id for record in records if record.state is not JobState.QUEUED]
-
-    def read(pipeline: Any) -> None:
-        for job_id in ids:
-            pipeline.getrange(keys.transcript(job_id), 0, HEAD_BYTES - 1)
-            pipeline.getrange(keys.transcript(job_id), -_TAIL_BYTES, -1)
-
-    pairs = await context.connection.pipeline(read)
     found: dict[str, TranscriptText | None] = {}
     left = MAX_TOTAL
-    for job_id, head, tail in zip(ids, pairs[::2], pairs[1::2], strict=True):
-        one = read_head(head) if head else None
-        if head and tail.endswith("]}") and tail != _UNCORRECTED:
-            one = _corrected(await context.ledger.transcript(job_id)) or one
-        if one is not None:
-            one = one.shortened(min(MAX_TEXT, max(MIN_TEXT, left)))
-            left -= len(one.text)
-        found[job_id] = one
+    for first in range(0, len(ids), HEADS_AT_ONCE):
+        some = ids[first : first + HEADS_AT_ONCE]
+
+        def read(pipeline: Any, some: Sequence[str] = some) -> None:
+            for job_id in some:
+                pipeline.getrange(keys.transcript(job_id), 0, HEAD_BYTES - 1)
+                pipeline.getrange(keys.transcript(job_id), -_TAIL_BYTES, -1)
+
+        pairs = await context.connection.pipeline(read)
+        for job_id, head, tail in zip(some, pairs[::2], pairs[1::2], strict=True):
+            one = read_head(head) if head else None
+            if head and tail.endswith("]}") and tail != _UNCORRECTED:
+                document = await context.ledger.transcript(job_id)
+                one = await asyncio.to_thread(_corrected, document) or one
+            if one is not None:
+                one = one.shortened(min(MAX_TEXT, max(MIN_TEXT, left)))
+                left -= len(one.text)
+            found[job_id] = one
     return [found.get(record.id) for record in records]
 
 

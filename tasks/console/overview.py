@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from tasks.api.context import ApiContext
-from worker.ledger.job_listing import JobListing
 from worker.ledger.key_breaker import paused_keys
 from worker.ledger.keys import Keys
 from worker.ledger.worker_registry import WorkerRegistry
@@ -19,8 +18,8 @@ MINUTES: Final = 60
 class Overview:
     """Belongs to the event loop of the context."""
 
-    def __init__(self, context: ApiContext, listing: JobListing) -> None:
-        self._context, self._listing = context, listing
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
         self._registry = WorkerRegistry(context.connection, Keys(context.settings.redis_prefix))
         self._read_at = -MAX_AGE_S
         self._lock = asyncio.Lock()
@@ -38,7 +37,7 @@ class Overview:
         context = self._context
         queue, counts, seen, (_, activity), keys = await asyncio.gather(
             context.queue_stats.read(),
-            self._listing.counts(),
+            context.listing.counts(),
             self._registry.workers(),
             self._registry.activity(MINUTES),
             paused_keys(context.settings, context.connection),

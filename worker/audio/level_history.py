@@ -68,5 +68,5 @@ def drawing(histories: Iterable[LevelHistory], duration_s: float) -> tuple[float
             place = begin // width
             inside = history.levels[max(0, begin - history.first) : begin - history.first + width]
             if place < len(found) and inside:
-                found[place] = max(found[place], *inside) if len(inside) > 1 else max(found[place], inside[0])
+                found[place] = max(found[place], *inside)
     return round(width * STEP_S, 3), base64.b64encode(found).decode()
