@@ -15,7 +15,8 @@ from tests.support.command_line import Cli, cli
 from tests.support.redis_server import Valkey
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import wait_until
-from worker.errors import LeaseLost
+from worker.errors import LeaseLost, LedgerUnavailable
+from worker.ledger import persistence
 from worker.ledger.connection import RedisConnection
 from worker.ledger.consistency import LedgerCheck
 from worker.ledger.event_stream import EventStream
@@ -188,3 +189,19 @@ def test_an_invalid_duration_is_refused(cli: Cli, redis_url: str, given: str) ->
     done = cli.run("submit", "a.wav", "--retain", given, STT_REDIS_URL=redis_url)
     assert done.returncode == 2
     assert "is not a duration: write 24h" in done.stderr
+
+
+async def test_an_endless_rewrite_of_the_files_is_an_error_of_redis(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def info(_: RedisConnection) -> dict[str, int]:
+        return {"rdb_bgsave_in_progress": 1}
+
+    monkeypatch.setattr(persistence, "_info", info)
+    monkeypatch.setattr(persistence, "TIMEOUT_S", 0.05)
+    connection = RedisConnection(redis_url)
+    try:
+        with pytest.raises(LedgerUnavailable, match=r"still rewrites its files after 0\.05 s"):
+            await persistence._until_done(connection, "rdb_bgsave_in_progress")
+    finally:
+        await connection.close()

@@ -35,12 +35,18 @@ async def rewrite_files(connection: RedisConnection) -> None:
 
 
 async def _until_done(connection: RedisConnection, *flags: str) -> dict[str, Any]:
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            info = await _info(connection)
-            if not any(info.get(flag) for flag in flags):
-                return info
-            await asyncio.sleep(POLL_S)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                info = await _info(connection)
+                if not any(info.get(flag) for flag in flags):
+                    return info
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise LedgerUnavailable(
+            f"Redis still rewrites its files after {TIMEOUT_S:g} s; they contain deleted values until it has finished; "
+            "check its log and its free disk space"
+        ) from None
 
 
 async def _info(connection: RedisConnection) -> dict[str, Any]:
