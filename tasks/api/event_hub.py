@@ -78,6 +78,14 @@ class JobFeed:
             return None
         return [entry for entry in self.tail if position(entry.stream_id) > start]
 
+    def start_at(self, after: str) -> None:
+        """Begin again after the stream id `after` if that is earlier and no commit is in memory. So a follower with an
+        id from the future, such as one from before Redis lost data, does not delay the other followers."""
+        if not self.tail and position(after) < position(self.first):
+            self.first = self.last = after
+            self.fresh = False
+            self.wake.set()
+
     def add(self, entries: list[CommitEntry]) -> None:
         for entry in entries:
             self.tail.append(entry)
@@ -196,6 +204,7 @@ class EventHub:
                 self._feeds[record.id] = feed, asyncio.create_task(self._read(feed))
             else:
                 feed = found[0]
+                feed.start_at(after)
             feed.followers += 1
             try:
                 yield feed
@@ -240,8 +249,11 @@ class EventHub:
 
     async def _refresh(self, feed: JobFeed) -> None:
         # The record first: if it has ended, all commits are there when they are read.
+        start = feed.last
         record = await self._producer.ledger.get(feed.job_id)
-        entries = [entry async for entry in self._producer.ledger.commits(feed.job_id, after=feed.last)]
+        entries = [entry async for entry in self._producer.ledger.commits(feed.job_id, after=start)]
+        if feed.last != start:  # a follower began further behind; its `start_at` also wakes the feed
+            return
         before = (feed.record.state, feed.record.attempts, feed.record.paused, feed.gone)
         if record is None:
             feed.gone = True
