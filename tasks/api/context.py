@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -52,6 +52,8 @@ class ApiContext:
     outbox: Outbox
     login: Callable[[HTTPConnection], Principal | None] | None = None
     """Returns the principal of a request without a key, such as one with the session cookie of the console."""
+    login_lasts: Callable[[HTTPConnection, Principal], Awaitable[bool]] | None = None
+    """Whether `login` would still return this principal. A stream of events ends when it does not."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property

@@ -6,23 +6,26 @@ after that id. Progress and state are sent as they are at the moment; intermedia
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 from starlette.responses import StreamingResponse
 
 from tasks.api.authentication import SECURITY, AnyRole, Observer
 from tasks.api.context import ApiContext, Context
 from tasks.api.event_hub import JobFeed
+from tasks.api.event_hub import position as numbers_of
 from tasks.api.job_documents import status_of
 from tasks.api.jobs import JobIdPath, find_job
 from tasks.api.problems import Problem
 from tasks.api.responses import errors
 from worker.errors import LedgerUnavailable
+from worker.http_keys import Principal
 from worker.ledger.ledger import CommitEntry, JobRecord
 from worker.realtime import json_codec
 
@@ -31,7 +34,11 @@ router: Final = APIRouter(tags=["events"], dependencies=SECURITY)
 HEARTBEAT_S: Final = 15.0
 """Seconds between two comments to a client without events, so that no proxy closes the connection."""
 RETRY_MS: Final = 1_000
+CHECK_S: Final = 5.0
+"""Minimum seconds between two checks whether the session of a client has ended."""
 _EVENT_ID: Final = re.compile(r"^([0-9]{1,20}-[0-9]{1,20})(\.end)?$")
+MAX_ID: Final = (1 << 64) - 1
+"""Maximum of the two numbers in an id of a stream of Redis."""
 _START: Final = "0-0"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
@@ -44,6 +51,7 @@ _ENDED: Final[dict[int | str, dict[str, Any]]] = {204: {"description": "All even
     "/v1/jobs/{job_id}/events", response_class=StreamingResponse, responses={**_STREAM, **_ENDED, **errors(404, 422)}
 )
 async def job_events(
+    request: Request,
     context: Context,
     principal: AnyRole,
     job_id: JobIdPath,
@@ -59,36 +67,50 @@ async def job_events(
     record = await find_job(context, principal, job_id)
     given = last_event_id or after
     found = _EVENT_ID.fullmatch(given) if given else None
-    if given and found is None:
-        raise Problem(
-            422, f"Last-Event-ID: {given[:40]!r} is not an id of this stream; omit it to start from the first"
-        )
+    if found is not None and max(numbers_of(found[1])) > MAX_ID:
+        raise Problem(422, f"Last-Event-ID: {found[1]} is not an id of this stream; omit it to start from the first")
     position = found[1] if found else _START
     if found is not None and found[2] and record.state.ended:
         return Response(status_code=204)  # an EventSource then connects no more
-    return _stream(_follow(context, record, position))
+    return _stream(_guarded(request, context, principal, _follow(context, record, position)))
 
 
 @router.get("/v1/events", response_class=StreamingResponse, responses={**_STREAM, **errors()})
-async def all_events(context: Context, principal: Observer) -> Response:
+async def all_events(request: Request, context: Context, principal: Observer) -> Response:
     """Follow the events of all jobs, without the texts. Events may be missing; the records of the jobs are exact."""
-    return _stream(_listen(context))
+    return _stream(_guarded(request, context, principal, _listen(context)))
 
 
 def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _follow(context: ApiContext, record: JobRecord, position: str) -> AsyncIterator[bytes]:
+async def _guarded(
+    request: Request, context: ApiContext, principal: Principal, events: AsyncGenerator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield the events until the end of the session, and an error as an event."""
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
     yield f"retry: {RETRY_MS}\n\n".encode()
     try:
-        async with context.hub.follow(record, position) as feed:
-            async for part in _parts(context, feed, position):
-                yield part
+        async for part in events:
+            if context.login_lasts is not None and loop.time() - checked_at >= CHECK_S:
+                checked_at = loop.time()
+                if not await context.login_lasts(request, principal):
+                    return
+            yield part
     except Problem as exc:  # the response has begun, so the status cannot change any more
         yield _event("error", {"detail": exc.detail, "code": exc.code})
     except LedgerUnavailable as exc:
         _log.warning("events: a client must connect again", error=str(exc))
+    finally:
+        await events.aclose()
+
+
+async def _follow(context: ApiContext, record: JobRecord, position: str) -> AsyncGenerator[bytes]:
+    async with context.hub.follow(record, position) as feed:
+        async for part in _parts(context, feed, position):
+            yield part
 
 
 async def _parts(context: ApiContext, feed: JobFeed, position: str) -> AsyncIterator[bytes]:
@@ -120,8 +142,7 @@ async def _parts(context: ApiContext, feed: JobFeed, position: str) -> AsyncIter
             yield b": waiting\n\n"
 
 
-async def _listen(context: ApiContext) -> AsyncIterator[bytes]:
-    yield f"retry: {RETRY_MS}\n\n".encode()
+async def _listen(context: ApiContext) -> AsyncGenerator[bytes]:
     async for fields in context.hub.listen(HEARTBEAT_S):
         if fields is None:
             yield b": waiting\n\n"

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from tasks.api.app import create_app
 from tasks.api.context import ApiContext
 from tasks.console import library, operator_routes, pages
-from tasks.console.browser_guard import BrowserGuard, principal_of
+from tasks.console.browser_guard import BrowserGuard, login_lasts, principal_of
 from tasks.console.failure_groups import FailureReader
 from tasks.console.login_limit import LoginLimit
 from tasks.console.overview import Overview
@@ -42,7 +42,7 @@ def _open(app: FastAPI, context: ApiContext) -> None:
     app.state.console_overview = Overview(context)
     app.state.console_failures = FailureReader(context)
     app.state.console_login_limit = LoginLimit()
-    context.login = principal_of
+    context.login, context.login_lasts = principal_of, login_lasts
     context.tasks.add(asyncio.create_task(_correct(context.listing)))
 
 

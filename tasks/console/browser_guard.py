@@ -15,7 +15,7 @@ from tasks.api.context import ApiContext
 from tasks.api.problems import Problem, response_of, to_problem
 from tasks.console.request_origin import SAFE_METHODS, OriginPolicy
 from tasks.console.sessions import Sessions, csrf_token
-from worker.errors import SttError
+from worker.errors import LedgerUnavailable, SttError
 from worker.http_keys import Principal
 
 _FOUND: Final = "stt.console_session"
@@ -92,6 +92,15 @@ def token_of(request: HTTPConnection) -> str:
     return request.scope.get(_TOKEN, "") if principal_of(request) is not None else ""
 
 
+async def login_lasts(request: HTTPConnection, principal: Principal) -> bool:
+    """Whether the session of a request, if it has one, still has this principal; for `ApiContext.login_lasts`."""
+    token, sessions = token_of(request), request.app.state.console_sessions
+    try:
+        return not token or await sessions.find(token) == principal
+    except LedgerUnavailable:  # the browser connects again
+        return False
+
+
 def cookie_name(host: str) -> str:
     """Return the name of the cookie. It contains the port, because cookies do not distinguish the ports of a host."""
     port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
@@ -115,4 +124,4 @@ def _add_headers(path: str, headers: MutableHeaders) -> None:
         headers.setdefault("Cache-Control", "no-store")
 
 
-__all__ = ["LOGIN", "BrowserGuard", "cookie_name", "principal_of", "token_of"]
+__all__ = ["LOGIN", "BrowserGuard", "cookie_name", "login_lasts", "principal_of", "token_of"]

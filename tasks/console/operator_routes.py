@@ -14,10 +14,9 @@ from tasks.api.authentication import AnyRole, Observer, Operator
 from tasks.api.body import JsonRoute
 from tasks.api.context import Context
 from tasks.api.problems import Problem
-from tasks.console.browser_guard import token_of
+from tasks.console.browser_guard import login_lasts
 from tasks.console.failure_groups import FailureReader
 from tasks.console.overview import Overview
-from tasks.console.sessions import Sessions
 from worker.errors import LedgerUnavailable
 from worker.http_keys import Principal
 from worker.ledger.key_breaker import KeyBreaker
@@ -49,14 +48,9 @@ async def overview(request: Request, principal: Observer) -> dict[str, Any]:
 @router.get("/console/events")
 async def events(request: Request, context: Context, principal: AnyRole) -> StreamingResponse:
     """Stream `overview`, and `jobs` with the ids of jobs that changed (no ids for a key that sees only its own)."""
-    sessions: Sessions = request.app.state.console_sessions
-    token = token_of(request)
 
     async def valid() -> bool:
-        try:
-            return not token or await sessions.find(token) == principal
-        except LedgerUnavailable:  # the browser connects again
-            return False
+        return await login_lasts(request, principal)
 
     stream = _stream(context.hub.listen(CHANGES_S), overview_of(request), principal, valid)
     return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)

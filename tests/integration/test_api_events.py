@@ -145,3 +145,32 @@ async def test_a_stop_ends_the_streams(api: Api) -> None:
     api.context.begin_stop()
     events = await asyncio.wait_for(following, 20)
     assert "end" not in [event.name for event in events]  # so the client connects again
+
+
+async def test_a_client_with_an_id_from_the_future_does_not_delay_the_others(api: Api) -> None:
+    """Such an id may come from before Redis lost data."""
+    job = await api.upload()
+    lease = await api.lease(job["id"])
+    await api.commit(lease, 0)
+    path = f"{job['url']}/events"
+    async with api.alice.stream("GET", path, headers={"last-event-id": "99999999999999-0"}) as first:
+        await anext(events_of(first))
+        async with api.reader.stream("GET", path) as second, asyncio.timeout(10):
+            live = events_of(second)
+            for number in range(3):
+                while (event := await anext(live)).name != "commit":
+                    pass
+                assert event.data["text"] == f"word {number}"
+                await api.commit(lease, number + 1)
+        await lease.fail("internal", "the end")
+    assert (await api.alice.get(path, headers={"last-event-id": "18446744073709551616-0"})).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{}/events"])
+async def test_too_many_followers_get_an_event_with_the_error(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    job = await api.upload()
+    monkeypatch.setattr("tasks.api.event_hub.MAX_FOLLOWERS", 0)
+    (event,) = await collect(api.reader, path.format(job["id"]))
+    assert (event.name, event.data["code"]) == ("error", "too_many_followers")

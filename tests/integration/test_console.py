@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from tasks.api import event_streams
 from tasks.console import operator_routes
 from tests.support.console_server import KEYS, console_server, log_in, send
 from tests.support.samples_of import a_segment, a_transcript
@@ -288,6 +289,27 @@ def test_live_updates_end_with_the_session(url: str, redis_url: str, monkeypatch
     assert answer.readline() == b"retry: 1500\n"
     assert boss.send("POST", "/console/logout").status == 204
     answer.read()  # returns at the end of the stream
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/a/events"])
+def test_events_of_the_api_end_with_the_session(
+    url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(event_streams, "CHECK_S", 0.1)
+    monkeypatch.setattr(event_streams, "HEARTBEAT_S", 0.1)
+
+    async def create(ledger: Ledger) -> None:
+        await ledger.create_many([("a", json.dumps({"source": "/in/a.wav"}))], producer="http:alice")
+
+    with_ledger(redis_url, create)
+    boss = log_in(url, "boss")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection.request("GET", path, headers={"cookie": boss.cookie})
+    answer = connection.getresponse()
+    assert answer.readline() == b"retry: 1000\n"
+    assert boss.send("POST", "/console/logout").status == 204
+    wait_until(lambda: not answer.readline(), "the stream ends")
     connection.close()
 
 
