@@ -22,7 +22,7 @@ import pyte
 
 ROOT = Path(__file__).parents[2]
 # Makes standard input the controlling terminal of its session, and runs another program. Without a controlling
-# terminal, the kernel sends no signals: no SIGWINCH after a resize, and no SIGINT for Ctrl-C.
+# terminal, the kernel sends no signals, such as SIGINT for Ctrl-C.
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -68,7 +68,7 @@ class Terminal:
         os.write(self._descriptor, keys.encode())
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the size of the terminal, as its user does by dragging the window. The kernel then sends SIGWINCH."""
+        """Change the size of the terminal, as its user does by dragging the window."""
         with self._lock:
             self._screen.resize(rows, columns)
             _set_size(self._descriptor, columns, rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,12 +23,13 @@ from worker.settings import Settings
 try:
     import termios
     import tty
-except ImportError:  # on Windows, where the view has no keys and does not learn of a new size
+except ImportError:  # on Windows, where the view has no keys
     termios = None  # type: ignore[assignment]
 
 PAUSE_S: Final = (1.0, 60.0)
 """Shortest and longest pause between two queries, in seconds. The pause is ten times the duration of the last query,
 because a query of 10,000 jobs is expensive."""
+SIZE_POLL_S: Final = 0.1
 _CLOSE_KEYS: Final = b"qQ\x04"
 
 Lines = Callable[[Snapshot], list[str]]
@@ -104,7 +104,7 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
         def draw() -> None:
             live.update(picture(shot, console.width, console.height, problem=problem), refresh=True)
 
-        with _keys(loop, closed), _resized(loop, draw):
+        with _keys(loop, closed), _resized(loop, console, draw):
             draw()
             pause_s = PAUSE_S[0]
             while not _ended(shot, target) and not await _is_set_within(closed, pause_s):
@@ -151,13 +151,23 @@ def _keys(loop: asyncio.AbstractEventLoop, closed: asyncio.Event) -> Iterator[No
 
 
 @contextmanager
-def _resized(loop: asyncio.AbstractEventLoop, draw: Callable[[], None]) -> Iterator[None]:
-    """Draw the view again when the size of the terminal changes."""
-    if termios is None:
-        yield
-        return
-    loop.add_signal_handler(signal.SIGWINCH, draw)
+def _resized(loop: asyncio.AbstractEventLoop, console: Console, draw: Callable[[], None]) -> Iterator[None]:
+    """Draw the view again when the size of the terminal changes.
+
+    The size is polled. The signal SIGWINCH does not exist on Windows, and a process may inherit it blocked.
+    """
+    size = console.size
+
+    async def poll() -> None:
+        nonlocal size
+        while True:
+            await asyncio.sleep(SIZE_POLL_S)
+            if console.size != size:
+                size = console.size
+                draw()
+
+    task = loop.create_task(poll())
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGWINCH)
+        task.cancel()
