@@ -148,7 +148,7 @@ async def test_a_refused_login_is_named(login: str, kind: str, scheme: str, tmp_
     assert f"the proxy {kind}://127.0.0.1:{proxy.port}" in said
     assert need in said
     assert "STT_PROXY" in said
-    assert ("407" in said) == (kind == "http")
+    assert ("HTTP 407" in said) == (kind == "http")
 
 
 @pytest.mark.parametrize("transport", ["auto", "websocket"])

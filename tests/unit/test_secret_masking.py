@@ -150,9 +150,9 @@ def test_an_address_is_shown_without_user_and_query(url: str, shown: str) -> Non
 
 
 def test_a_long_address_in_the_environment_is_parsed_quickly() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     secrets_of(load({}), {"NAMES": "http://u:" + "p:" * 100_000, "OTHER": "a+." * 60_000 + "://"})
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(

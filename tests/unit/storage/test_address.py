@@ -148,9 +148,9 @@ def test_the_name_of_the_transcript(source: str, name: str) -> None:
 @pytest.mark.parametrize("part", ["a", "a://", "a+.", "-", "http://u:", "http://u:p@", "://"])
 def test_scrubbing_a_long_text_is_fast(part: str) -> None:
     """An error text of a server, for example. A pattern with backtracking took minutes."""
-    began = time.monotonic()
+    began = time.thread_time()
     scrub(part * (200_000 // len(part)))
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_password_is_masked_whatever_precedes_the_address() -> None:

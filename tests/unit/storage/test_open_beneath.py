@@ -158,14 +158,12 @@ def test_a_race_cannot_leave_the_allowed_folders(roots: Path, settings: Settings
     path = link if what == "file" else link / "a.wav"
     read, refused, until = 0, 0, time.monotonic() + RACE_S
     with swapping(*link_swapper(link, inside, outside)):
-        while time.monotonic() < until:
+        while time.monotonic() < until or not (read and refused):  # either may take a while on a busy machine
             try:
                 assert content(path, settings) == b"inside/sub"
                 read += 1
             except (SourceRefused, SourceNotFound):
                 refused += 1
-    assert read
-    assert refused
 
 
 async def test_a_race_cannot_write_outside(roots: Path, settings: Settings) -> None:

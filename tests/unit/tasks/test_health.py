@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -154,6 +153,4 @@ def test_a_health_check_is_cheap(path: Path) -> None:
         "heavy = {'pydantic', 'redis', 'celery', 'numpy', 'aiohttp', 'rich', 'asyncio'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    started = time.monotonic()
     subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, check=True, timeout=30, env={"PYTHONPATH": str(ROOT)})
-    assert time.monotonic() - started < 5
