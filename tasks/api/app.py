@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from tasks.api import (
@@ -28,6 +29,7 @@ from tasks.api import (
 )
 from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
+from tasks.api.redis_time_limit import RedisTimeLimit
 from worker.settings import Settings
 from worker.version import installed_version
 
@@ -56,9 +58,11 @@ def create_app(
     *,
     routers: Sequence[APIRouter] = (),
     on_open: Sequence[Callable[[FastAPI, ApiContext], object]] = (),
+    guards: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Return the application. `routers`: further routes, such as those of the console. `on_open`: called with the
-    application and its context when the application starts, for example to set `ApiContext.login`."""
+    application and its context when the application starts, for example to set `ApiContext.login`. `guards`: further
+    middleware, which sees each request first."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +81,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
     )
-    problems.install(app)
+    problems.install(app, [route for router in (*ROUTERS, *routers) for route in router.routes])
     for router in (*ROUTERS, *routers):
         app.include_router(router)
     openapi.install(app)
@@ -100,6 +104,9 @@ def create_app(
             allow_credentials=False,
         )
     app.add_middleware(AccessLog)
+    for guard in guards:
+        app.add_middleware(guard.cls, *guard.args, **guard.kwargs)
+    app.add_middleware(RedisTimeLimit)
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from tasks.api.problems import Problem
 
 IDLE_S: Final = 60.0
 """Maximum seconds between two chunks of a request."""
+BODY_S: Final = 120.0
+"""Maximum seconds for a whole body that is read into memory."""
 MAX_JSON_BYTES: Final = 2 << 20
 """Maximum length of a body that FastAPI parses."""
 
@@ -25,7 +28,11 @@ def media_type(request: Request) -> str:
 
 
 async def chunks_of(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives. Raises Problem 400 if the client goes away, and 408 after IDLE_S without data."""
+    """Yield the body as it arrives. Raises Problem 400 if the client goes away, 408 after IDLE_S without data, and 415
+    for a compressed body."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise Problem(415, f"Content-Encoding: {coding[:40]!r} is not supported; send the body as it is")
     stream = aiter(request.stream())
     while True:
         try:
@@ -44,11 +51,36 @@ async def read_body(request: Request, max_bytes: int, too_long: str = "the body"
     """Return the whole body. `too_long`: what is too long, in the text of Problem 413. Raises the same as
     `chunks_of`."""
     body = bytearray()
-    async for chunk in chunks_of(request):
-        body += chunk
-        if len(body) > max_bytes:
-            raise Problem(413, f"{too_long} has more than {max_bytes} bytes; send several requests")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in chunks_of(request):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise Problem(413, f"{too_long} has more than {max_bytes} bytes; send several requests")
+    except TimeoutError:
+        raise Problem(408, f"{too_long} did not arrive within {BODY_S:g} s; send the request again") from None
     return bytes(body)
+
+
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Parse JSON. `name`: what is parsed, in the text of Problem 400."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (json.JSONDecodeError, UnicodeDecodeError, _NoNumber) as exc:
+        reason = str(exc)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError:  # Python limits the digits of a number
+        reason = "it contains a number with too many digits"
+    raise Problem(400, f"{name} is not JSON: {reason}")
+
+
+class _NoNumber(Exception):
+    pass
+
+
+def _no_constant(name: str) -> None:
+    raise _NoNumber(f"{name} is not a JSON number")
 
 
 class JsonRoute(APIRoute):
@@ -71,4 +103,4 @@ class JsonRoute(APIRoute):
         return limited
 
 
-__all__ = ["JsonRoute", "chunks_of", "media_type", "read_body"]
+__all__ = ["JsonRoute", "chunks_of", "media_type", "parse_json", "read_body"]

@@ -28,6 +28,7 @@ from tasks.client.producer import new_batch_id
 from tasks.job_spec import JobSpec, job_id
 from worker.errors import BadJob
 from worker.http_keys import Principal
+from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address
 
@@ -112,7 +113,7 @@ async def submit_manifest(
     and options are optional."""
     name = batch or new_batch_id()
     with tempfile.TemporaryDirectory(prefix="stt-manifest-") as folder:
-        path = await _receive(request, Path(folder))
+        path = await _receive(request, Path(folder), context.settings)
         try:
             entries = await asyncio.to_thread(read_manifest, path)
         except BadJob as exc:
@@ -145,8 +146,17 @@ def _webhook(context: ApiContext, text: str) -> Address:
     return hook
 
 
-async def _receive(request: Request, folder: Path) -> Path:
+async def _receive(request: Request, folder: Path, settings: Settings) -> Path:
     """Write the manifest of the request to a file. Raises Problem 400, 408, 413 and 415."""
+    limit_s = settings.upload_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await _receive_all(request, folder)
+    except TimeoutError:
+        raise Problem(408, f"the manifest took more than {limit_s:g} s (STT_UPLOAD_TIMEOUT_S)") from None
+
+
+async def _receive_all(request: Request, folder: Path) -> Path:
     boundary = boundary_of(request)
     if boundary is not None:
         found: list[Path] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -19,6 +21,7 @@ MAX_FIELD_BYTES: Final = 1 << 20
 MAX_FIELDS_BYTES: Final = 4 << 20
 """Maximum bytes of all such fields of one request."""
 MAX_PARTS: Final = 2_000
+_ENCODED_NAME: Final = re.compile(r"filename\*\s*=\s*utf-8'[^';]*'([^;\s]*)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -112,6 +115,9 @@ class MultipartReader:
                 part.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
             if kind == "headers":
                 part.disposition = _disposition(part.headers.get("content-disposition", ""))
+                coding = part.headers.get("content-transfer-encoding", "binary").strip().lower()
+                if coding not in ("binary", "8bit", "7bit"):
+                    raise Problem(400, f"Content-Transfer-Encoding {coding[:40]!r} is not supported; send raw bytes")
                 return part
 
     async def _data(self) -> AsyncIterator[bytes]:
@@ -158,9 +164,14 @@ class MultipartReader:
 def _disposition(header: str) -> dict[str, str]:
     """Return the parameters of the header Content-Disposition. Browsers and curl send names in UTF-8."""
     _, options = parse_options_header(header.encode("latin-1"))
-    return {
+    found = {
         name.decode("ascii", "replace").lower(): value.decode("utf-8", "replace") for name, value in options.items()
     }
+    # Some older programs send only the encoded form of RFC 5987, which the library leaves out.
+    encoded = _ENCODED_NAME.search(header)
+    if encoded is not None:
+        found.setdefault("filename", unquote(encoded[1]))
+    return found
 
 
 __all__ = ["FilePart", "MultipartReader", "boundary_of"]

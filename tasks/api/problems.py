@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from worker.errors import (
     BadJob,
@@ -139,17 +139,17 @@ def _title(status: int) -> str:
         return "Error"
 
 
-def _methods(app: FastAPI, request: Request) -> list[str]:
+def _methods(routes: Iterable[BaseRoute], request: Request) -> list[str]:
     """Return the methods that the path of a request has."""
     found: set[str] = set()
-    for route in app.routes:
+    for route in routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
     return sorted(found)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error response of the application a problem document."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make every error response of the application a problem document. `routes`: all routes of the application."""
 
     @app.exception_handler(Problem)
     async def of_problem(request: Request, exc: Problem) -> Response:
@@ -173,7 +173,7 @@ def install(app: FastAPI) -> None:
     async def of_http(request: Request, exc: HTTPException) -> Response:
         detail, headers = str(exc.detail), dict(exc.headers or {})
         if exc.status_code == 405:
-            headers["Allow"] = ", ".join(_methods(app, request))
+            headers["Allow"] = ", ".join(_methods(routes, request))
             detail = f"{request.method} is not possible here; use {headers['Allow']}"
         if exc.status_code == 404:
             detail = f"{request.url.path}: no such path; /docs lists all paths"

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tasks.api.context import ApiContext
+from tasks.api.http_protocol import LimitedHttpProtocol
 from tasks.background.health_and_metrics import Monitor
 from tasks.event_loop import new_event_loop
 from worker.errors import EndpointUnavailable
@@ -82,21 +83,7 @@ async def _serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], obj
     listener = _listener(host, settings.http_port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            ws="none",
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
-            h11_max_incomplete_event_size=1 << 16,
-            proxy_headers=False,
-        )
-    )
+    server = _Server(server_config(app, GRACE_S))
     monitor = Monitor(settings)
     tasks = [asyncio.create_task(monitor.run()), asyncio.create_task(_announce(server, url, on_ready))]
     try:
@@ -108,6 +95,23 @@ async def _serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], obj
         monitor.close()
         with suppress(OSError):
             listener.close()
+
+
+def server_config(app: FastAPI, grace_s: int) -> uvicorn.Config:
+    """Return the configuration of the server. `grace_s`: maximum seconds that running requests may take at the end."""
+    return uvicorn.Config(
+        app,
+        http=LimitedHttpProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
+        proxy_headers=False,
+    )
 
 
 async def _announce(server: uvicorn.Server, url: str, on_ready: Callable[[str], object]) -> None:
@@ -130,4 +134,4 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from None
 
 
-__all__ = ["listen_host", "run"]
+__all__ = ["listen_host", "run", "server_config"]

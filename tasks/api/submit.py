@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -12,7 +11,7 @@ from fastapi.responses import Response
 from tasks.api.authentication import SECURITY, Submitter
 from tasks.api.batch_owners import claim_batch
 from tasks.api.batches import batch_url
-from tasks.api.body import media_type, read_body
+from tasks.api.body import media_type, parse_json, read_body
 from tasks.api.context import ApiContext, Context
 from tasks.api.idempotency import check_repeated, job_id_of
 from tasks.api.job_documents import SubmittedBatch, SubmittedJob, shown_source
@@ -71,18 +70,10 @@ async def submit_job(
 
 async def _read_json(request: Request) -> dict[str, Any]:
     """Read a JSON object from the body. Raises Problem 400, 408, 413 or 422."""
-    body = await read_body(request, MAX_BODY_BYTES)
-    try:
-        fields = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as exc:
-        raise Problem(400, f"the body is not JSON: {exc}") from None
+    fields = parse_json(await read_body(request, MAX_BODY_BYTES), "the body")
     if not isinstance(fields, dict):
         raise Problem(422, "the body must be a JSON object", code="bad_job")
     return fields
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 async def _submit_reference(

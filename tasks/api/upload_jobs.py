@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from starlette.requests import Request
 
 from tasks.api.audio_length import duration_of
 from tasks.api.batch_owners import claim_batch
+from tasks.api.body import parse_json
 from tasks.api.context import ApiContext
 from tasks.api.idempotency import check_repeated, job_id_of
 from tasks.api.multipart import FilePart, MultipartReader
@@ -226,26 +226,19 @@ def options_of(fields: list[tuple[str, str]]) -> dict[str, Any]:
         elif name in _LISTS and not value.lstrip().startswith("["):
             options[name] = [part.strip() for part in value.split(",") if part.strip()]
         elif name in _JSON | _LISTS and value.lstrip()[:1] in ("[", "{", "t", "f", *"0123456789"):
-            options[name] = _json(name, value)
+            options[name] = parse_json(value, f"{name}: the value")
         elif value:
             options[name] = value
     return options
 
 
 def _object(value: str) -> dict[str, Any]:
-    found = _json("job", value)
+    found = parse_json(value, "job: the value")
     if not isinstance(found, dict):
         raise Problem(422, "job: must be a JSON object with options", code="bad_job")
     if "source" in found:
         raise Problem(422, "source: a form with files has no source", code="bad_job")
     return found
-
-
-def _json(name: str, value: str) -> Any:
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as exc:
-        raise Problem(400, f"{name}: is not JSON: {exc}") from None
 
 
 __all__ = ["UploadRequest", "UploadedFile", "options_of"]

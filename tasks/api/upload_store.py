@@ -28,7 +28,9 @@ from worker.storage.address import Address
 BUFFER_BYTES: Final = 1 << 17
 """Bytes that one upload collects before they are written."""
 MAX_NAME_BYTES: Final = 200
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\<>:\"|?*\u0080-\u009f\u2028\u2029\ud800-\udfff]")
+_UNSAFE: Final = re.compile(
+    r"[\x00-\x1f\x7f/\\<>:\"|?*\u0080-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from tasks.api.app import create_app
 from tasks.api.context import ApiContext
@@ -30,10 +31,10 @@ RETRY_S: Final = 10.0
 
 def create_app_with_console(settings: Settings) -> FastAPI:
     """Return the application. Its browser guard also protects the API."""
-    app = create_app(settings, routers=(operator_routes.router, library.router, pages.router), on_open=(_open,))
     origins = {origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()}
-    app.add_middleware(BrowserGuard, policy=OriginPolicy(hosts_of(settings.http_hosts), origins))
-    return app
+    guard = Middleware(BrowserGuard, policy=OriginPolicy(hosts_of(settings.http_hosts), origins))
+    routers = (operator_routes.router, library.router, pages.router)
+    return create_app(settings, routers=routers, on_open=(_open,), guards=(guard,))
 
 
 def _open(app: FastAPI, context: ApiContext) -> None:

@@ -16,6 +16,7 @@ import uvicorn
 
 from tasks.api.app import create_app
 from tasks.api.context import ApiContext
+from tasks.api.serve import server_config
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.job_progress import Progress
@@ -98,7 +99,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(server_config(app, 1))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await async_wait_until(lambda: server.started or running.done(), "the API listens")

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from tasks.api.serve import server_config
 from tasks.console.application import create_app_with_console
 from tests.support.wait import wait_until
 from worker.settings import Settings, load
@@ -27,9 +28,7 @@ def console_server(redis_url: str, **given: Any) -> Iterator[str]:
     """Serve on a free port of 127.0.0.1. Yields the address."""
     settings: Settings = load({}, redis_url=redis_url, **{"http_keys": HTTP_KEYS, "log_level": "error", **given})
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app_with_console(settings), log_config=None, timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(server_config(create_app_with_console(settings), 1))
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:

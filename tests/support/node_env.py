@@ -1,5 +1,5 @@
-"""Runs the official Socket.IO client and server for Node.js as child processes. Their packages are installed once, in a
-cache folder."""
+"""Runs official clients and servers for Node.js as child processes: those of Socket.IO, and OpenAI's client. Their
+packages are installed once, in a cache folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).parent / "node"
+SOCKET_IO = Path(__file__).parent / "node"
+OPENAI = Path(__file__).parent / "node_openai"
 NODE_LEAST = 18
 
 
@@ -29,17 +30,17 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-def _install(target: Path) -> None:
-    """Install the locked packages with `npm ci` in the folder `target`. They are installed in a temporary folder, which
-    is renamed at the end, so that other processes never see an incomplete installation."""
+def _install(scripts: Path, target: Path) -> None:
+    """Install the locked packages of `scripts` with `npm ci` in the folder `target`. They are installed in a temporary
+    folder, which is renamed at the end, so that other processes never see an incomplete installation."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".node-") as temporary:
         work = Path(temporary) / "work"
         work.mkdir()
         for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(SCRIPTS / name, work / name)
+            shutil.copyfile(scripts / name, work / name)
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=240, check=False)
         if done.returncode:
             missing(f"npm ci failed: {done.stderr.strip()[-600:]}")
         try:
@@ -50,18 +51,27 @@ def _install(target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A temporary folder with the scripts and a link to their packages. The checkout does not change."""
+    """A temporary folder with the scripts for Socket.IO and a link to their packages. The checkout does not change."""
+    return _installed(SOCKET_IO, tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="session")
+def node_openai(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for OpenAI's client, which only tests with the marker `matrix` need."""
+    return _installed(OPENAI, tmp_path_factory.mktemp("node-openai"))
+
+
+def _installed(scripts: Path, folder: Path) -> Path:
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js and npm are not installed")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.lstrip("v").split(".")[0]) < NODE_LEAST:
         missing(f"Node.js {version} is too old; {NODE_LEAST} or later is needed")
-    lock = hashlib.sha256((SCRIPTS / "package-lock.json").read_bytes()).hexdigest()[:16]
+    lock = hashlib.sha256((scripts / "package-lock.json").read_bytes()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stt-batch" / "tests" / f"node-{lock}"
     if not (cache / "node_modules").is_dir():
-        _install(cache)
-    folder = tmp_path_factory.mktemp("node")
-    for script in SCRIPTS.glob("*.mjs"):
+        _install(scripts, cache)
+    for script in scripts.glob("*.mjs"):
         shutil.copyfile(script, folder / script.name)
     (folder / "node_modules").symlink_to(cache / "node_modules")
     return folder

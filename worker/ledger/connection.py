@@ -34,6 +34,7 @@ from redis.exceptions import (
 )
 
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
+from worker.ledger.command_limit import limited
 from worker.ledger.connection_pool import close_pool, make_pool
 from worker.ledger.server_check import UnsupportedServer
 from worker.redis_url import CLUSTER_UNSUPPORTED, parse_redis_url
@@ -182,7 +183,8 @@ class RedisConnection:
         if script is None:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
         with self._translated():
-            return await script(keys=keys, args=args)
+            async with limited():
+                return await script(keys=keys, args=args)
 
     async def script_many(
         self,
@@ -253,7 +255,8 @@ class RedisConnection:
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""
         with self._translated():
-            return await command(self._redis)
+            async with limited():
+                return await command(self._redis)
 
     async def pipeline(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
         """Call `queue` with a pipeline, and run the commands that it adds to the pipeline in one round trip.
@@ -262,7 +265,7 @@ class RedisConnection:
         its error. With `each`, the error of a permanently refused command is not raised but returned, at the position
         of the answer."""
         with self._translated():
-            async with self._redis.pipeline(transaction=False) as pipeline:
+            async with limited(), self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)
                 answers = list(await pipeline.execute(raise_on_error=not each))
             # A temporary refusal of one command (memory full, read-only replica) concerns all commands. It is raised,
