@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.job_spec import JobState, source_of
 from worker.ledger.records import JobRecord
 from worker.storage.address import show
+from worker.text_escaping import printable
 from worker.transcript.model import Quality
 
 KIND: Final = "stt-batch summary"
@@ -184,7 +185,8 @@ def review_texts(quality: Quality | None) -> tuple[str, ...]:
 
 
 def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
-    """Group the failed jobs by reason, the most frequent reason first."""
+    """Group the failed jobs by reason, the most frequent reason first. The reason of a group has the numbers of its
+    errors if they are the same in all of them, and N in their place otherwise."""
     groups: dict[tuple[str, str], list[JobLine]] = defaultdict(list)
     for job in jobs:
         if job.error is not None:
@@ -192,7 +194,7 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
     return tuple(
         FailureGroup(
             code=code,
-            reason=reason,
+            reason=_exact_reason(some) or reason,
             count=len(some),
             jobs=tuple(job.id for job in some if job.id is not None),
             sources=tuple(job.source for job in some[:MAX_NAMED_SOURCES]),
@@ -203,7 +205,8 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
 
 def without_source(error: str, source: str) -> str:
     """Return an error text without the source at its beginning, for lists that already show the source."""
-    for name in (source, PurePosixPath(source).name):
+    names = (source, PurePosixPath(source).name)
+    for name in (*names, *map(printable, names)):
         if name and error.startswith(f"{name}: "):
             return error[len(name) + 2 :]
     return error
@@ -211,9 +214,21 @@ def without_source(error: str, source: str) -> str:
 
 def reason_of(error: str, source: str) -> str:
     """Reduce an error text to its reason: remove the name of the source and the remedy, and replace numbers by N."""
-    text = error.replace(source, "").replace(PurePosixPath(source).name, "…")
-    text = _HINT.split(text.lstrip(": "), maxsplit=1)[0]
-    return _NUMBER.sub("N", text).strip() or "no reason given"
+    return _NUMBER.sub("N", _reason_with_numbers(error, source)).strip() or "no reason given"
+
+
+def _reason_with_numbers(error: str, source: str) -> str:
+    text = error
+    for name, mark in ((source, ""), (printable(source), ""), (PurePosixPath(source).name, "…")):
+        # As a whole word: a name such as `a` also occurs in other words.
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", mark, text) if name else text
+    return _HINT.split(text.lstrip(": "), maxsplit=1)[0].strip()
+
+
+def _exact_reason(jobs: Sequence[JobLine]) -> str | None:
+    """Return the reason that all errors give with the same numbers, or None if they differ."""
+    found = {_reason_with_numbers(job.error or "", job.source) for job in jobs}
+    return found.pop() if len(found) == 1 else None
 
 
 def _state(jobs: Sequence[JobLine]) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from difflib import get_close_matches
@@ -13,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from tasks.cli.command_names import COMMANDS
-from tasks.cli.exit_codes import INTERRUPTED, ExitHook, exit_status
+from tasks.cli.exit_codes import FAILED, INTERRUPTED, ExitHook, exit_status
 from tasks.cli.library_output import hide_library_output
-from tasks.cli.terminal_output import echo, echo_error
+from tasks.cli.terminal_output import discard_output, echo, echo_error
 from worker.errors import SttError
 from worker.version import installed_version
 
@@ -23,6 +24,10 @@ _WITHOUT_FILES: Final = ("config", "completion", "schema", "health")
 """Commands whose options the files do not set. `config` reports the errors in the files itself."""
 _FILES_OF_OPTIONS: Final = f"{__name__}.files_of_options"
 """Key in `click.Context.meta`: the file of each default of an option."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of standard output, for example if the shell writes it to a file on a full disk. Errors of the command's own
+files have a name."""
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -35,9 +40,13 @@ class _Group(click.Group):
     """Prints an SttError as one line and sets the exit code. `--debug` shows the traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        arguments = list(ctx.args)
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as exc:
+            # A file whose name begins with a dash looks like an option, also where the shell has expanded a pattern.
+            if file := next((one for one in arguments if one.startswith("-") and os.path.lexists(one)), None):
+                raise click.UsageError(f"{exc.message} If you mean the file, write ./{file}", exc.ctx) from None
             # If the mistyped name is the start of an option (`--session` of `--sessions`), suggest only that option.
             # Other similar options (`--json`) would distract.
             if beginning := [name for name in exc.possibilities or () if name.startswith(exc.option_name)]:
@@ -54,6 +63,12 @@ class _Group(click.Group):
                 raise
             echo_error(f"error: {exc}")
             ctx.exit(exit_status(exc))
+        except OSError as exc:
+            if exc.errno not in _FULL or exc.filename is not None or ctx.params.get("debug"):
+                raise
+            discard_output()
+            echo_error(f"error: the output cannot be written: {exc.strerror}")
+            ctx.exit(FAILED)
         except KeyboardInterrupt:
             echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)

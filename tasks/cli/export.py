@@ -15,6 +15,7 @@ from tasks.batches.summary import BatchSummary, without_source
 from tasks.batches.summary_files import write_summary
 from tasks.batches.transcript_files import read_transcript, transcripts_below
 from tasks.cli import options
+from tasks.cli.argument_completion import complete_files
 from tasks.cli.status import find_batch
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.job_spec import JobSpec, recorded
@@ -28,7 +29,7 @@ from worker.transcript.subtitles.style import Style
 
 
 @click.command(short_help="Write finished transcripts in other formats or to another place.")
-@click.argument("name", metavar="BATCH|DIR")
+@click.argument("name", metavar="BATCH|DIR", shell_complete=complete_files)
 @click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the files, or s3://, gs://, az://.")
 @options.formats
 @options.style

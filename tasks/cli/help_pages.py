@@ -9,7 +9,7 @@ import click
 
 PAGES: Final = {
     "run": "guides/folder.md",
-    "studio": "guides/folder.md",
+    "studio": "guides/console.md#on-your-own-machine",
     "submit": "guides/service.md#from-the-shell",
     "watch": "guides/folder.md#watch-a-folder",
     "status": "guides/folder.md#follow-the-work",

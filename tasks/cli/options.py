@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from tasks.cli.argument_completion import complete_files, complete_formats
 from tasks.cli.command_names import COMMANDS
 from tasks.cli.config_files.reading import named_by_file, read_files, setting_defaults
 from tasks.cli.terminal_output import echo_error
@@ -84,13 +85,14 @@ class TrackType(click.ParamType[TrackSelection]):
             self.fail(str(exc), param, ctx)
 
 
-paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete_files)
 names = click.argument("names", nargs=-1, required=True, metavar="ID...")
 formats = click.option(
     "--format",
     "-f",
     "formats",
     type=FormatsType(),
+    shell_complete=complete_formats,
     default="json,srt,vtt,txt,html",
     show_default=True,
     metavar="LIST",

@@ -214,11 +214,9 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         table.add_column(name, no_wrap=name != "source", overflow="fold")
     for job in jobs:
         created = datetime.fromtimestamp(job.created_at).astimezone().strftime("%m-%d %H:%M:%S")
-        length = (
-            f"{format_duration(job.sent_s)}/{format_duration(job.duration_s)}"
-            if not job.state.ended
-            else format_duration(job.duration_s)
-        )
+        length = format_duration(job.duration_s or None)
+        if not job.state.ended and job.sent_s:
+            length = f"{format_duration(job.sent_s)}/{length}"
         notes = [*(f"needs review: {text}" for text in review_texts(job.quality)), *job.warnings]
         error = without_source(job.error, job.source) if job.error and job.state.ended else ""
         why = error or "; ".join(notes)

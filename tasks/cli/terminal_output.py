@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -39,6 +41,13 @@ def echo_bytes(content: bytes) -> None:
         click.echo(printable_lines(content.decode("utf-8-sig", "replace")), nl=False)
     else:
         click.echo(content, nl=False)
+
+
+def discard_output() -> None:
+    """Discard what standard output has buffered, because it cannot be written. Otherwise Python would try it again at
+    the end of the process and print a second error."""
+    with suppress(OSError, ValueError):  # a stream without a descriptor, or a closed one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def safe(text: str) -> str:

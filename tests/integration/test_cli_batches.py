@@ -76,7 +76,7 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
     rows = cli.run("status", "monday", **service).stdout.splitlines()
     assert sum(" failed " in row and row.endswith("the file is empty (0 bytes)") for row in rows) == 2
     shown = cli.run("status", "monday", "--no-jobs", **service).stdout
-    assert "2  the file is empty (N bytes)" in shown
+    assert "2  the file is empty (0 bytes)" in shown
     assert "stt-batch retry --failed monday" in shown
     assert len(cli.json("retry", "monday", "--failed", **service)["queued"]) == 2
     wait_until(lambda: cli.json("status", "monday", **service)["state"] == "failed", "they failed again", 60, 0.1)
@@ -110,7 +110,7 @@ def test_a_paused_batch_and_one_that_is_incomplete(cli: Cli, settings: Settings,
     cli.run("pause", "tuesday", STT_REDIS_URL=redis_url)
     batch = cli.json("status", "tuesday", "--no-jobs", STT_REDIS_URL=redis_url)
     assert (batch["state"], batch["counts"]) == ("paused", {"incomplete": 1, "queued": 1})
-    assert [group["reason"] for group in batch["failures"]] == ["N s missing: never committed"]
+    assert [group["reason"] for group in batch["failures"]] == ["1.5–2.0 s missing: never committed"]
     assert "jobs" not in batch
     assert "paused" in cli.run("list", STT_REDIS_URL=redis_url).stdout
     for arguments in (["status", "nobody"], ["status", "nobody", "--watch"]):

@@ -135,6 +135,24 @@ def test_a_reader_that_ends_early_ends_the_command_without_a_traceback(cli: Cli)
     cli.assert_nothing_left()
 
 
+@pytest.mark.parametrize("command", [("config",), pytest.param(("run", "a.wav"), marks=pytest.mark.chaos)])
+def test_a_full_disk_behind_standard_output_is_one_message(cli: Cli, command: tuple[str, ...]) -> None:
+    write_audio(cli.folder / "a.wav")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "tasks.cli", *command],
+            cwd=cli.folder,
+            env=cli._environ({}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+    cli.assert_nothing_left()
+
+
 def test_a_terminal_without_utf8_shows_escapes(cli: Cli) -> None:
     write_audio(cli.folder / "會議.wav")
     code, out, err = piped(

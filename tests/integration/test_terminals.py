@@ -59,6 +59,46 @@ def test_a_run_shows_loading_words_time_left_and_its_results(cli: Cli, columns: 
     assert all(end <= columns for end in ends)
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+@pytest.mark.parametrize("speed", ["1", "4", "max"])
+def test_the_live_view_has_words_at_every_speed(cli: Cli, speed: str, columns: int, rows: int) -> None:
+    """At speed `max`, a file of ten minutes is long enough to be seen."""
+    write_audio(cli.folder / "會議.wav", duration_s={"1": 12, "4": 40}.get(speed, 600))
+    size = {"columns": columns, "rows": rows}
+    with terminal(
+        "run", "會議.wav", "--speed", speed, "--format", "txt", folder=cli.folder, environment=cli.environment, **size
+    ) as shown:
+        words = re.compile(r"\d:\d\d/\d+:\d\d (?:\S+ ){2,}")
+        wait_until(lambda: words.search(row_of(shown, "會議")), "the line has words", timeout_s=60, poll_s=0.05)
+        assert all(cell_len(row) <= columns for row in shown.rows)
+        assert shown.wait(120) == 0
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_watch_reports_arriving_files_as_lines(cli: Cli, columns: int, rows: int) -> None:
+    inbox = cli.folder / "inbox"
+    write_audio(inbox / "會議 記錄.wav")
+    valkey = Valkey(cli.folder)
+    environment = {**cli.environment, "STT_REDIS_URL": valkey.url}
+    arguments = ("watch", "inbox", "--out", "out", "--format", "txt", "--settle", "0.4")
+    try:
+        with terminal(*arguments, folder=cli.folder, environment=environment, columns=columns, rows=rows) as shown:
+            wait_until(lambda: "會議 記錄.wav" in shown.text, "the file is reported", timeout_s=60)
+            (inbox / "notes.txt").write_text("no audio")
+            (inbox / "noext").write_bytes((inbox / "會議 記錄.wav").read_bytes())
+            wait_until(lambda: "noext" in shown.text, "the file without an ending is reported", timeout_s=60)
+            assert all(cell_len(row) <= columns for row in shown.rows)
+            shown.press("\x03")
+            assert shown.wait() == 0
+        starts = [line.split()[0] for line in shown.text.splitlines() if "會議" in line or "notes" in line]
+        assert starts == ["queued", "left"]
+        assert "stopped: 0 done, 0 failed, 1 remain in the queue for the workers" in shown.text
+    finally:
+        valkey.stop()
+
+
 def test_a_dumb_terminal_gets_plain_lines(cli: Cli) -> None:
     write_audio(cli.folder / "a.wav")
     environment = {**cli.environment, "TERM": "dumb"}

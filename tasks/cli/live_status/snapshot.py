@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,14 +34,9 @@ class Snapshot:
     @property
     def failures(self) -> list[tuple[str, int, str]]:
         """Return the reasons of failures with their number and the first source, the most frequent first."""
-        groups = [group for batch in self.batches for group in batch.failures]
-        groups += grouped(self.lone_failures)
-        counts: Counter[str] = Counter()
-        first: dict[str, str] = {}
-        for group in groups:
-            counts[group.reason] += group.count
-            first.setdefault(group.reason, group.sources[0] if group.sources else "")
-        return [(reason, count, first[reason]) for reason, count in counts.most_common()]
+        failed = [job for batch in self.batches for job in batch.jobs if job.error is not None]
+        groups = grouped([*failed, *self.lone_failures])
+        return [(group.reason, group.count, group.sources[0]) for group in groups]
 
 
 def lone_failures(records: Sequence[JobRecord | None]) -> tuple[JobLine, ...]:

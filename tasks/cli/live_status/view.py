@@ -40,7 +40,8 @@ def picture(shot: Snapshot, width: int, height: int, *, problem: str = "") -> Re
     room -= len(failures)
     lines += [*batches, *workers]
     files = max(0, height - len(lines) - len(failures) - 2)
-    lines += [_heading("files", width), live_table(_rows(shot, files), width)]
+    if shot.jobs:
+        lines += [_heading("files", width), live_table(_rows(shot, files), width)]
     lines += [*failures, _line(_KEYS, width, "dim")]
     return Group(*lines[:height])
 

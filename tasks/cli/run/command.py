@@ -25,6 +25,7 @@ from tasks.cli.sources.expand_arguments import Listing, opens_media, sources
 from tasks.cli.sources.output_names import name_outputs
 from tasks.cli.terminal_output import echo_error
 from tasks.embedded.recognizer_choice import check_recognizer, for_language
+from tasks.job_spec import FORMATS
 from worker.core_count import available_cores
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
@@ -128,6 +129,7 @@ def command(
     json_mode: JsonMode | None = "lines" if as_json_lines else "document" if as_json else None
     if to_stdout and (json_mode or open_summary):
         raise click.UsageError(f"{'--json' if json_mode else '--open'} and -o - exclude each other: give one of them")
+    _check_out(out)
     if to_stdout and ctx.get_parameter_source("formats") is not ParameterSource.COMMANDLINE:
         formats = ("txt",)
     if dry_run:
@@ -193,6 +195,15 @@ def command(
     if not quiet:
         find_recordings.print_left_out_count(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
+
+
+def _check_out(out: Path) -> None:
+    """Raise UsageError if --out looks like the name of one transcript, as in the option -o of other programs."""
+    ending = out.suffix[1:].lower()
+    if ending in FORMATS and not out.exists():
+        raise click.UsageError(
+            f"--out is a folder, not a file: for one transcript, write `-o - --format {ending} > {out}`"
+        )
 
 
 def _temporary_folder(stack: ExitStack, settings: Settings) -> Path:

@@ -99,11 +99,10 @@ class RunDisplay:
             return
         self._next_line = time.monotonic() + PROGRESS_LINE_EVERY_S
         overall = self._tracker.overall()
-        self._console.print(
-            f"{_ended_count(overall)}/{format_count(overall.total, 'file')}, {overall.fraction:.0%}, "
-            f"{format_speed(overall.speed)}, {format_duration(overall.left_s)} left",
-            soft_wrap=True,
-        )
+        if overall.ended:
+            return
+        parts = [f"{_ended_count(overall)}/{format_count(overall.total, 'file')}", f"{overall.fraction:.0%}"]
+        self._console.print(", ".join([*parts, *_pace(overall)]), soft_wrap=True)
 
     def summary(self, elapsed_s: float) -> None:
         """Print the final table, and one line with the totals."""
@@ -193,10 +192,7 @@ class RunDisplay:
         parts += [f"{count} {word}" for count, word in troubles if count]
         if hidden > 0:
             parts.append(f"{hidden} more active")
-        if overall.speed is not None:
-            parts.append(format_speed(overall.speed))
-        if overall.left_s is not None:
-            parts.append(f"{format_duration(overall.left_s)} left")
+        parts += _pace(overall)
         if self._status:
             parts.append(f"{printable(self._status)}, {format_duration(time.monotonic() - self._status_at)}")
         width = self._console.width
@@ -225,6 +221,12 @@ def _count_parts(overall: RunTotals, files: Sequence[File]) -> list[str]:
     if waiting := overall.total - _ended_count(overall):
         parts.append(f"{waiting} not done")
     return parts
+
+
+def _pace(overall: RunTotals) -> list[str]:
+    """Return the speed and the time left, as far as they are known."""
+    parts = [] if overall.speed is None else [format_speed(overall.speed)]
+    return parts if overall.left_s is None else [*parts, f"{format_duration(overall.left_s)} left"]
 
 
 def _ended_count(overall: RunTotals) -> int:

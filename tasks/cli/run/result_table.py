@@ -22,6 +22,7 @@ _INDENT: Final = 4
 _RESULT_WIDTH: Final = 11
 _MIN_WORDS: Final = 16
 """Minimum columns for the last words of a transcript; with less room they are left out."""
+_NO_SPEECH: Final = "no speech was found"
 _STYLES: Final = {"done": "green", "review": "yellow", "incomplete": "red", "failed": "red"}
 
 
@@ -71,4 +72,10 @@ def notes(file: File) -> list[str]:
     of its audio."""
     error = [with_remedy(file.error[0], without_source(file.error[1], file.source.shown))] if file.error else []
     reviews = [f"needs review: {text}" for text in file.review]
-    return [*error, *reviews, *(text for text in file.warnings if text not in error)]
+    warnings = [text for text in file.warnings if text not in error]
+    return [*error, *reviews, *warnings] or [_NO_SPEECH] * _is_empty(file)
+
+
+def _is_empty(file: File) -> bool:
+    """Whether the transcript has no words, for example that of a silent channel."""
+    return file.state is JobState.DONE and file.quality is not None and file.quality.words_per_second is None

@@ -63,9 +63,8 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
 
     Raises BadJob if an argument does not exist, cannot be listed or is an invalid manifest, or if there are no sources.
     """
-    missing = [text for text in arguments if not is_url(text) and not _exists(text) and not _matches(text)]
-    if missing:
-        raise BadJob(f"no such file or folder: {', '.join(missing)}")
+    if missing := [text for text in arguments if not is_url(text) and not _exists(text) and not _matches(text)]:
+        raise BadJob(f"no such file or folder: {', '.join(missing)}{_hint(missing)}")
     listing = Listing()
     for text in arguments:
         if is_url(text):
@@ -83,12 +82,22 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
 
 
 def _exists(text: str) -> bool:
-    return Path(text).exists()
+    """Whether a file or folder exists. Raises BadJob if the system cannot say, for example below a closed folder."""
+    try:
+        return Path(text).exists()
+    except OSError as exc:
+        raise BadJob(f"{text}: {exc.strerror}; check the path") from None
+
+
+def _hint(missing: Sequence[str]) -> str:
+    if not any(text.startswith("-") for text in missing):
+        return ""
+    return "; everything after `--` is a path, so write options before it"
 
 
 def _local(text: str, media: bool, listing: Listing) -> None:
     path = Path(text)
-    if not path.exists():
+    if not _exists(text):
         root = _root(text)
         for match in _matches(text):
             listing.add(_file(match, PurePosixPath(match.relative_to(root).as_posix())))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.batches.estimate import BatchLimits, SourceProbe, estimate_batch
-from tasks.batches.summary import BatchSummary, JobLine, reason_of, summarize
+from tasks.batches.summary import BatchSummary, JobLine, grouped, reason_of, summarize, without_source
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.batches.summary_page import page
 from tasks.job_spec import JobState
@@ -82,10 +82,23 @@ def test_failures_are_grouped_by_their_common_reason() -> None:
     assert [group.reason for group in groups] == [
         "libsndfile cannot read this",
         "N s missing: never committed",
-        "the file is empty (N bytes)",
+        "the file is empty (0 bytes)",
     ]
     assert groups[2].sources == ("/in/a.wav", "/in/b.wav")
     assert reason_of("", "x") == "no reason given"
+
+
+def test_a_reason_has_its_numbers_if_they_are_the_same_in_all_errors() -> None:
+    jobs = [failed(f"/in/{name}", f"/in/{name}: cut off at {at} s") for name, at in (("a.wav", 3), ("b.wav", 3))]
+    assert [group.reason for group in grouped(jobs)] == ["cut off at 3 s"]
+    assert [group.reason for group in grouped([*jobs, failed("/c", "/c: cut off at 4 s")])] == ["cut off at N s"]
+    assert reason_of("a: cannot be read", "/in/a") == "…: cannot be read"
+
+
+def test_an_error_about_an_unprintable_name_does_not_repeat_it() -> None:
+    error = "/in/new\\u000aline.wav: the name must not contain control characters (U+000A); rename it"
+    assert without_source(error, "/in/new\nline.wav").startswith("the name must")
+    assert grouped([failed("/in/new\nline.wav", error)])[0].reason.startswith("the name must")
 
 
 class _Reader(HTMLParser):

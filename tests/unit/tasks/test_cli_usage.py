@@ -128,3 +128,37 @@ def test_a_stored_webhook_that_cannot_be_read_does_not_stop_the_list() -> None:
     facts = webhooks._facts(message)
     assert (facts["id"], facts["type"]) == ("m", None)
     assert facts["reason"]
+
+
+@pytest.mark.parametrize("name", ["-dash.wav", "--force.wav", "-q.wav"])
+def test_a_file_whose_name_begins_with_a_dash_is_named_with_its_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).touch()
+    result = invoke("run", name)
+    assert result.exit_code == 2
+    assert f"If you mean the file, write ./{name}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--", "x.wav", "-o", "out"), "no such file or folder: -o, out; everything after `--` is a path"),
+        (("x" * 3000,), "File name too long; check the path"),
+        (
+            ("x.wav", "-o", "x.SRT"),
+            "--out is a folder, not a file: for one transcript, write `-o - --format srt > x.SRT`",
+        ),
+        (("x.wav", "-o", "sub/x.json"), "`-o - --format json > sub/x.json`"),
+    ],
+)
+def test_a_wrong_path_is_refused_with_the_remedy(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.wav").touch()
+    result = invoke("run", *arguments)
+    assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
+    assert message in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]

@@ -27,3 +27,8 @@ def test_the_page_and_its_heading_exist(page: str) -> None:
     file, _, anchor = page.partition("#")
     headings = re.findall(r"^#+ (.+)$", (SITE / file).read_text("utf-8"), flags=re.MULTILINE)
     assert not anchor or anchor in {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}
+
+
+def test_the_help_of_studio_names_the_page_about_it() -> None:
+    assert "stt-batch studio" in (SITE / PAGES["studio"].partition("#")[0]).read_text("utf-8")
+    assert set(PAGES) == set(COMMANDS)

@@ -94,3 +94,13 @@ def test_a_job_that_waits_shows_the_reason() -> None:
     object.__setattr__(waits, "waiting", ("a.wav",))
     shot = Snapshot("x", 0, 1, (), (job,), {}, queue=QueueView(workers=(waits,), now=1.0))
     assert "waits for a free session" in "\n".join(drawn(shot, 120, 10))
+
+
+def test_failures_of_several_batches_are_one_line_with_their_numbers() -> None:
+    empty = [
+        record(f"{n}.wav", "failed", error_code="source", error=f"/calls/{n}.wav: is empty (0 bytes)") for n in "ab"
+    ]
+    batches = tuple(summarize(one.id, [JobLine.of(one)], now=1.0) for one in empty)
+    text = "\n".join(drawn(Snapshot("the queue", 0, 0, batches, (), {}), 80, 24))
+    assert "    2  is empty (0 bytes)" in text
+    assert "files" not in text  # nothing runs, so there is no heading above nothing

@@ -14,6 +14,7 @@ from tasks.cli import text_width
 from tasks.cli.run.file_states import File
 from tasks.cli.run.progress_display import MAX_TABLE_ROWS, RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
+from tasks.cli.run.result_table import notes
 from tasks.cli.text_width import head, middle, pad, tail
 from worker.ledger.records import FIELDS, JobRecord, read_record
 from worker.storage.address import parse
@@ -90,6 +91,26 @@ def test_the_last_line_has_counts_speed_time_left_and_the_present_step() -> None
     tracker.mark(1.0)
     shown.status("")
     assert live_lines(shown, 80)[-1].rstrip().endswith("0/2 files, 10.0x, 0:10 left")
+
+
+def test_a_progress_line_names_only_what_is_known() -> None:
+    files = [running("a.wav"), file("b.wav", "queued")]
+    shown, screen = display(files, force_terminal=False)
+    shown._next_line = 0.0
+    shown.update()
+    files[0].record = files[1].record = record("done", duration_s=62, committed_s=62)
+    shown._next_line = 0.0
+    shown.update()  # the last lines of the run say it all
+    assert screen.getvalue() == "0/2 files, 10%\n"
+
+
+def test_a_transcript_without_words_is_named() -> None:
+    silent = file("a.wav", "done", duration_s=6, quality='{"needs_review": false, "reasons": []}')
+    assert notes(silent) == ["no speech was found"]
+    spoken = file(
+        "a.wav", "done", duration_s=6, quality='{"needs_review": false, "reasons": [], "words_per_second": 2}'
+    )
+    assert notes(spoken) == []
 
 
 def test_a_file_without_progress_shows_the_reason_of_its_wait() -> None:
