@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 from click.shell_completion import get_completion_class
 
@@ -10,8 +12,8 @@ from tasks.cli.terminal_output import echo_text
 PROGRAM = "stt-batch"
 VARIABLE = "_STT_BATCH_COMPLETE"
 """Environment variable in which the script asks the program for completions; click derives this name."""
-_FISH_COMMAS = ('string split ","', 'string split --max 1 ","')
-"""click's script for fish cuts a description at its first comma; this replacement shows all of it."""
+_FISH_SPLIT = re.compile(r"\b(string split)\b")
+"""Matches the call by which click's script for fish cuts a description at its first comma."""
 
 
 @click.command(short_help="Print the completion script for bash, zsh or fish.")
@@ -32,5 +34,4 @@ def command(ctx: click.Context, /, shell: str) -> None:
     root = ctx.find_root().command
     # `source` is used instead of click's own command, which starts bash only to check its version.
     complete = script(root, {}, PROGRAM, VARIABLE)
-    template = complete.source_template.replace(*_FISH_COMMAS)
-    echo_text(template % complete.source_vars())
+    echo_text(_FISH_SPLIT.sub(r"\1 --max 1", complete.source_template) % complete.source_vars())

@@ -170,9 +170,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.doctor": ("tasks.background", "tasks.batches.number_format", "worker"),
     "tasks.cli.terminal_output": (),
     "tasks.cli.command_names": (),
+    "tasks.cli.argument_completion": ("tasks.job_spec",),
     "tasks.cli.config_files": ("tasks.cli.command_names",),
     "tasks.cli.options": (
-        *("tasks.cli.command_names", "tasks.cli.config_files", "tasks.cli.terminal_output"),
+        *("tasks.cli.argument_completion", "tasks.cli.command_names", "tasks.cli.config_files"),
+        "tasks.cli.terminal_output",
         *("tasks.glossary_file", "tasks.job_spec"),
         *("worker.audio", "worker.transcript.subtitles"),
     ),
