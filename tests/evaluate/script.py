@@ -28,10 +28,14 @@ _PAIRS: Final = (
     "涼凉 減减 汙污 偽僞 真眞 溼濕 嚐嘗 鐵鉄 痲麻 鎚錘 線綫 館舘 粽糉 恒恆 鬥鬭 証證 "
     "傢家 歎嘆 蓆席 撑撐 淒悽 鏈鍊 佣傭 儘盡 毀燬 藴蘊 叠疊 岳嶽 恤卹 盪蕩 姦奸 枴柺 "
     "升陞 醖醞 剷鏟 殭僵 拚拼 况況 臥卧 查査 鈎鉤 勳勛 響响 煉鍊 藉借 了瞭 雇僱 托託 "
-    "扎紮 炮砲 升昇 厘釐 庄莊 背揹 并並 匯滙 獎奬 兌兑 鏽銹 帳賬 豬猪 念唸"
+    "扎紮 炮砲 升昇 厘釐 庄莊 背揹 并並 匯滙 獎奬 兌兑 鏽銹 帳賬 豬猪 念唸 琼瓊 耻恥 箇個 纔才 蠔蚝 凈淨 "
+    "閑閒 旣既 顔顏 貍狸 羡羨 淩凌 墻牆 灶竈 剋克 塚冢 蒐搜 跡蹟 咨諮 蘇甦 俬私 蝨虱 板闆 慾欲 夥伙 匯彙 麽麼 剎刹 "
+    "喎㖞 内內 哄鬨 迴回 毡氈 覆複 稜棱 撲扑 繮韁 彷仿 彿佛 譁嘩 糰團 痠酸 慤愨 牴抵 産產 録錄 飢饑 艷豔 絶絕 呑吞 嫻嫺 輓挽"
 )
 """Spellings that are used side by side in Hong Kong."""
 _EQUAL: Final = frozenset(map(frozenset, _PAIRS.split()))
+_TYPED_FOR: Final = frozenset((("曬", "晒"), ("咸", "鹹"), ("沈", "沉"), ("濕", "溼")))
+"""Characters that are also typed for another one, and the other one: 曬 for the particle 晒."""
 _simplifier = opencc.OpenCC("t2s")
 
 
@@ -67,7 +71,7 @@ def measure(sentences: Iterable[str]) -> Result:
         for at, pair in enumerate(zip(sentence, written, strict=True)):
             if pair[0] == pair[1]:
                 continue
-            if frozenset(pair) in _EQUAL:
+            if frozenset(pair) in _EQUAL or pair in _TYPED_FOR:
                 result.equal += 1
                 continue
             result.wrong[pair] += 1

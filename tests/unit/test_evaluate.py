@@ -87,7 +87,7 @@ def test_the_conversion_of_the_own_sentences_is_right(capsys: pytest.CaptureFixt
 
 
 def test_a_wrong_conversion_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "names.txt").write_text("阿傑同佢去咗\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("佢姓傑，係阿傑斯。\n", encoding="utf-8")
     assert main(["script", str(tmp_path / "names.txt")]) == 1
     assert "FAILS" in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import opencc
 
-_CANTONESE: Final = frozenset("吓揾糍晒冲喂舖撑恒强叠耻毡痴响况爲")
+_CANTONESE: Final = frozenset("吓揾糍晒冲喂舖撑恒强叠耻毡痴响况爲琼")
 """Characters that are typed in traditional text, but that OpenCC or Big5 takes for simplified ones: 恒生指數."""
 SIMPLIFIED_IN_BIG5: Final = frozenset(
     "几惊听机价儿优体怀圣据极气确种网触赶坏厂洁与筑虫蚕胜适离万岭复愿并宁异挂党构苹扰怜尸腊蜡炖凄篱荐帘腌痒羡\U00020bb6"

@@ -16,6 +16,8 @@ from typing import Final
 from worker.transcript.model import Quality, Revision, Segment, SegmentChange, Transcript, Word
 from worker.transcript.script_characters import encodes, is_only_simplified, is_only_traditional, table
 from worker.transcript.subtitles.cantonese_characters import correct_simplified, correct_traditional
+from worker.transcript.subtitles.hong_kong_words import correct_words
+from worker.transcript.subtitles.lane_names import lane_names
 from worker.transcript.subtitles.style import Script
 
 _FROM_SIMPLIFIED: Final[dict[Script, str]] = {"hk": "s2hk", "tw": "s2tw"}
@@ -38,8 +40,11 @@ _SIMPLIFIED_WORDS: Final = re.compile(
     "|[呢嗰屋家边城心表死眼夜手梦哪那这哩]里(?!程|数)|里[面边便]|几[多个时]|冲[突动锋击破刺劲]|[策计规]划"
     "|[示典防规模]范|范[围畴例]|[多剩其业残盈]余|余[下额款生辜数]|丰[富盛衣收满功]|云吞|[风乌白多]云|云[集层端]"
     "|[特象性]征|重复|复杂|[关对由属终等至在位出制忠流醉令施安形]于|于是|影响|音响|响[应亮]|[十百千万]松|松[懈弛绑]"
-    "|肉松|水准|瞄准|合伙|糊涂|涂[改鸦层料]|[豪俊]杰|杰出|抵御|雇[员主佣]|饼干|[什怎多这那]么|干[净杯燥脆]|牛肉干"
-    "|提子干|芒果干|旅游|游[客戏玩览]|制[品造]|[械格决争奋]斗|斗[争志]"
+    "|肉松|水准|瞄准|合伙|糊涂|涂[改鸦层料]|[豪俊]杰|杰出|抵御|雇[员主佣]|饼干|[什怎多这那]么|干[净杯燥脆炒烧]|牛肉干"
+    "|提子干|芒果干|旅游|游[客戏玩览]|制[品造]|[械格决争奋]斗|斗[争志士]|斗地主"
+    "|(?:公仔|拉|炒|伊|即食|云吞|牛[肉腩筋]|[餐腿]蛋|油渣|肉燥|排|伴|煮)面(?![子前对目])|烘?面包(?!括)|面[粉团条店]"
+    "|[多少生卒身鉴鑒已]于(?!先生|小姐)|(?<![皇太王天影歌视視艳艷帝母蜂蚁妈媽武吕呂姓阿])后(?![座羿宫宮冠妃土稷街海姓先小生]|$)|甚么|[怕知遮]丑|[恐阻]吓|吓[死大亲]|一于|于(?=[二一0-9])|[晾抹整未]干(?=$|佢|[，。])"
+    "|[百千几0-9一二三四五六七八九十]松啲|[唔不]舍得|舍不得|咸[蛋魚鱼水菜肉]|余地|有余(?=$|[，。])|[好作]准(?=$|[，。㗎])|外游|[郊重手]游|游埠|游山玩水|一日游|制作|炮制|自制(?!力)"
 )
 """Words of characters of both scripts that are written so only in simplified text."""
 
@@ -100,7 +105,8 @@ def _to_traditional(text: str, script: Script) -> str:
         changed = table(_FROM_SIMPLIFIED[script]).convert(text)
         if len(changed) != len(text):
             return text
-        return correct_simplified(text, changed.translate(_TYPED) if script == "hk" else changed)
+        changed = correct_simplified(text, changed.translate(_TYPED) if script == "hk" else changed)
+        return _with_words(text, changed)
     changed = text
     for name in _FROM_TRADITIONAL[script]:
         changed = table(name).convert(changed)
@@ -113,7 +119,16 @@ def _to_traditional(text: str, script: Script) -> str:
     if any(map(is_only_simplified, text)):
         simplified = table(_FROM_SIMPLIFIED[script]).convert(text).translate(_TYPED if script == "hk" else {})
         changed = "".join(s if is_only_simplified(c) else t for c, t, s in zip(text, changed, simplified, strict=True))
-    return correct_traditional(text, changed, undecided=not any(map(is_only_traditional, text)))
+    undecided = not any(map(is_only_traditional, text))
+    changed = correct_traditional(text, changed, undecided=undecided)
+    return correct_words(text, changed) if undecided else changed
+
+
+def _with_words(original: str, converted: str) -> str:
+    chars = list(correct_words(original, converted))
+    for at in lane_names(original):
+        chars[at] = "里"
+    return "".join(chars)
 
 
 def _to_simplified(text: str) -> str:
