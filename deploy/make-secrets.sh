@@ -41,7 +41,8 @@ hand() {  # SERVICE NAME VALUE
 
 check VALKEY_PASSWORD "${VALKEY_PASSWORD:-}"
 check GRAFANA_PASSWORD "${GRAFANA_PASSWORD:-}" ,
-for name in STT_API_KEY STT_SERVER_API_KEYS STT_HTTP_KEYS STT_REDIS_URL STT_WEBHOOK_SECRET AWS_SECRET_ACCESS_KEY; do
+for name in STT_API_KEY STT_SERVER_API_KEYS STT_HTTP_KEYS STT_REDIS_URL STT_WEBHOOK_SECRET AWS_SECRET_ACCESS_KEY \
+  ALERT_WEBHOOK_URL ALERT_SLACK_URL ALERT_MAIL_PASSWORD; do
   eval "check $name \"\${$name:-}\""
 done
 
@@ -71,3 +72,6 @@ for service in worker intake api s3; do hand "$service" s3_secret "$storage"; do
 hand grafana password "$password"
 hand flower broker_url "$queue"
 hand flower login "admin:$password"
+hand alertmanager webhook_url "${ALERT_WEBHOOK_URL:-}"
+hand alertmanager slack_url "${ALERT_SLACK_URL:-}"
+hand alertmanager mail_password "${ALERT_MAIL_PASSWORD:-}"

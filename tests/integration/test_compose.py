@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def test_the_queue_requires_the_password_that_the_intake_has(stack: LocalCompose
     (intake,) = stack.up("intake")
     assert intake.stop() == 0, intake.text()
     assert valkey.stop() == 0
-    assert list((valkey.log.parent / "data").rglob("*.aof"))
+    assert list((stack.folder / "volumes" / "valkey").rglob("*.aof"))
 
 
 def test_a_custom_password_reaches_all_services(system: System) -> None:
@@ -197,6 +198,12 @@ def test_flower_sees_the_worker(system: System) -> None:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our own
             return bool(json.load(answer))
 
+    for path in ("", "tasks", "api/workers", "api/tasks", "metrics", "broker"):  # without and with another login
+        for header in ({}, {"Authorization": f"Basic {base64.b64encode(b'admin:admin').decode()}"}):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(
+                    urllib.request.Request(f"http://127.0.0.1:{port}/{path}", headers=header), timeout=10
+                )
     wait_until(listed, f"Flower lists the worker: {flower.text()[-500:]}", timeout_s=30, poll_s=0.5)
 
 

@@ -33,7 +33,9 @@ NEEDED = {
     "s3": {"s3_secret"},
     "grafana": {"password"},
     "flower": {"broker_url", "login"},
+    "alertmanager": {"webhook_url", "slack_url", "mail_password"},
 }
+WITH_SECRETS_OF_VALKEY = {"valkey", "backup", "restore"}
 
 
 def made_secrets(folder: Path, **environ: str) -> dict[str, dict[str, str]]:
@@ -55,7 +57,10 @@ def test_each_container_gets_the_secrets_it_needs_and_no_other(tmp_path: Path) -
     for name in NEEDED:
         mounted = [volume for volume in SERVICES[name]["volumes"] if volume.startswith("secrets-")]
         assert mounted == [f"secrets-{name}:/run/secrets:ro"]
-    for name in set(SERVICES) - set(NEEDED) - {"secrets"}:
+    for name in WITH_SECRETS_OF_VALKEY:
+        mounted = [volume for volume in SERVICES[name]["volumes"] if volume.startswith("secrets-")]
+        assert mounted == ["secrets-valkey:/run/secrets:ro"]
+    for name in set(SERVICES) - set(NEEDED) - WITH_SECRETS_OF_VALKEY - {"secrets"}:
         assert "secrets-" not in str(SERVICES[name])
     for name, service in compose.load(GIVEN)["services"].items():
         if name != "secrets":

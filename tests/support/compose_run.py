@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,30 +24,11 @@ from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent
 # The port on which each service listens in its container. Tests replace it by a free port.
-PORTS = {"valkey": 6379, "server": 8808, "api": 8080, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
+PORTS = {
+    **{"valkey": 6379, "server": 8808, "api": 8080, "s3": 8333},
+    **{"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "flower": 5555},
+}
 METRICS_PORT = 9808
-
-# Replaces the program valkey-cli in the health check of Valkey: it sends AUTH and PING. It is written to start in
-# milliseconds, because the health check runs repeatedly.
-_VALKEY_CLI = """#!/bin/sh
-exec {python} -I -S - <<'END'
-import os, socket
-def command(*words):
-    return b"*%d\\r\\n" % len(words) + b"".join(b"$%d\\r\\n%s\\r\\n" % (len(word), word) for word in words)
-try:
-    with socket.create_connection(("127.0.0.1", {port}), 5) as connection:
-        connection.sendall(command(b"AUTH", os.environb[b"REDISCLI_AUTH"]) + command(b"PING"))
-        answer = b""
-        while answer.count(b"\\n") < 2:
-            answer += connection.recv(1024) or b"\\n"
-except OSError as exc:
-    raise SystemExit(str(exc))
-if answer.endswith(b"+PONG\\r\\n"):
-    print("PONG")
-else:
-    raise SystemExit(answer.decode())
-END
-"""
 
 
 @dataclass
@@ -98,7 +79,7 @@ class LocalCompose:
         self.programs = self.folder / "bin"
         self.programs.mkdir()
         self._install()
-        for name in ("inbox", "transcripts", "uploads"):
+        for name in ("inbox", "transcripts", "uploads", "backups"):
             (self.folder / name).mkdir()
         for volume in self.file["volumes"]:
             if volume.startswith("secrets-"):
@@ -119,12 +100,18 @@ class LocalCompose:
         binary = shlex.quote(str(get_binary_path()))
         # Pass the port as an option: docker-compose.yml does not, since Valkey can use its default port in a container.
         self._program("valkey-server", f'exec {binary} --port {self.ports["valkey"]} --bind 127.0.0.1 "$@"')
-        shim = self.programs / "valkey-cli"
-        shim.write_text(_VALKEY_CLI.format(python=sys.executable, port=self.ports["valkey"]))
-        shim.chmod(0o755)
-        if (prometheus := shutil.which("prometheus")) is not None:
-            address = f"127.0.0.1:{self.ports['prometheus']}"
-            self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
+        # The same program: it looks at its name.
+        (self.programs / "valkey-check-rdb").symlink_to(get_binary_path())
+        client = shutil.which("valkey-cli") or shutil.which("redis-cli")
+        command = (
+            [client] if client else [sys.executable, "-I", "-S", str(ROOT / "tests" / "support" / "valkey_cli.py")]
+        )
+        self._program("valkey-cli", f'exec {shlex.join(command)} -p {self.ports["valkey"]} "$@"')
+        for name, others in (("prometheus", []), ("alertmanager", ["prometheus-alertmanager"])):  # Debian's name
+            found = next(filter(None, map(shutil.which, [name, *others])), None)
+            if found is not None:
+                address = f"127.0.0.1:{self.ports[name]}"
+                self._program(name, f'exec {shlex.quote(found)} --web.listen-address={address} "$@"')
         weed = Path(sys.executable).with_name("weed")
         if weed.exists():
             # Pass all other ports as well. docker-compose.yml does not pass them, because they are always free in a
@@ -140,18 +127,25 @@ class LocalCompose:
 
     # -- services ------------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, *, in_place_of: Running | None = None) -> Running:
-        """Start one more instance of the service `name`, without waiting for it. `in_place_of`: a stopped instance
-        whose port for metrics the new one uses."""
+    def start(self, name: str, *arguments: str, in_place_of: Running | None = None) -> Running:
+        """Start one more instance of the service `name`, without waiting for it. `arguments`: replace its command, as
+        in `docker compose run`. `in_place_of`: a stopped instance whose port for metrics the new one uses."""
         service = self.file["services"][name]
         number = sum(1 for other in self.running if other.name == name)
         own = self.folder / f"{name}-{number}"
         (own / "tmp").mkdir(parents=True)
         metrics_port = free_port() if in_place_of is None else in_place_of.metrics_port
-        words = [*(service.get("entrypoint") or self._entrypoint(service)), *service.get("command", ())]
+        entrypoint = service.get("entrypoint") or self._entrypoint(service)
+        words = [*entrypoint, *(arguments or service.get("command", ()))]
+        mounted: dict[str, Path] = {}
 
         def local(text: Any) -> str:
-            return self._local(str(text), name, own, metrics_port)
+            return self._local(str(text), name, own, metrics_port, mounted)
+
+        for source, target in self._mounts(service, "./deploy/"):
+            if name not in ("prometheus", "grafana"):
+                mounted[target] = own / "mounted" / Path(source).name
+                self._copy_localized(ROOT / source, mounted[target], local)
 
         environ = {key: local(value) for key, value in service.get("environment", {}).items()}
         environ = {**self._inherited(), **environ, "HOME": str(own / "tmp")}
@@ -192,6 +186,23 @@ class LocalCompose:
                 one.process.wait(10)
 
     @staticmethod
+    def _mounts(service: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
+        """Return the sources and targets of the volumes whose source begins with `start`."""
+        volumes = [volume.split(":") for volume in service.get("volumes", ()) if ":" in volume]
+        return [(volume[0], volume[1]) for volume in volumes if volume[0].startswith(start)]
+
+    @staticmethod
+    def _copy_localized(source: Path, copy: Path, local: Callable[[str], str]) -> None:
+        """Copy a file or folder that a container mounts, with the paths in its scripts replaced."""
+        copy.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy)
+        else:
+            shutil.copy(source, copy)
+        for script in [copy] if copy.is_file() else copy.rglob("*.sh"):
+            script.write_text(local(script.read_text("utf-8")), "utf-8")
+
+    @staticmethod
     def _entrypoint(service: Mapping[str, Any]) -> list[str]:
         """Return the command that is built into the service's image. The arguments of the service follow it."""
         if str(service["image"]).startswith("stt-batch"):
@@ -202,10 +213,11 @@ class LocalCompose:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STT_", "AWS_", "CELERY_", "FLOWER_"))}
         return {**kept, "PATH": f"{self.programs}:{kept.get('PATH', '')}", "PYTHONPATH": str(ROOT)}
 
-    def _local(self, text: str, name_of_service: str, own: Path, metrics_port: int) -> str:
+    def _local(self, text: str, name_of_service: str, own: Path, metrics_port: int, mounted: Mapping[str, Path]) -> str:
         """Return `text` with the host names, ports and paths of containers replaced by local ones.
 
-        `own`: the folder of this instance of the service.
+        `own`: the folder of this instance of the service. `mounted`: copies of mounted files, by their paths in the
+        container.
         """
         for name, port in PORTS.items():
             text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
@@ -213,23 +225,35 @@ class LocalCompose:
             text = str(self.ports[name]) if text == str(port) else text
         text = str(metrics_port) if text == str(METRICS_PORT) else text
         text = text.replace("-ip=s3", "-ip=127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-        shared = {name: self.folder / name for name in ("inbox", "transcripts", "uploads")}
+        shared = {name: self.folder / name for name in ("inbox", "transcripts", "uploads", "backups")}
+        secrets = dict(self._mounts(self.file["services"][name_of_service], "secrets-"))
+        owner = next((volume.removeprefix("secrets-") for volume in secrets), name_of_service)
         places = {
             **{f"/{name}": path for name, path in shared.items()},
-            "/run/secrets": self.folder / "secrets" / name_of_service,
+            "/run/secrets": self.folder / "secrets" / owner,
             "/secrets": self.folder / "secrets",
-            "/make-secrets.sh": ROOT / "deploy" / "make-secrets.sh",
             "/given/api_key": Path(self.environ.get("STT_API_KEY_FILE", "/dev/null")),
+            "/given/alertmanager.yml": Path(self.environ.get("ALERT_CONFIG_FILE", "/dev/null")),
             "/etc/prometheus": self.folder / "prometheus-config",
-            **dict.fromkeys(("/data", "/prometheus"), own / "data"),
-            "/models": self.folder / "models",
             "/tmp": own / "tmp",
+            **{path: self._volume(name) for name, path in self._named_volumes(name_of_service)},
+            **mounted,
         }
         # Replace all paths in one pass: the inserted paths may be below /tmp, which must not be replaced again.
         known = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
-        text = re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
-        (own / "data").mkdir(exist_ok=True)
-        return text
+        return re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
+
+    def _named_volumes(self, service: str) -> list[tuple[str, str]]:
+        found = self._mounts(self.file["services"][service])
+        return [
+            one for one in found if one[0] in self.file["volumes"] and not one[0].startswith(("secrets-", "uploads"))
+        ]
+
+    def _volume(self, name: str) -> Path:
+        """Return the folder of a volume. Services that mount the same volume share it."""
+        path = self.folder / "volumes" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 def program(name: str) -> bool:

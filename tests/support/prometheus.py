@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import urllib.parse
 import urllib.request
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.compose_run import ROOT, LocalCompose
+from tests.support.compose_run import PORTS, ROOT, LocalCompose
 from tests.support.wait import wait_until
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json"
@@ -26,9 +27,11 @@ def dashboard_queries() -> list[str]:
 class Prometheus:
     """A Prometheus that scrapes every second. It runs until the `LocalCompose` that started it is closed."""
 
-    def __init__(self, stack: LocalCompose, *, workers: Sequence[int], servers: Sequence[int]) -> None:
+    def __init__(
+        self, stack: LocalCompose, *, workers: Sequence[int], servers: Sequence[int], alert_at_once: bool = False
+    ) -> None:
         """Start Prometheus. `workers`, `servers`: ports of their metrics, which replace the host names of the Compose
-        network."""
+        network. `alert_at_once`: send alerts to Alertmanager without the time that their cause must last."""
         folder = stack.folder / "prometheus-config"
         shutil.copytree(ROOT / "deploy" / "prometheus", folder)
         path = folder / "prometheus.yml"
@@ -39,6 +42,14 @@ class Prometheus:
             if ports is not None:
                 del job["dns_sd_configs"]
                 job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
+        (managers,) = config["alerting"]["alertmanagers"]
+        assert managers["static_configs"] == [{"targets": [f"alertmanager:{PORTS['alertmanager']}"]}]
+        managers["static_configs"] = [{"targets": [f"127.0.0.1:{stack.ports['alertmanager']}"]}]
+        if alert_at_once:
+            rules = (folder / "alerts.yml").read_text()
+            (folder / "alerts.yml").write_text(re.sub(r"^ *for: \w+\n", "", rules, flags=re.MULTILINE))
+        else:
+            del config["alerting"]
         path.write_text(yaml.safe_dump(config))
         self._address = f"http://127.0.0.1:{stack.ports['prometheus']}"
         stack.up("prometheus")

@@ -85,13 +85,19 @@ def settings_table() -> str:
 
 
 def _default(name: str, value: Any) -> str:
+    shown = default_of(name, value)
+    return f"`{shown}`" if shown else ""
+
+
+def default_of(name: str, value: Any) -> str:
+    """Return the default `value` of the setting `name` as one writes it in the environment."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, timedelta):
         value = int(value.total_seconds())
     if name == "speed":
         value = show_speed(value)
-    return f"`{value}`" if value != "" else ""
+    return str(value)
 
 
 def pasted_verify() -> dict[str, Any]:

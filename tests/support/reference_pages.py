@@ -1,6 +1,6 @@
 """Writes the reference pages of the documentation from the code.
 
-python -m tests.support.reference_pages        updates the pages
+python -m tests.support.reference_pages        updates the pages, and the file .env.example
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from tasks.cli import main
 from tasks.job_spec import JobSpec, JobStatus
-from tests.support import readme
+from tests.support import env_example, readme
 from worker import errors, metrics
 from worker.ledger.event_stream import Event
 from worker.transcript.model import Transcript
@@ -65,7 +65,8 @@ def pages() -> dict[Path, str]:
         "are in [Error messages](errors.md).\n\n" + _codes(),
     }
     note = f"<!-- generated: {COMMAND} -->\n"
-    return {FOLDER / name: f"{note}{text.rstrip()}\n" for name, text in found.items()}
+    made = {FOLDER / name: f"{note}{text.rstrip()}\n" for name, text in found.items()}
+    return {**made, env_example.PATH: env_example.text()}
 
 
 def _cell(text: object) -> str:

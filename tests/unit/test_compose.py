@@ -12,7 +12,7 @@ import yaml
 
 from tasks.cli import main
 from tasks.observability import heartbeat
-from tests.support import compose
+from tests.support import compose, env_example
 from tests.support.compose import interpolate
 from worker.settings import SECRET_SETTINGS, Settings, load
 
@@ -22,7 +22,7 @@ SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = {name: service for name, service in SERVICES.items() if str(service["image"]).startswith("stt-batch")}
 VARIABLES = {f"STT_{name.upper()}" for name in Settings.model_fields}
 FILES = {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
-ONE_SHOT = {"folders", "secrets"}
+ONE_SHOT = {"folders", "secrets", "backup-folder", "restore"}
 HEAD = compose.PATH.read_text(encoding="utf-8").partition("\nname:")[0]
 
 
@@ -121,6 +121,9 @@ GIVEN = {
     "STT_WEBHOOK_SECRET": "pw-of-webhooks",
     "STT_REDIS_URL": "redis://:pw-of-redis@queue/0",
     "GRAFANA_PASSWORD": "pw-g",
+    "ALERT_WEBHOOK_URL": "https://hooks.example/pw-of-alerts",
+    "ALERT_SLACK_URL": "https://hooks.slack.example/pw-of-slack",
+    "ALERT_MAIL_PASSWORD": "pw-of-mail",
 }
 
 
@@ -240,8 +243,10 @@ def test_dependencies_must_be_healthy_first(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
         assert how["condition"] == wanted
-        profiles = set(SERVICES[other].get("profiles", ()))
-        assert profiles <= set(SERVICES[name].get("profiles", ())), "it would not be there"
+        if profiles := set(SERVICES[other].get("profiles", ())):
+            own = set(SERVICES[name].get("profiles", ()))
+            assert own, "it would not be there"
+            assert own <= profiles, "it would not be there"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -278,12 +283,11 @@ def test_no_secret_is_on_a_command_line() -> None:
 
 def test_profiles_are_documented_at_the_top() -> None:
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
-    assert profiles == {"s3", "monitoring", "intake"}
+    assert profiles == {"s3", "monitoring", "intake", "backup", "restore"}
     for profile in profiles:
         assert f"--profile {profile}" in HEAD
     assert {name for name, service in SERVICES.items() if not service.get("profiles")} == {
-        *("valkey", "worker", "server", "inbox", "api"),
-        *ONE_SHOT,
+        *("valkey", "worker", "server", "inbox", "api", "folders", "secrets"),
     }
 
 
@@ -292,12 +296,50 @@ def test_a_health_check_is_less_frequent_than_the_heartbeat() -> None:
         assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * heartbeat.BEAT_S
 
 
-def test_the_example_of_env_names_variables_that_compose_reads() -> None:
-    text = (ROOT / ".env.example").read_text(encoding="utf-8")
-    named = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
+def test_the_example_of_env_names_every_variable_that_compose_reads() -> None:
+    """tests/unit/test_readme.py checks that its second part is current."""
+    text = env_example.PATH.read_text(encoding="utf-8")
+    names = re.findall(r"^#([A-Z_0-9]+)=", text, re.MULTILINE)
     assert not re.findall(r"^[^#\n]", text, re.MULTILINE), "a copy without changes changes nothing"
-    assert set(named) - {"COMPOSE_PROFILES"} <= compose.variables()
+    assert len(set(names)) == len(names)
+    assert set(names) - {"COMPOSE_PROFILES"} == set(env_example.variables())
+
+
+def test_the_example_of_env_can_be_used_as_a_whole() -> None:
+    """Every value is valid: uncommenting a line without a change breaks nothing."""
+    text = env_example.PATH.read_text(encoding="utf-8")
+    given = dict(re.findall(r"^#([A-Z_0-9]+)=(.+)$", text, re.MULTILINE))
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
-    assert named["COMPOSE_PROFILES"] in profiles
-    assert len(named) > 15
-    compose.load({name: value for name, value in named.items() if value})
+    assert set(given["COMPOSE_PROFILES"].split(",")) <= profiles - {"restore"}
+    # A key and the secrets of a real service are placeholders.
+    made = compose.load(given)["services"]
+    for name in OURS:
+        load({key: value for key, value in made[name]["environment"].items() if not key.endswith("_FILE")})
+
+
+# -- copies and alerts -------------------------------------------------------------------------------------------------
+
+
+def test_copies_are_those_of_the_data_of_valkey() -> None:
+    backup, restore = SERVICES["backup"], SERVICES["restore"]
+    assert backup["environment"]["QUEUE"] == restore["environment"]["QUEUE"] == "valkey:6379"
+    assert {"valkey:/data", "./backups:/backups:ro"} <= set(restore["volumes"])
+    assert "./backups:/backups" in backup["volumes"]
+    assert backup["user"] == restore["user"] == SERVICES["valkey"]["user"] == SERVICES["backup-folder"]["entrypoint"][1]
+    # The formats of its files belong to its version.
+    assert {SERVICES[name]["image"] for name in ("backup", "restore", "backup-folder")} == {SERVICES["valkey"]["image"]}
+
+
+def test_alerts_reach_the_notifier() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    assert ":9093/" in SERVICES["alertmanager"]["healthcheck"]["test"][-1]
+    assert "ports" not in SERVICES["alertmanager"], "it has no login"
+    routes = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "routes.yml").read_text())
+    assert routes["route"]["receiver"] == "operator"
+    alerts = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+    severities = {rule["labels"]["severity"] for rule in alerts}
+    named = set(re.findall(r'severity="([a-z]+)"', str(routes)))
+    assert named <= severities
+    sources = set(re.findall(r"Stt[A-Za-z]+", str(routes)))
+    assert sources <= {rule["alert"] for rule in alerts}

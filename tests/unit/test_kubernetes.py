@@ -195,3 +195,37 @@ def test_the_metric_of_waiting_audio_sets_the_number_of_workers() -> None:
     assert spec["minReplicaCount"] < spec["maxReplicaCount"]
     down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     assert down["stabilizationWindowSeconds"] >= 300
+
+
+# The fields of a ScaledObject that `kubectl apply` accepts, with their types, by the custom resource definition of KEDA
+# 2.20. The API server drops unknown fields, so a mistyped one would have no effect.
+SCALED_OBJECT: dict[str, type] = {
+    **{"scaleTargetRef": dict, "triggers": list, "advanced": dict, "fallback": dict},
+    **{"minReplicaCount": int, "maxReplicaCount": int, "idleReplicaCount": int},
+    **{"pollingInterval": int, "cooldownPeriod": int, "initialCooldownPeriod": int},
+}
+TRIGGER: dict[str, type] = {"type": str, "name": str, "metadata": dict, "authenticationRef": dict, "metricType": str}
+PROMETHEUS_TRIGGER = {"serverAddress", "query", "threshold", "activationThreshold", "ignoreNullValues", "timeout"}
+
+
+def test_the_scaled_object_has_the_fields_of_keda() -> None:
+    """The manifest is also valid by the definition itself, with which it was compared once."""
+    one = of_kind("ScaledObject")["worker"]
+    assert one["apiVersion"] == "keda.sh/v1alpha1"
+    assert {name: type(value) for name, value in one["spec"].items()}.items() <= SCALED_OBJECT.items()
+    for trigger in one["spec"]["triggers"]:
+        assert {name: type(value) for name, value in trigger.items()}.items() <= TRIGGER.items()
+        assert set(trigger["metadata"]) <= PROMETHEUS_TRIGGER
+        assert all(isinstance(value, str) for value in trigger["metadata"].values()), "only texts are allowed"
+    assert {name: type(value) for name, value in one["spec"]["fallback"].items()} == {
+        **{"failureThreshold": int, "replicas": int},
+    }
+    assert set(one["spec"]["advanced"]) == {"horizontalPodAutoscalerConfig"}
+    assert set(one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]) == {"scaleDown", "scaleUp"}
+
+
+def test_an_unknown_metric_ends_no_worker_at_once() -> None:
+    """KEDA counts an empty or undefined answer as 0 by default."""
+    spec = of_kind("ScaledObject")["worker"]["spec"]
+    assert spec["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
+    assert spec["fallback"]["replicas"] >= spec["minReplicaCount"]
