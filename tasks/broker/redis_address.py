@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ResponseError
 from redis.retry import Retry
 
-from worker.ledger.connection_pool import SENTINEL_TIMEOUT_S
+from worker.ledger.sentinels import SENTINEL_TIMEOUT_S
 from worker.ledger.server_check import hello_facts
 from worker.redis_url import RedisAddress
 

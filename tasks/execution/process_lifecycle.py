@@ -25,7 +25,7 @@ from tasks.observability.heartbeat import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
-from worker.ledger.connection import RedisConnection
+from worker.ledger.connection import WORKER_CALL_LIMIT_S, RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.ledger import Ledger
@@ -59,7 +59,8 @@ class WorkerContext:
     async def create(cls) -> WorkerContext:
         """Create the clients. Does no I/O, because each client connects with its first command."""
         settings = load()
-        connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
+        connection = RedisConnection(settings.redis_url, limit_s=WORKER_CALL_LIMIT_S)
+        ledger = Ledger(settings, limit_s=WORKER_CALL_LIMIT_S)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
         breaker = KeyBreaker(settings, connection) if settings.pause_refused_key else None
         handler = MessageHandler(

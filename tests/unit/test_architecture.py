@@ -240,6 +240,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "celery": (
         *("tasks.app", "tasks.celery_worker", "tasks.celery_program.draining_worker"),
         *("tasks.celery_program.option_checks", "tasks.celery_program.remote_control"),
+        "tasks.celery_program.reconnecting_consumer",
     ),
     "click": ("tasks.cli", "tasks.cli.*", "tasks.celery_program.option_checks"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
@@ -272,6 +273,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "redis": (
         "worker.ledger.connection",
         "worker.ledger.connection_pool",
+        "worker.ledger.sentinels",
         "worker.ledger.server_check",
         "tasks.broker.redis_address",
     ),

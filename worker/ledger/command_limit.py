@@ -1,8 +1,7 @@
-"""A maximum time for each command to Redis, with all of its retries, for callers that must answer soon."""
+"""A time limit for calls to Redis that only applies to the current task, such as one request to the API."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,10 +12,8 @@ _LIMIT_S: Final[ContextVar[float | None]] = ContextVar("redis_command_limit_s", 
 
 @contextmanager
 def command_limit(seconds: float) -> Iterator[None]:
-    """Limit each command of this task, and of the tasks that it creates, to `seconds`.
-
-    The usual retries last up to a minute if Redis accepts connections but does not answer. A command above the limit
-    raises LedgerUnavailable; Redis may still run it."""
+    """Within the block, each call to Redis of this task takes at most `seconds`, retries included. After that,
+    LedgerUnavailable is raised."""
     token = _LIMIT_S.set(seconds)
     try:
         yield
@@ -24,9 +21,10 @@ def command_limit(seconds: float) -> Iterator[None]:
         _LIMIT_S.reset(token)
 
 
-def limited() -> asyncio.Timeout:
-    """Return the context for one command."""
-    return asyncio.timeout(_LIMIT_S.get())
+def limit_s(most_s: float) -> float:
+    """Return the limit of a call in the current task, in seconds: that of `command_limit`, but at most `most_s`."""
+    here = _LIMIT_S.get()
+    return most_s if here is None else min(most_s, here)
 
 
-__all__ = ["command_limit", "limited"]
+__all__ = ["command_limit", "limit_s"]

@@ -1,17 +1,18 @@
 """The connection to Redis or Valkey. The only module that imports `redis`; it translates the errors of that library.
 
-Every command has a timeout and is retried, after random pauses, before LedgerUnavailable is raised. If the answer to a
-command is lost, the retry runs the command a second time. So every script of the ledger gives the same answer to a
-repeated call.
+Every command has a timeout and is retried, after random pauses, before LedgerUnavailable is raised. All tries together
+have a time limit as well. If the answer to a command is lost, the retry runs the command a second time. So every script
+of the ledger gives the same answer to a repeated call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,7 +35,7 @@ from redis.exceptions import (
 )
 
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
-from worker.ledger.command_limit import limited
+from worker.ledger.command_limit import limit_s
 from worker.ledger.connection_pool import close_pool, make_pool
 from worker.ledger.server_check import UnsupportedServer
 from worker.redis_url import CLUSTER_UNSUPPORTED, parse_redis_url
@@ -43,6 +44,11 @@ REPLICAS_TIMEOUT_S: Final = 10.0
 """Maximum seconds until STT_REDIS_REPLICAS replicas have confirmed a write. The write is repeated meanwhile."""
 WAIT_MS: Final = 1000
 """Maximum milliseconds of one command WAIT. Shorter than the timeout of a command."""
+CALL_LIMIT_S: Final = 15.0
+"""Maximum seconds of a call with all its retries, unless the caller sets another limit. A server that hangs accepts
+connections, so retries of a command alone could wait for minutes."""
+WORKER_CALL_LIMIT_S: Final = 60.0
+"""The same for the running jobs of a worker, which lose work if a call fails."""
 
 _TEMPORARY: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
@@ -102,9 +108,12 @@ class RedisConnection:
 
     All methods raise SettingsError if the server is of an unsupported kind (see `server_check`)."""
 
-    def __init__(self, url: str, *, retries: int | None = None, replicas: int = 0) -> None:
+    def __init__(
+        self, url: str, *, retries: int | None = None, replicas: int = 0, limit_s: float = CALL_LIMIT_S
+    ) -> None:
         """`url`: a value of STT_REDIS_URL. `retries`: retries of a command; None: the usual number. `replicas`: number
-        of replicas that must confirm each durable script. Raises SettingsError."""
+        of replicas that must confirm each durable script. `limit_s`: maximum seconds of a call with all its retries.
+        Raises SettingsError."""
         try:
             address = parse_redis_url(url)
         except ValueError as exc:
@@ -112,14 +121,15 @@ class RedisConnection:
         self.address = address.shown
         self._pool = make_pool(address, retries)
         self._redis: Redis = Redis(connection_pool=self._pool)
-        self._replicas = replicas
+        self._replicas, self._limit_s = replicas, limit_s
         self._loaded: set[str] = set()
         # `AsyncScript` sends the script again if Redis has lost it (NOSCRIPT), for example after a restart.
         self._scripts: dict[str, AsyncScript] = {}
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate errors of a command, and raise CancelledError if the task was cancelled during the command.
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """Limit the time of a call, translate its errors, and raise CancelledError if the task was cancelled during the
+        call.
 
         redis-py 8.1 can lose a cancellation, and the command then returns as usual. This happens if the cancellation
         arrives while redis-py connects, or after the answer has arrived but before redis-py reads the answer. So this
@@ -127,14 +137,21 @@ class RedisConnection:
         cancelled.
         """
         task = asyncio.current_task()
-        before = task.cancelling() if task is not None else 0
+        before, most_s = task.cancelling() if task is not None else 0, limit_s(self._limit_s)
         try:
-            with self._our_errors():
-                yield
-        finally:
-            # Without this, a job that was cancelled would start its next step as if nothing had happened.
-            if task is not None and task.cancelling() > before:
-                raise asyncio.CancelledError
+            async with asyncio.timeout(most_s):
+                try:
+                    with self._our_errors():
+                        yield
+                finally:
+                    # Without this, a job that was cancelled would start its next step as if nothing had happened.
+                    if task is not None and task.cancelling() > before:
+                        raise asyncio.CancelledError
+        except builtins.TimeoutError as exc:
+            raise LedgerUnavailable(
+                f"Redis at {self.address} does not answer within {most_s:g} s; it hangs or is overloaded: "
+                "restart it, or set STT_REDIS_URL to the right address"
+            ) from exc
 
     @contextmanager
     def _our_errors(self) -> Iterator[None]:
@@ -182,9 +199,8 @@ class RedisConnection:
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
-        with self._translated():
-            async with limited():
-                return await script(keys=keys, args=args)
+        async with self._translated():
+            return await script(keys=keys, args=args)
 
     async def script_many(
         self,
@@ -245,6 +261,9 @@ class RedisConnection:
             answers = answers[int(load) :]
             if confirmed >= self._replicas:
                 return answers
+            if confirmed == 0:
+                # The replicas may have left this server for another primary. A new connection asks the Sentinels.
+                await self._pool.disconnect(inuse_connections=False)
             if loop.time() > deadline:
                 raise WriteUnconfirmed(
                     f"only {confirmed} of {self._replicas} replicas of Redis at {self.address} have confirmed a write "
@@ -254,9 +273,8 @@ class RedisConnection:
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""
-        with self._translated():
-            async with limited():
-                return await command(self._redis)
+        async with self._translated():
+            return await command(self._redis)
 
     async def pipeline(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
         """Call `queue` with a pipeline, and run the commands that it adds to the pipeline in one round trip.
@@ -264,10 +282,9 @@ class RedisConnection:
         Returns the answers in the order of the commands. The commands are not a transaction. A refused command raises
         its error. With `each`, the error of a permanently refused command is not raised but returned, at the position
         of the answer."""
-        with self._translated():
-            async with limited(), self._redis.pipeline(transaction=False) as pipeline:
-                queue(pipeline)
-                answers = list(await pipeline.execute(raise_on_error=not each))
+        async with self._translated(), self._redis.pipeline(transaction=False) as pipeline:
+            queue(pipeline)
+            answers = list(await pipeline.execute(raise_on_error=not each))
             # A temporary refusal of one command (memory full, read-only replica) concerns all commands. It is raised,
             # so that the caller repeats the whole pipeline.
             for answer in answers:
@@ -277,6 +294,6 @@ class RedisConnection:
 
     async def close(self) -> None:
         """Close all connections."""
-        with self._translated():
+        async with self._translated():
             await self._redis.aclose()
             await close_pool(self._pool)

@@ -34,6 +34,10 @@ MAX_REASON_CHARACTERS: Final = 2000
 """Maximum characters of a stored reason, warning or partial text; the rest is cut off."""
 
 
+class LeaseNotRenewed(LeaseLost):
+    """The lease was given up, because Redis did not answer for as long as it lasts. Another worker may own the job."""
+
+
 class _Commit(NamedTuple):
     """The arguments of the script `commit` for one commit."""
 
@@ -114,8 +118,8 @@ class Lease:
         await self._fenced("renew", self._term())
 
     async def renew_every(self, renew_s: float) -> None:
-        """Renew the lease every `renew_s` seconds. Raises LeaseLost when it is lost, or when no renewal has succeeded
-        for STT_LEASE_S because Redis did not answer."""
+        """Renew the lease every `renew_s` seconds. Raises LeaseLost when it is lost, and LeaseNotRenewed when no
+        renewal has succeeded for STT_LEASE_S because Redis did not answer."""
         while True:
             # A timeout is the normal case. It means that the time until the next renewal has passed.
             with suppress(TimeoutError):
@@ -125,12 +129,15 @@ class Lease:
             try:
                 # Before the call: Redis counts the term from a moment during the call, not after it.
                 now = time.monotonic()
-                await self.renew()
+                # A server that hangs must not delay the end of the attempt beyond the end of the lease.
+                async with asyncio.timeout(max(0.1, self.renewed_at + self._lease_s - now + 0.01)):
+                    await self.renew()
                 self.renewed_at = now
-            except LedgerUnavailable as exc:
+            except (LedgerUnavailable, TimeoutError) as exc:
                 # Redis may have granted the job to another worker by now. Stop before both stream it.
                 if time.monotonic() - self.renewed_at > self._lease_s:
-                    raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
+                    reason = str(exc) or f"Redis has not answered for {self._lease_s:g} s"
+                    raise LeaseNotRenewed(f"job {self.job_id}: the lease could not be renewed: {reason}") from exc
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
     async def commit(self, segment: Segment) -> None:

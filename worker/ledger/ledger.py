@@ -35,7 +35,7 @@ from typing import Any, Final
 
 from worker.errors import BadJob, LeaseLost, LedgerUnavailable, QueueFull
 from worker.ledger import schema
-from worker.ledger.connection import RedisConnection, WriteUnconfirmed
+from worker.ledger.connection import CALL_LIMIT_S, RedisConnection, WriteUnconfirmed
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
 from worker.ledger.expiry import UNFINISHED_TTL
@@ -76,8 +76,9 @@ MAX_DELAY: Final = timedelta(minutes=10)
 class Ledger:
     """Reads and changes the records of all jobs. Belongs to one event loop. Methods raise LedgerUnavailable."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._connection = RedisConnection(settings.redis_url, replicas=settings.redis_replicas)
+    def __init__(self, settings: Settings, *, limit_s: float = CALL_LIMIT_S) -> None:
+        """`limit_s`: maximum seconds of a call to Redis with all its retries."""
+        self._connection = RedisConnection(settings.redis_url, replicas=settings.redis_replicas, limit_s=limit_s)
         self._keys = Keys(settings.redis_prefix)
         self.speed_cache = SpeedCache(self._connection, self._keys)
         self.hash_cache = HashCache(self._connection, self._keys)

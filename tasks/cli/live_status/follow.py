@@ -110,7 +110,7 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
             while not _ended(shot, target) and not await _is_set_within(closed, pause_s):
                 started = time.monotonic()
                 try:
-                    shot, problem = await reader.read(), ""
+                    shot, problem = await _read_unless_closed(reader, closed) or shot, ""
                 except LedgerUnavailable as exc:
                     if target.run:  # its Valkey ends with the run
                         break
@@ -118,6 +118,17 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
                 draw()
                 pause_s = _pause_s(time.monotonic() - started)
     return shot
+
+
+async def _read_unless_closed(reader: SnapshotReader, closed: asyncio.Event) -> Snapshot | None:
+    """Read the present state. Returns None at once if the user closes the view meanwhile, because Redis may hang."""
+    reading, closing = asyncio.create_task(reader.read()), asyncio.create_task(closed.wait())
+    try:
+        await asyncio.wait((reading, closing), return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else None
+    finally:
+        reading.cancel()
+        closing.cancel()
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -18,6 +18,8 @@ from worker.ledger.records import JobRecord, JobState
 from worker.ledger.waiting import NO_WORKER, QueueViewReader
 from worker.settings import Settings
 
+QUERY_LIMIT_S: Final = 5.0
+"""Maximum seconds of each query. Shorter than that of other commands, because the view tries again."""
 RECENT_BATCHES: Final = 8
 RECENT_JOBS: Final = 200
 MAX_FILES_OF_RUN: Final = 20_000
@@ -40,8 +42,8 @@ class SnapshotReader:
 
     def __init__(self, settings: Settings, target: Target) -> None:
         self._settings, self._target = settings, target
-        self._ledger = Ledger(settings)
-        self._connection = RedisConnection(settings.redis_url)
+        self._ledger = Ledger(settings, limit_s=QUERY_LIMIT_S)
+        self._connection = RedisConnection(settings.redis_url, limit_s=QUERY_LIMIT_S)
         self._stats = QueueStatsReader(settings, self._connection)
         self._queue = QueueViewReader(settings, self._connection)
 
