@@ -20,6 +20,7 @@ from tasks.execution.job_reporter import JobReporter
 from tasks.execution.job_retry_policy import FailedAttempt, Retry, decide
 from tasks.execution.key_gate import KeyGate
 from tasks.execution.lease_renewer import LeaseRenewer
+from tasks.execution.redis_outage import Acquirer, release_after_outage
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
 from worker.backoff import exponential_s, jittered
@@ -33,7 +34,7 @@ from worker.errors import (
 )
 from worker.ledger.event_stream import EventStream
 from worker.ledger.key_breaker import KeyBreaker
-from worker.ledger.lease import Lease
+from worker.ledger.lease import Lease, LeaseNotRenewed
 from worker.ledger.ledger import Ledger
 from worker.pipeline.run import run
 from worker.realtime.fair_pool import FairPool
@@ -104,7 +105,7 @@ class MessageHandler:
         self._attempt_runner = AttemptRunner(settings, ledger, pipeline, self._pool)
         # The host and the process id are for people. The random part makes the name unique: a container often has the
         # same host name and process id after a restart.
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        self._acquirer = Acquirer(ledger, f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}")
         self._running: set[asyncio.Task[Outcome]] = set()
         self._renewer = LeaseRenewer(settings, ledger)
         self._drained = asyncio.Event()
@@ -264,10 +265,8 @@ class MessageHandler:
 
     async def _run_next(self, identity: str, probe: str) -> Outcome:
         """Acquire the first job of the queue and run an attempt at it. `probe`: the token of a probe, or ""."""
-        # This call is not part of the task that `drain` cancels: without its result the job could not be released. Each
-        # call has a new owner: a repeated call with the same owner gets the same job again, in case its first answer
-        # was lost (`acquire.lua`).
-        lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
+        # This call is not part of the task that `drain` cancels: without its result the job could not be released.
+        lease = await self._acquirer.acquire(identity)
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))
             return Outcome.SKIPPED
@@ -285,6 +284,15 @@ class MessageHandler:
             if self._drained.is_set():
                 await self._release(lease)
             raise
+        except LedgerRefused:
+            raise
+        except (LedgerUnavailable, LeaseNotRenewed) as exc:
+            logger.warning(
+                "Redis is unreachable, the job is released when it answers", job=lease.job_id, error=str(exc)
+            )
+            if not await release_after_outage(lease, self._wait_or_drain, self._drained.is_set):
+                return Outcome.SKIPPED
+            return await self._resend(lease.job_id)
         except LeaseLost as exc:
             logger.warning("lease lost, the job is left to another worker", job=lease.job_id, error=str(exc))
             return Outcome.SKIPPED

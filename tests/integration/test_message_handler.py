@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import redis
 
+from tasks.execution import message_handler
 from tasks.execution.message_handler import MessageHandler, Outcome, Pipeline
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
@@ -142,30 +144,73 @@ async def test_a_message_runs_the_first_job_of_the_queue(scene: Scene) -> None:
     assert await scene.handler(quick).perform("nobody", None) is Outcome.SKIPPED
 
 
-async def test_the_message_is_requeued_when_redis_becomes_unreachable(scene: Scene) -> None:
-    async def cut_off(job: Job, log: Any) -> Transcript:
+async def cut_off(job: Job, log: Any) -> Transcript:
+    raise LedgerUnavailable("no answer")
+
+
+async def test_outages_of_redis_use_up_no_attempts(scene: Scene) -> None:
+    for _ in range(scene.settings.job_attempts + 3):
+        assert await asyncio.wait_for(scene.handler(cut_off).perform("a", None), 10) is Outcome.REQUEUED
+        record = await scene.record()
+        assert (record.state, record.attempts, record.commits) == (JobState.QUEUED, 0, 0)
+    lease = await scene.ledger.acquire("a", "other")
+    assert isinstance(lease, Lease)
+    assert lease.tries == 1
+
+
+async def test_a_redis_that_hangs_for_longer_than_a_lease_uses_up_no_attempt(
+    scene: Scene, raw: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The renewal gets no answer, so the attempt ends with the lease. The job is released when Redis answers again."""
+    running = asyncio.create_task(scene.handler(forever).perform("a", None))
+    await async_wait_until(lambda: raw.hget("stt:job:a", "commits") == "1", "a commit")
+    raw.client_pause(2500)
+    await asyncio.wait_for(scene.stopped.wait(), 2.4)
+    assert await asyncio.wait_for(running, 30) is Outcome.REQUEUED
+    record = await scene.record()
+    assert (record.state, record.attempts, record.commits) == (JobState.QUEUED, 0, 1)
+
+
+async def test_an_acquisition_whose_answer_was_lost_is_used_after_the_outage(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.ledger.create("b", SPEC)
+    acquire = scene.ledger.acquire_next
+
+    async def without_answer(job_id: str, owner: str) -> Any:
+        await acquire(job_id, owner)
         raise LedgerUnavailable("no answer")
 
-    handler = scene.handler(cut_off)
-    assert await asyncio.wait_for(handler.perform("a", None), 10) is Outcome.REQUEUED
+    handler = scene.handler(quick)
+    monkeypatch.setattr(scene.ledger, "acquire_next", without_answer)
+    monkeypatch.setattr(message_handler, "REQUEUE_PAUSE_S", 0.0)
+    assert await handler.perform("a", None) is Outcome.REQUEUED
+    assert (await scene.record()).state is JobState.RUNNING
+    monkeypatch.setattr(scene.ledger, "acquire_next", acquire)
+    assert await handler.perform("b", None) is Outcome.ENDED
     record = await scene.record()
-    assert (record.state, record.commits) == (JobState.RUNNING, 0)
-    # The lease of the job has expired in the meantime.
-    assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
+    assert (record.state, record.attempts) == (JobState.DONE, 1)
 
 
-async def test_a_drain_does_not_wait_for_the_pause_of_a_requeue(redis_url: str) -> None:
+@pytest.mark.parametrize("released", [True, False])
+async def test_a_drain_does_not_wait_for_an_outage_of_redis(
+    redis_url: str, released: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = Scene(load({}, redis_url=redis_url, lease_s=600, lease_renew_s=1))
     await scene.ledger.create("a", SPEC)
+    tried = scene.stopped if released else asyncio.Event()
 
-    async def cut_off(job: Job, log: Any) -> Transcript:
+    async def away(lease: Lease) -> None:
+        tried.set()
         raise LedgerUnavailable("no answer")
 
+    if not released:
+        monkeypatch.setattr(Lease, "release", away)
     handler = scene.handler(cut_off)
     running = asyncio.create_task(handler.perform("a", None))
-    await scene.stopped.wait()
+    await tried.wait()
     handler.drain()
-    assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
+    assert await asyncio.wait_for(running, 5) is (Outcome.REQUEUED if released else Outcome.SKIPPED)
     await scene.ledger.close()
 
 
