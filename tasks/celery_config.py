@@ -45,6 +45,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # None: reconnect forever. By default Celery gives up after 100 tries and then runs without receiving messages.
         "broker_connection_max_retries": None,
+        "worker_consumer": "tasks.celery_program.reconnecting_consumer:ReconnectingConsumer",
         # Without this setting, the worker ends with exit status 0 if Redis answers but refuses writes for some time
         # (disk full, read-only after a failover).
         "broker_channel_error_retry": True,
@@ -57,11 +58,12 @@ def for_settings(settings: Settings) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             # kombu's pool of 10 connections fails on a burst of acknowledgements; redis-py's default is 100.
             "max_connections": 500,
-            # Timeouts in seconds. Without them a Redis that no longer answers is never detected.
+            # Timeouts in seconds. Without them a Redis that no longer answers is never detected. A worker leaves a
+            # server that hangs after at most twice the interval of the health check.
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
-            "health_check_interval": 25,
+            "health_check_interval": 10,
             # Key under which tasks.broker.kombu_transport stores unreadable messages.
             "dead_letters_key": keys[dead_letters.KEY],
             "dead_letters_ttl_s": int(settings.result_ttl.total_seconds()),
