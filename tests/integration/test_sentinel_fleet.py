@@ -2,39 +2,70 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from tasks import submit
-from tests.support.fleet import LEASE_S, Fleet, tone_server
+from tests.support.fleet import Fleet, tone_server
 from tests.support.redis_topologies import SentinelFleet, Server, sentinel_fleet
 from tests.support.tones import ToneWord
-from tests.support.wait import wait_until
+from tests.support.wait import allowed_s, wait_until
+from worker.errors import LedgerUnavailable
 from worker.ledger.records import JobState
 
 pytestmark = pytest.mark.chaos
-MAX_RESUME_S = LEASE_S + 2.0
-"""Maximum seconds from the choice of the new primary until running jobs commit again."""
+LEASE_S = 4.0
+MAX_RECOVERY_S = LEASE_S + 2.0
+"""Maximum seconds from the choice of the new primary until each job that ran before has a new or renewed lease."""
+JOB_S = 40.0
+SETTINGS = {
+    **{"STT_LEASE_S": str(LEASE_S), "STT_LEASE_RENEW_S": "1", "STT_REAP_INTERVAL_S": "1"},
+    **{"STT_REDIS_REPLICAS": "1", "STT_SPEED": "1"},
+}
 
 
-def settings_of(replicas: int) -> dict[str, str]:
-    return {"STT_REDIS_REPLICAS": str(replicas), "STT_SPEED": "2"}
+@dataclass(frozen=True)
+class Failover:
+    choice_s: float
+    """Seconds from the death of the primary until the Sentinels had chosen another one."""
+    recovery_s: list[float]
+    """Seconds from then until the job ran again, for each job that ran before."""
+    disturbed: bool
+    """Whether the Sentinels replaced the new primary as well, because it was slow on a busy machine."""
+
+    def __str__(self) -> str:
+        times = self.recovery_s or [0.0]
+        return (
+            f"new primary after {self.choice_s:.1f} s; {len(self.recovery_s)} jobs run again after "
+            f"{statistics.median(times):.1f} s, the last one after {max(times):.1f} s"
+            f"{'; another failover meanwhile' if self.disturbed else ''}"
+        )
 
 
 class Jobs:
-    """Jobs that run during failovers, and the commits that the present primary has of them."""
+    """Jobs that run during failovers, as the present primary records them."""
 
     def __init__(self, fleet: Fleet, servers: SentinelFleet) -> None:
         self._fleet, self._servers = fleet, servers
         self.words: dict[str, list[ToneWord]] = {}
 
-    def add(self, count: int, duration_s: float) -> None:
+    def add(self, count: int) -> None:
         for number in range(len(self.words), len(self.words) + count):
-            path, words = self._fleet.audio(f"job-{number}", duration_s, seed=number)
-            handle = submit(path, settings=self._fleet.settings)
-            self.words[handle.id] = words
+            path, words = self._fleet.audio(f"job-{number}", JOB_S, seed=number)
+
+            def accepted(path: Path = path, words: list[ToneWord] = words) -> bool:
+                try:
+                    self.words[submit(path, settings=self._fleet.settings).id] = words
+                except LedgerUnavailable:  # the Sentinels replace a primary that is slow on a busy machine
+                    return False
+                return True
+
+            wait_until(accepted, "the job is accepted", timeout_s=60)
 
     def fill(self, at_once: int) -> None:
         """Add jobs until at least half of `at_once` jobs run. Earlier ones may end while files are written."""
@@ -42,18 +73,23 @@ class Jobs:
         def filled() -> bool:
             with self._servers.primary().client() as raw:
                 left = at_once - int(raw.zcard("stt:leases")) - int(raw.zcard("stt:queue"))
-            self.add(max(0, left), 40.0)
-            return self.running() >= at_once // 2
+            self.add(max(0, left))
+            return len(self.leases()) >= at_once // 2
 
         wait_until(filled, "jobs run", timeout_s=120)
 
-    def commits(self) -> int:
+    def leases(self) -> dict[str, float]:
+        """Return the end of the lease of each running job, in ms."""
         with self._servers.primary().client() as raw:
-            return sum(int(raw.hget(f"stt:job:{one}", "commits") or 0) for one in self.words)
+            return dict(raw.zrange("stt:leases", 0, -1, withscores=True))
 
-    def running(self) -> int:
+    def recovered(self, running: set[str], chosen_ms: float) -> set[str]:
+        """Return the jobs of `running` whose lease was given or renewed after `chosen_ms`, or that have ended."""
+        leases = self.leases()
+        left = [job_id for job_id in running if leases.get(job_id, 0.0) < chosen_ms + LEASE_S * 1000]
         with self._servers.primary().client() as raw:
-            return int(raw.zcard("stt:leases"))
+            ended = {i for i in left if raw.hget(f"stt:job:{i}", "state") not in ("running", "queued")}
+        return running - (set(left) - ended)
 
     def assert_every_word_once(self) -> None:
         with self._servers.primary().client() as raw:
@@ -65,14 +101,28 @@ class Jobs:
             self._fleet.assert_done(job_id, words)
 
 
-def fail_over(servers: SentinelFleet, jobs: Jobs) -> tuple[Server, float, float]:
-    """Kill the primary. Returns it, the seconds until another one was chosen, and then until jobs commit again."""
+def fail_over(servers: SentinelFleet, jobs: Jobs) -> tuple[Server, Failover]:
+    """Kill the primary. Returns it, and the times of the failover and of the recovery of each running job."""
+    running = set(jobs.leases())
     started = time.monotonic()
     dead = servers.fail_over()
     chosen = time.monotonic()
-    before = jobs.commits()
-    wait_until(lambda: jobs.commits() > before or not jobs.running(), "jobs commit again", timeout_s=60)
-    return dead, chosen - started, time.monotonic() - chosen
+    primary = servers.primary()
+    with primary.client() as raw:
+        seconds, micros = raw.time()
+    waiting, times = set(running), list[float]()
+
+    def all_recovered() -> bool:
+        try:
+            done = jobs.recovered(waiting, seconds * 1000 + micros / 1000)
+        except redis.RedisError:
+            return False
+        times.extend([time.monotonic() - chosen] * len(done))
+        waiting.difference_update(done)
+        return not waiting
+
+    wait_until(all_recovered, "all jobs run again", timeout_s=60, poll_s=0.1)
+    return dead, Failover(chosen - started, times, servers.primary() is not primary)
 
 
 @pytest.mark.parametrize(
@@ -81,19 +131,18 @@ def fail_over(servers: SentinelFleet, jobs: Jobs) -> tuple[Server, float, float]
 @pytest.mark.timeout(3600)
 def test_the_primary_is_killed_under_running_jobs(tmp_path: Path, failovers: int, at_once: int, workers: int) -> None:
     with tone_server(tmp_path) as service, sentinel_fleet(tmp_path / "redis") as servers:
-        fleet = Fleet(tmp_path, servers.url, service, settings_of(replicas=1))
+        fleet = Fleet(tmp_path, servers.url, service, SETTINGS)
         jobs = Jobs(fleet, servers)
         try:
             for _ in range(workers):
                 fleet.start(sessions=at_once // workers)
-            took: list[tuple[float, float]] = []
+            found: list[Failover] = []
             for number in range(failovers):
                 jobs.fill(at_once)
-                dead, choice_s, resume_s = fail_over(servers, jobs)
-                took.append((choice_s, resume_s))
-                print(f"failover {number + 1}: chosen after {choice_s:.1f} s, commits {resume_s:.1f} s later")  # noqa: T201
+                dead, failover = fail_over(servers, jobs)
+                found.append(failover)
+                print(f"failover {number + 1}: {failover}", flush=True)  # noqa: T201
                 servers.restore(dead)
-            wait_until(lambda: not jobs.running(), "no job runs", timeout_s=300, poll_s=0.2)
 
             def ended() -> bool:
                 with servers.primary().client() as raw:
@@ -102,6 +151,8 @@ def test_the_primary_is_killed_under_running_jobs(tmp_path: Path, failovers: int
 
             wait_until(ended, "all jobs end", timeout_s=300, poll_s=0.2)
             jobs.assert_every_word_once()
-            assert max(resume_s for _, resume_s in took) <= MAX_RESUME_S, took
+            print(f"{len(jobs.words)} jobs, each word once", flush=True)  # noqa: T201
+            slowest = max(max(one.recovery_s, default=0.0) for one in found if not one.disturbed)
+            assert slowest <= allowed_s(MAX_RECOVERY_S)
         finally:
             fleet.close()

@@ -139,7 +139,7 @@ class SentinelFleet:
 
     def close(self) -> None:
         for server in (*self.sentinels, *self.servers):
-            server.kill()
+            server.kill()  # SIGKILL, which also ends a suspended process
 
 
 @contextmanager
