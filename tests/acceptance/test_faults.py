@@ -26,10 +26,12 @@ from worker.errors import (
     PermissionRefused,
     ProtocolRefused,
     RequestRefused,
+    SessionLost,
     SessionStalled,
 )
 from worker.realtime import session as realtime_session
 from worker.realtime.commit_pairing import CommitPairer
+from worker.transcript.model import Segment
 
 # Retries have no delay, to keep the tests short.
 QUICK = {
@@ -444,3 +446,19 @@ async def test_frames_of_every_length_give_the_same_words(
     async with tone_service(f"chunk-max={frame_s}", STT_FRAME_S=frame_s, STT_FRAME_MAX_S=frame_s) as settings:
         for speed in (math.inf, 16.0):
             assert_said(await transcribe(recording, settings, speed=speed), spoken)
+
+
+class CancelledLog(MemoryLog):
+    """A log whose second commit ends with CancelledError, although nothing was cancelled."""
+
+    async def commit(self, segment: Segment) -> None:
+        if self.segments:
+            raise asyncio.CancelledError
+        await super().commit(segment)
+
+
+async def test_a_commit_that_is_cancelled_by_itself_is_a_failure_and_not_the_end(recording: Path) -> None:
+    """Clients of Redis were seen to do this after a failover. The transcript then lacked the rest of the audio."""
+    async with tone_service() as settings:
+        with pytest.raises(SessionLost, match="stopped before the end"):
+            await transcribe(recording, settings, log=CancelledLog())

@@ -14,6 +14,7 @@ from functools import partial
 from worker.audio.recording import Recording
 from worker.audio.segmentation.section_plan import plans_json
 from worker.audio.segmentation.silero_model import silero
+from worker.errors import SessionLost
 from worker.pipeline.coverage import run_facts
 from worker.pipeline.job import Job, JobLog, RunListener
 from worker.pipeline.planning_thread import open_planned
@@ -127,11 +128,14 @@ class _JobRun:
         waiting = iter(sorted(self._sections, key=lambda section: section.plan.start))
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(job.sessions, len(self._sections))):
-                    group.create_task(self._stream_next(source, waiting))
+                count = min(job.sessions, len(self._sections))
+                streams = [group.create_task(self._stream_next(source, waiting)) for _ in range(count)]
         except ExceptionGroup as failed:
             # The first error is the cause; the other tasks were cancelled because of it.
             raise failed.exceptions[0] from None
+        # A task group takes a task that was cancelled by itself for finished: the transcript would lack its audio.
+        if any(stream.cancelled() for stream in streams):
+            raise SessionLost("a session was stopped before the end of its audio")
         # After a failure of the service, the job is incomplete if it has some text, and fails if it has none.
         if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
             raise failures[0]
