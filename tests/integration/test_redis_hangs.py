@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,39 @@ async def test_a_cancelled_call_is_cancelled_and_not_reported_as_an_outage(valke
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(calling, allowed_s(2))
+    await connection.close()
+
+
+async def test_the_limit_holds_although_a_client_library_loses_cancellations(redis_url: str) -> None:
+    connection = RedisConnection(redis_url, limit_s=0.1)
+
+    async def stubborn(_: object) -> None:
+        for _ in range(3):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    with pytest.raises(LedgerUnavailable, match=r"does not answer within 0.1 s"):
+        await asyncio.wait_for(connection.call(stubborn), allowed_s(3))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await connection.call(lambda redis: redis.ping())
+    await connection.close()
+
+
+async def test_a_future_that_another_task_cancelled_is_an_outage_and_not_a_cancellation(redis_url: str) -> None:
+    """A task that waits for a connection to close may cancel the future of another task. A task group would take the
+    other task for finished, and its commits would be missing."""
+    connection = RedisConnection(redis_url)
+
+    async def closed(_: object) -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    with pytest.raises(LedgerUnavailable, match="the connection was closed during a command"):
+        await connection.call(closed)
     await connection.close()
 
 

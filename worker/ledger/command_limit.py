@@ -1,19 +1,23 @@
-"""A time limit for calls to Redis that only applies to the current task, such as one request to the API."""
+"""A maximum time for each command to Redis, with all of its retries, for callers that must answer soon."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+RECANCEL_S: Final = 0.25
 _LIMIT_S: Final[ContextVar[float | None]] = ContextVar("redis_command_limit_s", default=None)
 
 
 @contextmanager
 def command_limit(seconds: float) -> Iterator[None]:
-    """Within the block, each call to Redis of this task takes at most `seconds`, retries included. After that,
-    LedgerUnavailable is raised."""
+    """Limit each command of this task, and of the tasks that it creates, to `seconds`.
+
+    The usual retries last up to a minute if Redis accepts connections but does not answer. A command above the limit
+    raises LedgerUnavailable; Redis may still run it."""
     token = _LIMIT_S.set(seconds)
     try:
         yield
@@ -22,9 +26,47 @@ def command_limit(seconds: float) -> Iterator[None]:
 
 
 def limit_s(most_s: float) -> float:
-    """Return the limit of a call in the current task, in seconds: that of `command_limit`, but at most `most_s`."""
+    """Return the limit of a command of this task in seconds: at most `most_s`, the limit of the connection."""
     here = _LIMIT_S.get()
     return most_s if here is None else min(most_s, here)
 
 
-__all__ = ["command_limit", "limit_s"]
+@asynccontextmanager
+async def enforced_limit(seconds: float) -> AsyncIterator[None]:
+    """Cancel the block after `seconds`, and then every RECANCEL_S until it ends. Raises TimeoutError.
+
+    `asyncio.timeout` cancels only once. redis-py 8.1 can lose that cancellation, and would then wait for a server that
+    hangs until all its retries are over."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    if task is None:  # asynchronous code always runs in a task
+        raise RuntimeError("no task")
+    before, fired = task.cancelling(), 0
+    timer: asyncio.TimerHandle
+
+    def cancel() -> None:
+        nonlocal fired, timer
+        fired += 1
+        task.cancel()
+        timer = loop.call_later(RECANCEL_S, cancel)
+
+    timer = loop.call_later(seconds, cancel)
+    try:
+        yield
+    except asyncio.CancelledError:
+        timer.cancel()
+        left = [task.uncancel() for _ in range(fired)]
+        if left and left[-1] <= before:
+            raise TimeoutError from None
+        raise
+    except BaseException:
+        timer.cancel()
+        for _ in range(fired):
+            task.uncancel()
+        raise
+    else:
+        timer.cancel()
+        for _ in range(fired):
+            task.uncancel()
+
+
+__all__ = ["command_limit", "enforced_limit", "limit_s"]

@@ -35,7 +35,7 @@ from redis.exceptions import (
 )
 
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
-from worker.ledger.command_limit import limit_s
+from worker.ledger.command_limit import enforced_limit, limit_s
 from worker.ledger.connection_pool import close_pool, make_pool
 from worker.ledger.server_check import UnsupportedServer
 from worker.redis_url import CLUSTER_UNSUPPORTED, parse_redis_url
@@ -139,10 +139,18 @@ class RedisConnection:
         task = asyncio.current_task()
         before, most_s = task.cancelling() if task is not None else 0, limit_s(self._limit_s)
         try:
-            async with asyncio.timeout(most_s):
+            async with enforced_limit(most_s):
                 try:
                     with self._our_errors():
                         yield
+                except asyncio.CancelledError:
+                    if task is not None and task.cancelling() > before:
+                        raise
+                    # A task that waits for the same connection to close was cancelled, and with it the future of this
+                    # task. A task group would take this task for finished, and the rest of its work would be missing.
+                    raise LedgerUnavailable(
+                        f"Redis at {self.address} did not answer: the connection was closed during a command"
+                    ) from None
                 finally:
                     # Without this, a job that was cancelled would start its next step as if nothing had happened.
                     if task is not None and task.cancelling() > before:
@@ -263,7 +271,8 @@ class RedisConnection:
                 return answers
             if confirmed == 0:
                 # The replicas may have left this server for another primary. A new connection asks the Sentinels.
-                await self._pool.disconnect(inuse_connections=False)
+                async with self._translated():
+                    await self._pool.disconnect(inuse_connections=False)
             if loop.time() > deadline:
                 raise WriteUnconfirmed(
                     f"only {confirmed} of {self._replicas} replicas of Redis at {self.address} have confirmed a write "

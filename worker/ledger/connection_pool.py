@@ -16,9 +16,13 @@ from worker.ledger.server_check import set_up, set_up_primary
 from worker.redis_url import RedisAddress
 
 MAX_RETRIES: Final = 4
-MAX_FAILOVER_RETRIES: Final = 14
+MAX_PAUSE_S: Final = 2.0
+"""Longest pause between two tries, in seconds."""
+MAX_FAILOVER_RETRIES: Final = 28
 """Retries of a command if Sentinels watch the servers: about 12 s, longer than most failovers. A commit waits for
 the new primary, and the attempt at the job goes on."""
+MAX_FAILOVER_PAUSE_S: Final = 0.5
+"""Longest pause between two of these tries. Short, because running jobs must renew their leases in time."""
 COMMAND_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 64
@@ -28,10 +32,12 @@ MAX_CONNECTIONS: Final = 64
 def make_pool(address: RedisAddress, retries: int | None = None) -> ConnectionPool:
     """Return the pool for an address. It connects with the first command. `retries`: retries of a command; None: the
     usual number for this kind of address."""
+    watched = address.scheme == "sentinel"
     if retries is None:
-        retries = MAX_FAILOVER_RETRIES if address.scheme == "sentinel" else MAX_RETRIES
-    options = {**_defaults(retries), **address.server_options()}
-    if address.scheme == "sentinel":
+        retries = MAX_FAILOVER_RETRIES if watched else MAX_RETRIES
+    longest_s = MAX_FAILOVER_PAUSE_S if watched else MAX_PAUSE_S
+    options = {**_defaults(retries, longest_s), **address.server_options()}
+    if watched:
         return BlockingConnectionPool(
             connection_class=PrimarySSLConnection if address.tls else PrimaryConnection,
             redis_connect_func=set_up_primary,
@@ -48,7 +54,7 @@ def make_pool(address: RedisAddress, retries: int | None = None) -> ConnectionPo
     return BlockingConnectionPool(connection_class=kind, host=host, port=port, **options)
 
 
-def _defaults(retries: int) -> Mapping[str, Any]:
+def _defaults(retries: int, longest_s: float) -> Mapping[str, Any]:
     return {
         "max_connections": MAX_CONNECTIONS,
         "timeout": COMMAND_TIMEOUT_S,
@@ -61,7 +67,7 @@ def _defaults(retries: int) -> Mapping[str, Any]:
         # By default, a command fails if one of the values that it reads is not UTF-8, even if all other values are
         # valid.
         "encoding_errors": "backslashreplace",
-        "retry": Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
+        "retry": Retry(ExponentialWithJitterBackoff(cap=longest_s, base=0.1), retries),
         # BusyLoadingError: a server that has just been restarted refuses commands until it has read its data.
         "retry_on_error": [BusyLoadingError, ConnectionError, TimeoutError],
     }
