@@ -1,9 +1,10 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` decides
-  otherwise. A single file or test runs in this process, as does everything with a debugger or with `-s`.
-- Property tests have no deadline: a busy machine is no bug. In CI they always try the same cases. The profile `quick`
-  of `poe test-unit` tries a fifth of the usual number.
+- Several files are tested in parallel: three processes per core, since tests wait more than they compute. They are
+  forks of this process (see tests.support.forked_tests). `-n` decides otherwise: then pytest-xdist runs the tests. A
+  single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
+- Property tests have no limits of time: a busy machine is no bug. In CI they always try the same cases. The profile
+  `quick` of `poe test-unit` tries a fifth of the usual number.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from tests.support.forked_tests import ForkedTests
+
+ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
-    "everywhere", deadline=None, max_examples=50, derandomize=os.environ.get("CI") == "true", print_blob=True
+    "everywhere", ANY_SPEED, max_examples=50, derandomize=os.environ.get("CI") == "true", print_blob=True
 )
-settings.register_profile("thorough", deadline=None, max_examples=300, print_blob=True)
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("thorough", ANY_SPEED, max_examples=300, print_blob=True)
+settings.register_profile("quick", ANY_SPEED, max_examples=20)
 settings.load_profile("everywhere")
 
 os.environ["STT_CONFIG"] = "none"  # the file of the developer must not change a test
@@ -39,7 +43,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run tests in parallel by default. This hook runs before the hook of pytest-xdist, which reads the options."""
+    """Run tests in parallel by default. This hook runs before the hook of pytest-xdist, which reads its options."""
     options = config.option
     if hasattr(config, "workerinput"):  # this is one of those processes
         return
@@ -49,8 +53,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if getattr(options, "cov_source", None):  # pytest-cov has read the options already and expects a single process
         return
-    options.numprocesses = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
-    options.dist = "worksteal"
+    processes = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
+    if sys.platform == "linux":
+        config.pluginmanager.register(ForkedTests(processes), "forked-tests")
+    else:  # a fork of a process with system libraries may crash on macOS
+        options.numprocesses = processes
+        options.dist = "worksteal"
 
 
 def _single_file(arguments: list[str]) -> bool:
