@@ -7,17 +7,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
+import trustme
 
 from tests.support.audiofiles import write_words
 from tests.support.forked_process import ForkedProcess, start_process
@@ -59,9 +61,21 @@ def open_sessions(url: str) -> int:
 
 def environment(**settings: str) -> dict[str, str]:
     """Return the environment variables for a process of a test: those of this process, but with only the STT_ variables
-    in `settings`, and with the tone recognizer for the service."""
+    in `settings`, with the tone recognizer for the service, and with one certificate authority."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
+    inherited.setdefault("SSL_CERT_FILE", _one_authority())
     return {**inherited, "PYTHONPATH": str(ROOT), "STT_SERVER_RECOGNIZER": ENGINE, **settings}
+
+
+@cache
+def _one_authority() -> str:
+    """Return a file with one certificate. A process needs 50 ms of CPU time to load those of the system."""
+    path = Path(tempfile.gettempdir()) / f"stt-test-authority-{os.getuid()}.pem"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}")
+        trustme.CA().cert_pem.write_to_path(temporary)
+        temporary.replace(path)
+    return str(path)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -50,22 +49,22 @@ def samples() -> dict[str, set[str]]:
 KNOWN = samples()
 
 
-@pytest.mark.parametrize("query", queries())
-def test_a_query_uses_existing_metrics_and_labels(query: str) -> None:
-    names = set(re.findall(r"\b(?:stt|process|python)_[a-z0-9_]+", query))
-    assert names or set(re.findall(r"\b[a-z_]+\b", query)) & OF_PROMETHEUS
-    assert names <= set(KNOWN), f"{names - set(KNOWN)} in {query}"
-    given = {"job", "instance"}.union(*(KNOWN[name] for name in names))
-    for by in re.findall(r"by \(([^)]*)\)", query):
-        assert {label.strip() for label in by.split(",")} <= given, query
-    for matcher in re.findall(r"\{([^}]*)\}", query):
-        assert set(re.findall(r"([a-z_]+)\s*[=!]", matcher)) <= given, query
+def test_queries_use_existing_metrics_and_labels() -> None:
+    for query in queries():
+        names = set(re.findall(r"\b(?:stt|process|python)_[a-z0-9_]+", query))
+        assert names or set(re.findall(r"\b[a-z_]+\b", query)) & OF_PROMETHEUS, query
+        assert names <= set(KNOWN), f"{names - set(KNOWN)} in {query}"
+        given = {"job", "instance"}.union(*(KNOWN[name] for name in names))
+        for by in re.findall(r"by \(([^)]*)\)", query):
+            assert {label.strip() for label in by.split(",")} <= given, query
+        for matcher in re.findall(r"\{([^}]*)\}", query):
+            assert set(re.findall(r"([a-z_]+)\s*[=!]", matcher)) <= given, query
 
 
-@pytest.mark.parametrize("query", [query for query in queries() if "rate(" in query or "increase(" in query])
-def test_rates_are_taken_of_counters_only(query: str) -> None:
-    for name in re.findall(r"(?:rate|increase)\(([a-z0-9_]+)", query):
-        assert name.endswith(("_total", "_bucket", "_sum", "_count")), query
+def test_rates_are_taken_of_counters_only() -> None:
+    rates = [name for query in queries() for name in re.findall(r"(?:rate|increase)\(([a-z0-9_]+)", query)]
+    assert len(rates) > 10
+    assert [name for name in rates if not name.endswith(("_total", "_bucket", "_sum", "_count"))] == []
 
 
 def test_every_metric_is_used_by_a_panel_or_an_alert() -> None:

@@ -45,9 +45,8 @@ def test_every_fence_is_found() -> None:
         assert len(fences) == 2 * len(list(code_blocks(page))), page
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_names_its_language(block: CodeBlock) -> None:
-    assert block.language in EXECUTABLE | DATA
+def test_a_block_names_its_language() -> None:
+    assert [str(block) for block in BLOCKS if block.language not in EXECUTABLE | DATA] == []
 
 
 @pytest.mark.parametrize("block", of(*EXECUTABLE), ids=str)
