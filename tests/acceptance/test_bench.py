@@ -14,8 +14,7 @@ import pytest
 from tests.bench import table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-# About twice the values of an idle machine, because ratios vary on a busy one. The sink commits words
-# with times outside the sound, so every commit needs a search for the right times: the worst case of a service.
+# About twice the values of an idle machine, because ratios vary on a busy one.
 MAX_RATIOS = {table.FLAC: 4.5, table.WAV: 90.0}
 
 

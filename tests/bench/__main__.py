@@ -15,12 +15,26 @@ from tests.bench.parts import Bench
 from tests.bench.say import say
 
 PARTS = (
-    *("whole", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start", "jobs", "plan"),
+    *("whole", "frame", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start", "jobs", "plan"),
     *("help", "first", "rerun", "recognize", "recognize-hour", "follow", "queue"),
     *("beside", "beside-live"),
 )
 FOR_THE_GATE = ("beside-loop",)  # a part of `beside`
-SHORT = ("whole", "session", "memory", "tail", "start", "jobs", "help", "first", "rerun", "follow", "queue", "beside")
+SHORT = (
+    "whole",
+    "frame",
+    "session",
+    "memory",
+    "tail",
+    "start",
+    "jobs",
+    "help",
+    "first",
+    "rerun",
+    "follow",
+    "queue",
+    "beside",
+)
 
 
 def main() -> None:

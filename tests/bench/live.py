@@ -23,6 +23,7 @@ import numpy as np
 import uvloop
 
 from tests.bench import naive
+from tests.bench.frame_cost import PATIENT
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.file_hash import sha256_file
 from tests.support.measured_run import CountingLog
@@ -43,7 +44,7 @@ class Sessions:
 
     def __init__(self, way: str, path: Path, url: str) -> None:
         self._way, self._path, self._url = way, path, url
-        self._settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
+        self._settings = load({"STT_URL": url, "STT_API_KEY": "bench", **PATIENT})
         self.frame_s = self._settings.frame_s if way == OURS else naive.CHUNK_S
         self._tasks: list[asyncio.Task[None]] = []
         self._earliest: dict[str, float] = {}

@@ -55,6 +55,22 @@ class Bench(WaitParts):
         """Measure the memory and CPU time of each additional live session."""
         return {spec.name: self._session(OURS, spec) for spec in SPECS}
 
+    def frame(self) -> dict[str, Any]:
+        """Measure the CPU time of a frame of a live session, its stages, and the same for a loop without them."""
+        found = {}
+        for spec in SPECS:
+            path = files.make(self._folder, LIVE_MIN, spec)
+            plain = files.make(self._folder, LIVE_MIN, files.WAV)
+            with machine.sink(core=1) as url:
+                cost = machine.measure(
+                    "tests.bench.frame_cost", path, plain, url, 40, 8, 1 if self._short else 3, core=0
+                )
+            found[spec.name] = cost
+            stages = ", ".join(f"{stage} {us:.0f}" for stage, us in sorted(cost["stages"].items(), key=lambda s: -s[1]))
+            say(f"{spec.name}, a live frame of 250 ms: {cost['us']:.0f} µs CPU, {cost['ratio']:.2f} times that of a "
+                f"loop which only encodes and writes; accounted: {stages}")  # fmt: skip
+        return found
+
     def live_flac(self) -> dict[str, Any]:
         return self._most(OURS, files.FLAC)
 

@@ -4,9 +4,9 @@ The service uses plain aiohttp websockets, with the parts of Engine.IO and Socke
 needs. The amount of audio is computed from the length of the messages; audio is never decoded. `GET /stats` returns the
 counts since the last call.
 
-It commits words for all audio, two per second, every five seconds; otherwise clients would stream speech without text
-again. With PAUSE (seconds) it commits like the real service: after that much silence in the audio, and not at the stop.
-With `wall`, the silence is measured on the clock, and not by the amount of audio.
+It commits the words of the benchmark's audio (`tests.bench.files`) at their times, every five seconds. Without words,
+clients would stream speech again. With PAUSE (seconds) it commits like the real service: after that much silence in the
+audio, and not at the stop. With `wall`, the silence is measured on the clock, and not by the amount of audio.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import orjson
 import uvloop
 from aiohttp import WSMsgType, web
 
+from tests.support import tones
 from worker.realtime import messages
 
 OPEN = '0{"sid":"%s","upgrades":[],"pingInterval":25000,"pingTimeout":60000,"maxPayload":100000000}'
@@ -27,7 +28,8 @@ CHUNK = f'42["{messages.CHUNK}"'
 PING_EVERY_S = 25.0
 # A session announces the commit on stop, so that a client need not wait for a pause.
 COMMIT_EVERY_S = 5.0
-WORD_S = 0.5
+SPEECH_S = 60.0  # the audio repeats after this time
+SPEECH = tuple(tones.speech(SPEECH_S))
 
 
 def event(name: str, payload: object = None) -> str:
@@ -52,6 +54,7 @@ class Session:
         self.text_bytes = 0
         self.rate = 16000
         self.committed_s = 0.0
+        self.words = 0  # number of committed words
         self.partials = 0
 
     def counted(self) -> dict[str, object]:
@@ -141,15 +144,23 @@ class Sink:
 
     async def _close(self, socket: web.WebSocketResponse, session: Session) -> None:
         if self._pause_s is None:
-            await self._commit(socket, session, session.total_s)
+            await self._commit(socket, session, session.total_s, last=True)
         await socket.send_str(event(messages.CLOSED, {"code": 1000, "reason": ""}))
 
-    async def _commit(self, socket: web.WebSocketResponse, session: Session, end: float) -> None:
+    async def _commit(self, socket: web.WebSocketResponse, session: Session, end: float, *, last: bool = False) -> None:
+        """Commit the words that end before `end`; with `last`, also a word that begins before it."""
+        session.committed_s = end
         words = []
-        while (start := session.committed_s) + 0.01 < end:
-            session.committed_s = min(end, start + WORD_S)
-            word = {"text": f"w{round(start / WORD_S)}", "start": start, "end": session.committed_s}
+        while True:
+            whole, number = divmod(session.words, len(SPEECH))
+            start, stop = (whole * SPEECH_S + at for at in (SPEECH[number].start, SPEECH[number].end))
+            if (start if last else stop) + 0.01 > end:
+                break
+            session.words += 1
+            word = {"text": SPEECH[number].text, "start": round(start, 3), "end": round(min(stop, end), 3)}
             words.append({**word, "type": "word", "logprob": -0.1})
+        if not words:
+            return
         text = " ".join(str(word["text"]) for word in words)
         for kind, more in ((messages.TYPE_COMMITTED, {}), (messages.TYPE_COMMITTED_TIMED, {"words": words})):
             await socket.send_str(event(messages.TRANSCRIPT, {"message_type": kind, "text": text, **more}))

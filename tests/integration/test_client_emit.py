@@ -104,11 +104,29 @@ async def test_what_is_queued_goes_first(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(client_module, "free_websocket", lambda sio: taken.append(free(sio)) or taken[-1])
     async with connected() as (client, peer, _):
         assert client._sio
+        await client.emit("start")  # the first message always goes through the queue
         await client._sio.emit("first")  # only queued: nothing else has run since
         await client.emit("second")
         await client.emit("third")
-        assert await said(peer, 3) == ['42["first"]', '42["second"]', '42["third"]']
+        assert await said(peer, 4) == ['42["start"]', '42["first"]', '42["second"]', '42["third"]']
     assert [one is None for one in taken] == [True, False]
+
+
+async def test_a_connection_ends_if_the_service_sends_nothing_although_frames_bypass_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Peer, "ping_s", 0.2)
+    chunk = messages.audio_chunk("AAEC/+8=", 16000)
+    async with connected() as (client, _, drops):
+        assert await client.emit(messages.START)
+        assert client._sio
+        eio = client._sio.eio
+        assert eio.ping_interval + eio.ping_timeout == pytest.approx(2 * 0.2)  # so long may nothing arrive
+        for _ in range(400):
+            if not await client.emit(messages.CHUNK, chunk):
+                break
+            await asyncio.sleep(0.05)
+        assert len(drops) == 1
 
 
 async def test_a_late_ping_does_not_end_a_connection_that_streams(monkeypatch: pytest.MonkeyPatch) -> None:

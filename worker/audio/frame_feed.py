@@ -99,10 +99,11 @@ class FrameFeed:
         return frame
 
     def _from(self, position: int) -> Iterator[PcmFrame]:
-        at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
+        stored = self._source.info.sample_rate == self._rate
+        at_once = frames_at_once(self._frame_samples, self._rate, stored=stored)
         chunk = self._frame_samples * at_once
         length, block_s = chunk, None
-        if self._frame_samples < self._rate:
+        if self._frame_samples < self._rate and not stored:
             # A random first length spreads the decoding of sessions that began together; otherwise all of them would
             # decode at the same moments.
             length = self._frame_samples * random.randint(1, at_once)  # noqa: S311

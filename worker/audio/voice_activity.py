@@ -49,17 +49,15 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
     """Return the number of frames to decode and measure at a time. The result is 1 if a frame is not a whole number of
     windows.
 
-    Several frames at a time take a third less CPU time per frame than single frames. Frames shorter than a second
-    belong to paced sessions, of which a process may run a thousand. If their audio is `stored` at the wire rate, it is
-    only read, and two frames at a time are enough. Otherwise it is decoded, and the decoders of many sessions evict
-    each other from the processor's cache. Then eight frames (about two seconds) are decoded at a time, which takes a
-    seventh less CPU time.
+    Several frames at a time take less CPU time per frame than single frames: the levels of a frame take 46 µs alone, 24
+    in pairs, 14 in fours and 9 in eights. Frames shorter than a second belong to paced sessions, of which a process may
+    run a thousand. If their audio is `stored` at the wire rate, it is only read, and four frames (about one second) at
+    a time are a good use of memory. Otherwise it is decoded, and the decoders of many sessions evict each other from
+    the processor's cache. Then eight frames are decoded at a time.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1
-    if frame_samples >= rate:
-        return 4
-    return 2 if stored else 8
+    return 4 if stored or frame_samples >= rate else 8
 
 
 def frames_with_voice(
@@ -75,13 +73,20 @@ def frames_with_voice(
     for chunk in chunks:
         flags, levels = _measured(chunk, window)
         step = (frame_samples or len(chunk)) * BYTES_PER_SAMPLE
+        frames = []
         for at in range(0, len(chunk), step):
             pcm = chunk[at : at + step]
             samples = len(pcm) // BYTES_PER_SAMPLE
             first = at // BYTES_PER_SAMPLE // window
             own = slice(first, first + -(-samples // window))
-            yield PcmFrame(pcm, file_start, _runs(flags[own], window, samples), levels[own])
+            frames.append(PcmFrame(pcm, file_start, _runs(flags[own], window, samples), levels[own]))
             file_start += samples
+        # A paced session waits between two frames. Meanwhile only the frames that were not sent stay in memory, and not
+        # the whole chunk: a quarter less for a live session of FLAC or WAV.
+        del chunk, pcm
+        frames.reverse()
+        while frames:
+            yield frames.pop()
 
 
 def voiced_runs(pcm: bytes, window: int) -> tuple[tuple[int, int], ...]:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.audio.level_history import LevelHistory
 from worker.audio.voice_activity import PcmFrame
+
+GROUP_FRAMES: Final = 8
+"""Number of frames that are measured together."""
+
+
+class _Measured(NamedTuple):
+    """A frame without its samples, which nothing reads here."""
+
+    file_start: int
+    samples: int
+    runs: tuple[tuple[int, int], ...]
+    levels: bytes
 
 
 class VoiceActivityHistory:
@@ -24,11 +36,29 @@ class VoiceActivityHistory:
         self._rate = rate
         self._known_from = 0
         self._shares = bytearray()
-        self.levels = LevelHistory(rate)
+        self._levels = LevelHistory(rate)
+        self._pending: list[_Measured] = []
 
     def add(self, frame: PcmFrame) -> None:
         """Add a frame; frames may come in any order."""
-        self.levels.add(frame.file_start, frame.levels)
+        # Measured in groups: in a live session each frame comes alone, and this code is no longer in the processor's
+        # cache then. That took 35 µs for a frame, against 9 µs in groups. The samples are not needed.
+        self._pending.append(_Measured(frame.file_start, frame.samples, frame.runs, frame.levels))
+        if len(self._pending) >= GROUP_FRAMES:
+            self._add_pending()
+
+    @property
+    def levels(self) -> LevelHistory:
+        self._add_pending()
+        return self._levels
+
+    def _add_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        for frame in pending:
+            self._add(frame)
+
+    def _add(self, frame: _Measured) -> None:
+        self._levels.add(frame.file_start, frame.levels)
         first = frame.file_start // self._step
         last = (frame.file_start + frame.samples - 1) // self._step
         if not self._shares:
@@ -42,7 +72,7 @@ class VoiceActivityHistory:
         for step in range(first, last + 1):
             self._fill(frame, step)
 
-    def _fill(self, frame: PcmFrame, step: int) -> None:
+    def _fill(self, frame: _Measured, step: int) -> None:
         start, end = step * self._step - frame.file_start, (step + 1) * self._step - frame.file_start
         voiced = sum(max(0, min(last, end) - max(first, start)) for first, last in frame.runs)
         at = step - self._known_from
@@ -58,6 +88,7 @@ class VoiceActivityHistory:
 
     def shares(self, start_s: float, end_s: float) -> Iterator[float]:
         """Yield the seconds of voice activity of each step from `start_s` to `end_s`, in order."""
+        self._add_pending()
         at_s = start_s
         while at_s < end_s - 1e-9:
             step = int(at_s / self.STEP_S + 1e-9)

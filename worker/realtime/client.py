@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -37,7 +36,7 @@ from worker.realtime.client_packet import ClientPacket
 from worker.realtime.early_close import EarlyClose, observed_websocket, until_closed
 from worker.realtime.error_table import ErrorKind
 from worker.realtime.library_errors import NO_HANDSHAKE, library_text, status_in
-from worker.realtime.library_transport import abort, free_websocket, written
+from worker.realtime.library_transport import abort, allow_idle_queue, free_websocket, written
 from worker.realtime.old_protocol import OldProtocol
 from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
@@ -58,9 +57,6 @@ _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 EVENT_PREFIX: Final = b"42"
 """Start of an Engine.IO message (4) with a Socket.IO event (2) in the main namespace; JSON follows."""
-QUEUE_INTERVAL_S: Final = 4.0
-"""Seconds between messages through the library's queue. Without a message for the ping interval and 5 s, the library
-closes the connection, so a ping that is a few seconds late would end a streaming session."""
 
 
 # The library parses an answer without checks. An answer that is not a handshake (an empty page, `0{}`, a JSON list,
@@ -115,7 +111,7 @@ class Client:
         self.transport = ""  # of the open connection: websocket or polling
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
-        self._queue_again_at = math.inf  # clock time from which a message goes through the queue; see QUEUE_INTERVAL_S
+        self._first = True  # whether the next message is the first one, which goes through the library's queue
 
     async def open(self) -> None:
         """Connect. If this fails, closes the connection and raises the EndpointError of the refusal (see `refusals`),
@@ -175,11 +171,10 @@ class Client:
         if sio is None or self._dropped:
             return False
         try:
-            now = asyncio.get_running_loop().time()
-            websocket = free_websocket(sio) if now < self._queue_again_at else None
+            websocket = None if self._first else free_websocket(sio)
             if websocket is None:
                 await sio.emit(event, payload)
-                self._queue_again_at = now + QUEUE_INTERVAL_S
+                self._first = False
                 if not await written(sio.eio):
                     return False
             else:
@@ -249,7 +244,7 @@ class Client:
             engineio_logger=_LIBRARY_LOG,
         )
         self._listen(sio)
-        self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_INTERVAL_S
+        self._first = True
         try:
             async with asyncio.timeout(timeout_s):
                 connecting = sio.connect(
@@ -274,6 +269,7 @@ class Client:
             if sio.failed_namespaces:
                 return _RefusedInBand(self._refusal)
             return closed.result() if closed.done() else requests.failure or exc
+        allow_idle_queue(sio)  # takes effect with the first message through the queue
         self.transport = transport
         return None
 

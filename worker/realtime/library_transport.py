@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import socketio
+
+_WEEK_S: Final = 7 * 24 * 3600.0
 
 
 def free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
@@ -18,6 +20,20 @@ def free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse
     Returns None while messages are queued, over polling, and without a connection."""
     eio = sio.eio
     return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
+
+
+def allow_idle_queue(sio: socketio.AsyncClient) -> None:
+    """Let a websocket end only if the service sends nothing, and not because the library's queue stays empty.
+
+    The library ends a websocket after `ping_interval + ping_timeout` without a message of the service, and also after
+    `max(ping_interval, ping_timeout) + 5` seconds without a message in its queue. Frames bypass the queue, so a late
+    ping would end a streaming session. Here the sum of the two times stays, and the larger one becomes a week.
+
+    A message through the queue every few seconds would also help. But it costs 12 µs per frame, and the library's write
+    loop stores the last message twice, which takes 27 KB for each session."""
+    eio = sio.eio
+    if eio.transport() == "websocket":  # over polling, the larger time limits each request
+        eio.ping_interval, eio.ping_timeout = eio.ping_interval + _WEEK_S, eio.ping_timeout - _WEEK_S
 
 
 async def written(eio: Any) -> bool:
@@ -41,4 +57,4 @@ def abort(websocket: Any) -> None:
         own.shutdown(socket.SHUT_RDWR)
 
 
-__all__ = ["abort", "free_websocket", "written"]
+__all__ = ["abort", "allow_idle_queue", "free_websocket", "written"]

@@ -7,6 +7,7 @@ some languages have no spaces between words.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 AVERAGE_WORD: Final = 5
@@ -22,6 +23,7 @@ _WIDE: Final = (
 to speak as one character."""
 
 
+@lru_cache(maxsize=256)  # the texts of one commit are compared about 25 times
 def letters(text: str) -> str:
     """Return only the letters and digits of `text`, in lower case, without spacing and punctuation."""
     return "".join(c for c in text.lower() if c.isalnum())

@@ -36,7 +36,19 @@ class VoicedRuns:
 
     def voiced_s(self, from_s: float, to_s: float) -> float:
         """Return how many seconds of sound are between two times of the session."""
-        return self._until(to_s) - self._until(from_s) if to_s > from_s else 0.0
+        if to_s <= from_s:
+            return 0.0
+        # Without a method for the two halves, and without `min`: the comparison of one commit with its sound calls this
+        # 200 times, and takes half the time so.
+        starts, ends, before = self.starts, self.ends, self._before
+        until_s = from_until_s = 0.0  # seconds of sound before `to_s` and before `from_s`
+        if index := bisect_right(starts, to_s):
+            end = ends[index - 1]
+            until_s = before[index - 1] + (to_s if to_s < end else end) - starts[index - 1]
+        if index := bisect_right(starts, from_s, 0, index):
+            end = ends[index - 1]
+            from_until_s = before[index - 1] + (from_s if from_s < end else end) - starts[index - 1]
+        return until_s - from_until_s
 
     def pause_s(self, after_s: float, min_s: float) -> float:
         """Return the start of the first pause after `after_s` that lasts at least `min_s` seconds.
@@ -62,13 +74,6 @@ class VoicedRuns:
         The end of the last run is also considered, because the pause after it may not have been sent yet."""
         ends = [a[1] for a, b in pairwise(self.runs) if b[0] - a[1] >= pause_s]
         return min([*ends, *self.ends[-1:]], key=lambda at: abs(near_s - at), default=None)
-
-    def _until(self, at_s: float) -> float:
-        """Return how many seconds of sound are before the time `at_s` of the session."""
-        index = bisect_right(self.starts, at_s)
-        if not index:
-            return 0.0
-        return self._before[index - 1] + min(at_s, self.ends[index - 1]) - self.starts[index - 1]
 
 
 class CommitAudio(NamedTuple):

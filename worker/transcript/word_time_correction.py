@@ -281,14 +281,20 @@ def _cost(times: Times, sound: VoicedRuns) -> float:
     words = _lengthened(times)
     first, last = words[0][0], words[-1][1]
     around_s = sound.voiced_s(first - SURROUNDING_S, first) + sound.voiced_s(last, last + SURROUNDING_S)
-    return _silent_share(times, sound) + around_s / sum(end - start for start, end in words)
+    silent_s, total_s = _silent_s(words, sound)
+    return silent_s / total_s + around_s / total_s
 
 
 def _silent_share(times: Times, sound: VoicedRuns) -> float:
     """Return the share (0 to 1) of the duration of the words that is silence."""
-    words = _lengthened(times)
-    silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
-    return silent_s / sum(end - start for start, end in words)
+    silent_s, total_s = _silent_s(_lengthened(times), sound)
+    return silent_s / total_s
+
+
+def _silent_s(words: Times, sound: VoicedRuns) -> tuple[float, float]:
+    """Return the seconds of silence within the words, and the total duration of the words."""
+    voiced_s = sound.voiced_s
+    return sum([end - start - voiced_s(start, end) for start, end in words]), sum([end - start for start, end in words])
 
 
 def _lengthened(times: Times) -> Times:
