@@ -1,7 +1,7 @@
 """Corrects names and terms in recognized text with a glossary: pairs of heard and wanted terms. No I/O.
 
 If several terms match at a position, the longest one applies. A wanted term that the text already contains does not
-change. Terms match whole words only: see `_is_boundary`. The case of letters and the amount of white space in heard
+change. Terms match whole words only: see `term_boundaries`. The case of letters and the amount of white space in heard
 terms do not matter.
 """
 
@@ -17,30 +17,15 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from worker.transcript.model import Correction, Segment, Word
+from worker.transcript.term_boundaries import TermBoundaries
 
 MAX_TERMS: Final = 1000
 MAX_TERM_CHARACTERS: Final = 100
 MAX_CHARACTERS: Final = 20_000
 """Maximum of characters of all terms together: each job stores its glossary in Redis."""
 _SPACES: Final = re.compile(r"\s+")
-# Scripts without spaces between words. The first word of a character's Unicode name is its script.
-_UNSPACED: Final = frozenset(
-    ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "IDEOGRAPHIC")
-)
-_NUMBER_SIGNS: Final = ".,:/-–·"
-_INSIDE_WORDS: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"[A-Za-z]{1,10}://[!-~]{1,500}|[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.-]{1,100}"  # addresses
-    r"|[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)+"  # domains, file names, a.m., U.S
-    r"|[A-Za-z]+['’`´](?!s\b)[A-Za-z]+"  # don't, o'clock, c'mon; but not the possessive
-    r"|[A-Za-z]{1,2}[&/][A-Za-z]{1,2}(?![A-Za-z])"  # R&D, w/o
-    r"|(?:anti|non|post|pre|pro|self|semi)[-‐‑][A-Za-z]+"
-    r"|[A-Za-z]{1,2}[-‐‑][A-Za-z]+|[A-Za-z]+[-‐‑][A-Za-z]{1,2}(?![A-Za-z])"  # e-mail, al-Banna
-    r"|卡[拉啦]ok|t[恤裇]|k歌|x光|aa制|q版|u盤)",
-    re.IGNORECASE,
-)
-"""Words with signs or with two scripts inside. A term that is only a part of one does not match: `don` is not a word of
-`don't`."""
+_NEIGHBOUR_CHARACTERS: Final = 8
+_MAX_PAUSE_INSIDE_WORD_S: Final = 0.05
 
 Term = tuple[str, str]
 WordBegins = Callable[[str], Iterable[int]]
@@ -101,10 +86,13 @@ class Glossary:
         for text, pattern in zip(longest_first, patterns, strict=True):
             self._by_first.setdefault(_first(text), []).append(re.compile(pattern, re.IGNORECASE))
 
-    def correct(self, segment: Segment) -> Segment:
+    def correct(self, segment: Segment, before: str = "", after: str = "") -> Segment:
         """Return the segment with corrected text and corrected words. The new segment also contains the original text
-        and the list of corrections. A segment without a heard term is returned unchanged."""
-        matches = list(self._matches(segment.text))
+        and the list of corrections. A segment without a heard term is returned unchanged.
+
+        `before`, `after`: the text that is spoken without a pause before and after the segment. A term is not corrected
+        if it is a part of a word that continues there."""
+        matches = list(self._matches(segment.text, before, after))
         if not matches:
             return segment
         text, corrections = _replaced(segment.text, matches)
@@ -116,16 +104,16 @@ class Glossary:
         }
         return segment.model_copy(update=update)
 
-    def _matches(self, text: str) -> Iterator[_Match]:
+    def _matches(self, text: str, before: str, after: str) -> Iterator[_Match]:
         if self._any is None or not (first := self._any.search(text)):
             return
-        begins = None if self._word_begins is None else {*self._word_begins(text), len(text)}
-        inside = {at for word in _INSIDE_WORDS.finditer(text) for at in range(word.start() + 1, word.end())}
+        spoken, shift = before + text + after, len(before)
+        begins = None if self._word_begins is None else {*self._word_begins(spoken), len(spoken)}
+        boundaries = TermBoundaries(spoken, begins)
         at = first.start()
         while found := self._any.search(text, at):
             at = found.start()
-            ends = () if at in inside else (end for end in self._ends(text, at) if end not in inside)
-            end = next((end for end in ends if _is_whole(text, at, end, begins)), None)
+            end = next((end for end in self._ends(text, at) if boundaries.is_whole(at + shift, end + shift)), None)
             if end is None:
                 at += 1
                 continue
@@ -146,7 +134,24 @@ def correct_segments(
 ) -> list[Segment]:
     """Return the segments with the corrections of a glossary."""
     glossary = Glossary(terms, word_begins)
-    return [glossary.correct(segment) for segment in segments]
+    return [glossary.correct(segment, *_neighbours(segments, at)) for at, segment in enumerate(segments)]
+
+
+def _neighbours(segments: Sequence[Segment], at: int) -> tuple[str, str]:
+    """Return the ends of the texts that are spoken without a pause before and after a segment."""
+    before = segments[at - 1].text[-_NEIGHBOUR_CHARACTERS:] if at and _is_joined(segments[at - 1], segments[at]) else ""
+    if at + 1 == len(segments) or not _is_joined(segments[at], segments[at + 1]):
+        return before, ""
+    return before, segments[at + 1].text[:_NEIGHBOUR_CHARACTERS]
+
+
+def _is_joined(earlier: Segment, later: Segment) -> bool:
+    """Whether a word may extend over the border of two segments. Latin words do not: a recognizer divides only Chinese
+    text inside a word."""
+    last, first = earlier.text[-1:], later.text[:1]
+    if not (last.isalpha() and first.isalpha()) or last.isascii() or first.isascii():
+        return False
+    return earlier.channel == later.channel and later.start - earlier.end <= _MAX_PAUSE_INSIDE_WORD_S
 
 
 def _pattern(term: str) -> str:
@@ -157,40 +162,6 @@ def _first(text: str) -> str:
     """Return the first character of a text, normalized: the result is the same for all characters that `re.IGNORECASE`
     treats as equal."""
     return text[0].casefold()[0].replace("ı", "i")  # casefold does not change the Turkish letter
-
-
-def _is_whole(text: str, begin: int, end: int, begins: set[int] | None) -> bool:
-    return _is_boundary(text, begin, begins) and _is_boundary(text, end, begins)
-
-
-def _is_boundary(text: str, at: int, begins: set[int] | None) -> bool:
-    """Whether a word may begin or end at an index.
-
-    An index between two Chinese characters is a boundary if a word begins there. An index is no boundary between
-    letters or digits of other scripts, inside a number (3.5, 12:30), or before a combining mark. All other indices are
-    boundaries."""
-    if at in (0, len(text)):
-        return True
-    before, after = text[at - 1], text[at]
-    if unicodedata.category(after).startswith("M") or after == "\u200d" or before == "\u200d":
-        return False
-    around = text[at - 2 : at + 1] if before in _NUMBER_SIGNS else text[at - 1 : at + 2]
-    if len(around) == 3 and around[1] in _NUMBER_SIGNS and around[0].isdigit() and around[2].isdigit():
-        return False
-    if not (_in_word(before) and _in_word(after)):
-        return True
-    unspaced = _is_unspaced(before), _is_unspaced(after)
-    if all(unspaced):
-        return begins is None or at in begins
-    return any(unspaced)
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
-
-
-def _is_unspaced(character: str) -> bool:
-    return unicodedata.name(character, "").partition(" ")[0].partition("-")[0] in _UNSPACED
 
 
 def _replaced(text: str, matches: Sequence[_Match]) -> tuple[str, list[Correction]]:

@@ -261,3 +261,65 @@ def test_a_job_contains_its_glossary() -> None:
     with pytest.raises(BadJob, match=r"glossary: .*has no letter"):
         make_spec("a.wav", glossary=[("?", "b")])
     assert JobSpec.model_json_schema()["properties"]["glossary"]["maxItems"] == 10 * MAX_TERMS
+
+
+LONGER = [
+    ("東方", "East"),
+    ("志明", "智明"),
+    ("太子", "Prince"),
+    ("天水", "Tin"),
+    ("瑪麗", "Mary"),
+    ("山東", "Shandong"),
+]
+LONGER += [
+    ("24", "two dozen"),
+    ("3", "three"),
+    ("十五", "15"),
+    ("C", "sea"),
+    ("van", "Van"),
+    ("covid", "COVID"),
+    ("al", "Al"),
+]
+LONGER += [("港大", "香港大學"), ("one", "One"), ("中電", "CLP")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("香港東方188啊", "東方８", "陳志明講", "由黃志明", "太子道西", "住天水圍", "太子山"),
+        *("威廉瑪麗學院", "瑪麗伯德地", "桑德斯山東南面", "24億人民幣", "US$24", "3%", "£3", "#3", "3＋"),
+        *("二十五個", "十五萬", "岡薩雷斯·瑪麗亞（", "one- on"),
+        *("C#", "#C", "架van仔", "B餐同C餐", "covid-19", "4-C", "et al., 2015", "@one", "C記"),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_longer_name_or_number_is_no_term(text: str) -> None:
+    found = Glossary(checked_terms(LONGER), word_begins).correct(Segment(text=text, start=0, end=1))
+    assert found.corrections == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("志明話", "智明話"),
+        ("呢張東方卡", "呢張East卡"),
+        ("港大5年", "香港大學5年"),
+        ("中電24日宣布", "CLPtwo dozen日宣布"),
+        ("喺太子搭車", "喺Prince搭車"),
+        ("同瑪麗講", "同Mary講"),
+        ("山東南面", "Shandong南面"),
+        ("坐van去", "坐Van去"),
+        ("中電道歉", "CLP道歉"),
+    ],
+)
+def test_a_whole_name_or_number_is_corrected(text: str, wanted: str) -> None:
+    assert Glossary(checked_terms(LONGER), word_begins).correct(Segment(text=text, start=0, end=1)).text == wanted
+
+
+def test_a_word_that_continues_in_the_next_segment_is_no_term() -> None:
+    def texts(pause_s: float, channel: str | None = None) -> list[str]:
+        first = Segment(text="佢話住喺天水", start=0, end=1)
+        second = Segment(text="圍嗰邊", start=1 + pause_s, end=2, channel=channel)
+        return [segment.text for segment in correct_segments([first, second], LONGER, word_begins)]
+
+    assert texts(0) == ["佢話住喺天水", "圍嗰邊"]
+    assert texts(0.5) == texts(0, "agent") == ["佢話住喺Tin", "圍嗰邊"]
