@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import table
+from tests.bench import jobs, machine, table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 # About twice the values of an idle machine, because ratios vary on a busy one.
@@ -43,6 +43,20 @@ def test_streaming_costs_little_more_than_its_stages_and_less_than_a_simple_loop
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     minute, hour = short(tmp_path, "memory")["memory"]["peak_mb"]
     assert hour < 1.4 * minute  # an hour has 7,200 words, which stay in memory
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_cost_as_much_cpu_per_file_as_one(tmp_path: Path, processes: int) -> None:
+    """Without the start, and without what a process loads for its first job."""
+    files = jobs.make(tmp_path / "in", 290)
+    cost = {}
+    with machine.sink() as url:
+        for count in (1, processes):
+            found = jobs.throughput(url, files[40:], warm_up=files[:40], workers=1, processes=count)
+            cost[count] = found["worker_cpu_ms"]
+    assert cost[processes] <= 1.1 * cost[1], cost
 
 
 def test_the_table_compares_figures_with_their_targets() -> None:

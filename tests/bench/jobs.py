@@ -31,14 +31,26 @@ def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]
     return paths
 
 
-def throughput(url: str, files: Sequence[Path], *, workers: int = WORKERS, sessions: int = SESSIONS) -> dict[str, Any]:
-    """Return the files per second, from the submission of one batch to the end of its last job."""
-    with stack(url, workers=workers, speed="max", worker_sessions=str(sessions)) as running:
+def throughput(
+    url: str,
+    files: Sequence[Path],
+    *,
+    workers: int = WORKERS,
+    processes: int = 1,
+    sessions: int = SESSIONS,
+    warm_up: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Return the files per second, from the submission of one batch to the end of its last job. `processes`,
+    `sessions`: of each worker, and of each of its processes. `warm_up`: files that are transcribed before, so that the
+    measurement does not contain what a process loads for its first job."""
+    with stack(url, workers=workers, processes=processes, speed="max", worker_sessions=str(sessions)) as running:
+        if warm_up:
+            submit_many(warm_up, out_dir=running.folder / "out", settings=running.settings).wait(300)
         used, began = running.cpu_s(), time.time()
         batch = submit_many(files, out_dir=running.folder / "out", formats=("json",), settings=running.settings)
         submitted = time.time()
-        batch.jobs[-1].wait(300)  # wait for one job only, so that Redis has little other work
-        status = batch.wait(60)
+        batch.jobs[-1].wait(900)  # wait for one job only, so that Redis has little other work
+        status = batch.wait(300)
         used = running.cpu_s() - used
     if status.counts != {"done": len(files)}:
         raise RuntimeError(f"not every job is done: {status.counts}")
@@ -46,6 +58,7 @@ def throughput(url: str, files: Sequence[Path], *, workers: int = WORKERS, sessi
     return {
         "files": len(files),
         "workers": workers,
+        "processes": processes,
         "sessions": sessions,
         "files_per_s": len(files) / elapsed_s,
         "submit_s": submitted - began,

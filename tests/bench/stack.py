@@ -33,10 +33,11 @@ class Stack:
     def settings(self) -> Settings:
         return load(self.environ)
 
-    def launch(self) -> float:
-        """Start one more worker without waiting for it. Returns the monotonic time of the start."""
+    def launch(self, *arguments: str) -> float:
+        """Start one more worker without waiting for it. `arguments`: further options of the command. Returns the
+        monotonic time of the start."""
         number = len(self.workers)
-        command = [sys.executable, "-m", "tasks.cli", "worker", "--ready-file", str(self._ready(number))]
+        command = [sys.executable, "-m", "tasks.cli", "worker", "--ready-file", str(self._ready(number)), *arguments]
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             began = time.monotonic()
             self.workers.append(
@@ -47,13 +48,14 @@ class Stack:
     def until_ready(self) -> None:
         for number, process in enumerate(self.workers):
             ready = self._ready(number)
-            wait_until(lambda p=process, r=ready: r.exists() or p.poll() is not None, "a worker is up", timeout_s=30)
+            wait_until(lambda p=process, r=ready: r.exists() or p.poll() is not None, "a worker is up", timeout_s=60)
             if process.poll() is not None:
                 raise RuntimeError((self.folder / f"worker-{number}.log").read_text()[-2000:])
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds of all workers."""
-        times = [psutil.Process(process.pid).cpu_times() for process in self.workers]
+        """Return the CPU seconds of all workers, with their processes."""
+        roots = [psutil.Process(process.pid) for process in self.workers]
+        times = [one.cpu_times() for root in roots for one in (root, *root.children(recursive=True))]
         return float(sum(t.user + t.system for t in times))
 
     def rss_kb(self) -> float:
@@ -65,15 +67,16 @@ class Stack:
 
 
 @contextmanager
-def stack(url: str, *, workers: int = 1, **settings: str) -> Iterator[Stack]:
-    """Start all parts but the service at `url`; stop them at the end. `settings`: names in lower case, without STT_."""
+def stack(url: str, *, workers: int = 1, processes: int = 1, **settings: str) -> Iterator[Stack]:
+    """Start all parts but the service at `url`; stop them at the end. `processes`: of each worker. `settings`: names in
+    lower case, without STT_."""
     with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
         valkey = Valkey(Path(folder))
         given = {"redis_url": valkey.url, "url": url, "api_key": KEY, **settings}
         made = Stack(Path(folder), {f"STT_{name.upper()}": value for name, value in given.items()})
         try:
             for _ in range(workers):
-                made.launch()
+                made.launch("--processes", str(processes))
             made.until_ready()
             yield made
         finally:

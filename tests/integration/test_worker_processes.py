@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -121,6 +122,38 @@ def test_a_process_that_hangs_is_replaced(fleet: Fleet, tmp_path: Path) -> None:
         timeout_s=60,
     )
     until_ready(worker, health)
+    assert worker.end() < 60
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+def test_jobs_survive_processes_that_are_killed_at_random(fleet: Fleet, tmp_path: Path) -> None:
+    """Every tenth job that ends is followed by the kill of a process that runs jobs."""
+    health, dice = tmp_path / "health", random.Random(7)
+    lease = {"STT_LEASE_S": "6", "STT_LEASE_RENEW_S": "1.5", "STT_SPEECH_DETECTOR": "level"}
+    worker = fleet.launch(sessions=3, arguments=("--processes", "3"), STT_HEALTH_FILE=str(health), **lease)
+    until_ready(worker, health)
+    files = [fleet.audio(f"k{n}", 20, seed=n) for n in range(100)]
+    batch = submit_many([path for path, _ in files], settings=fleet.settings, speed=10.0)
+    killed: list[int] = []
+    while True:
+        records = [fleet.record(job.id) for job in batch.jobs]
+        running = [record for record in records if record.state == "running" and record.owner]
+        if (ended := sum(record.state.ended for record in records)) == len(files):
+            break
+        owners = {int(record.owner.split(":")[1]) for record in running}
+        busy = [process for process in children(worker) if process.pid in owners]
+        if ended >= 10 * (len(killed) + 1) and busy:
+            victim = dice.choice(busy)
+            victim.kill()
+            killed.append(victim.pid)
+        time.sleep(0.2)
+    assert len(killed) >= 8
+    for job, (_, words) in zip(batch.jobs, files, strict=True):
+        fleet.assert_done(job.id, words)
+    until_ready(worker, health)
+    assert len(children(worker)) == 3
+    assert not {process.pid for process in children(worker)} & set(killed)
     assert worker.end() < 60
 
 
