@@ -159,7 +159,7 @@ def _item(job: JobLine, text: TranscriptText, links: _Links) -> Iterator[str]:
     if text.text:
         lines = " ".join(text.text[: 2 * _FIRST].split())
         language = f' lang="{text.language}"' if _LANGUAGE.fullmatch(text.language or "") else ""
-        yield f'<p class="first"{language}>{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
+        yield f'<p class="first" dir="auto"{language}>{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
     errors = [without_source(job.error, job.source)] if job.error else []
     reasons = [*errors, *(f"needs review: {reason}" for reason in job.review), *job.warnings]
     if reasons:

@@ -191,6 +191,22 @@ def test_confidence_is_shown(opened: Any) -> None:
     assert found.page.evaluate(line.format(2)) == "none"
 
 
+def test_a_later_visit_continues_where_the_last_one_stopped(opened: Any) -> None:
+    found = opened(heard(*SPOKEN, segment("w", 20, 21)))
+    found.page.evaluate("document.getElementById('audio').currentTime = 4")
+    found.page.reload()
+    found.page.wait_for_function("document.getElementById('audio').readyState > 0")
+    assert found.at() == 0  # close to the start
+    # The end of the sample is at 9.45 s.
+    found.page.evaluate("Object.defineProperty(document.getElementById('audio'), 'duration', { value: 30 })")
+    found.page.evaluate("document.getElementById('audio').currentTime = 6.5")
+    found.page.reload()
+    expect(found.page.locator("#told")).to_have_text("Continues at 0:06; press 0 for the start")
+    assert found.at() == pytest.approx(6.5, abs=0.2)
+    found.page.keyboard.press("0")
+    assert found.at() == 0
+
+
 def test_the_page_asks_for_missing_audio(opened: Any) -> None:
     found = opened(heard(*SPOKEN, path="/nowhere/gone.flac"), ready=False)
     expect(found.page.locator("#choose")).to_contain_text("gone.flac was not found")

@@ -308,6 +308,49 @@ def test_subtitles_and_text_contain_the_corrections(opened: Any, tmp_path: Path)
     assert files["txt"].read_text().split("\n\n")[2] == "1: Roads are open again."
 
 
+def test_markdown_and_the_file_of_otranscribe_contain_the_corrections(opened: Any, tmp_path: Path) -> None:
+    page = opened(SAID.model_copy(update={"segments": (by(EVIL, SAID.segments[0]), *SAID.segments[1:])}))
+    page.click("#edit")
+    correct(page, "rane", "*rain* <b> & {x}")
+    files = {}
+    for ending in ("md", "otr"):
+        page.click("#share")
+        files[ending] = downloaded(page, f"#save-{ending}", tmp_path).read_text("utf-8")
+    first = files["md"].split("\n\n")[1]
+    assert first == f"**0:00 {EVIL.replace('<', chr(92) + '<').replace('>', chr(92) + '>')}** " + (
+        r"Heavy \*rain\* \<b\> & \{x\} closed several rodes."
+    )
+    document = json.loads(files["otr"])
+    assert (document["media"], document["media-time"]) == (SAID.source.name, 0)
+    page.set_content(document["text"])
+    assert page.locator("p").all_text_contents()[2] == "0:06\u00a01: Roads are open again."
+    assert page.locator("p").first.text_content() == f"0:00\u00a0{EVIL}: Heavy *rain* <b> & {{x}} closed several rodes."
+    assert page.locator(".timestamp").last.get_attribute("data-timestamp") == "20"
+    assert page.locator("img").count() == 0
+
+
+RTL = transcript(segment("שלום עולם 123", 0.5, 3), segment("hello", 9, 10), segment("مرحبا بالعالم (abc)", 20, 22))
+
+
+def test_text_from_right_to_left_has_its_direction(opened: Any) -> None:
+    page = opened(RTL)
+    direction = "[...document.querySelectorAll('main p')].map((one) => getComputedStyle(one).direction)"
+    assert page.evaluate(direction) == ["rtl", "ltr", "rtl"]
+    page.dblclick("[data-t]:text-is('עולם')")
+    assert page.evaluate("getComputedStyle(document.querySelector('.fix')).direction") == "rtl"
+
+
+def test_control_k_goes_to_the_search_also_from_a_word(opened: Any) -> None:
+    page = opened()
+    page.keyboard.press("Control+k")
+    expect(page.locator("#find")).to_be_focused()
+    page.dblclick("text=several")
+    page.fill(".fix", "many")
+    page.keyboard.press("Control+k")
+    expect(page.locator("#find")).to_be_focused()
+    expect(page.locator("main p").first).to_contain_text("closed many")
+
+
 def test_the_text_is_copied_with_or_without_times(opened: Any) -> None:
     page = opened()
     for selector, first in (("#copy-text", "1: Heavy rane"), ("#copy-times", "[0:00] 1: Heavy rane")):
@@ -425,6 +468,8 @@ def test_the_page_is_accessible(browser: Browser, tmp_path: Path, scheme: Any, w
     try:
         page.goto(path.as_uri())
         page.wait_for_selector("body.ready [data-t]")
+        page.hover("text=several")
+        expect(page.locator("#tip")).to_be_visible()
         assert violations(page) == []
         page.click("#edit")
         page.click("text=several")

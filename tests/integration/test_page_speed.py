@@ -1,11 +1,12 @@
 """Long pages in a real browser: the time to open a transcript of six hours and a library of 2,000 files, and the
-longest task while the reader scrolls. All times are CPU times of the page's main thread, which other programs hardly
-change."""
+longest task while the reader scrolls. The limits are for CPU times of the page's main thread, which other programs
+hardly change. The wall times are printed for comparison; they count on an idle machine."""
 
 from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,13 +67,16 @@ def main_thread_ms(session: CDPSession) -> float:
     return 1000 * float(metrics["TaskDuration"])
 
 
-def opened(browser: Browser, path: Path) -> tuple[Page, CDPSession, float]:
+def opened(browser: Browser, path: Path) -> tuple[Page, CDPSession, float, float]:
+    """Open a page. Returns it with the CPU time of its main thread and the wall time until it was ready, in ms."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    started = time.monotonic()
     page.goto(path.as_uri())
     page.wait_for_selector("body.ready")
-    return page, session, main_thread_ms(session)
+    wall_ms = 1000 * (time.monotonic() - started)
+    return page, session, main_thread_ms(session), wall_ms
 
 
 @contextmanager
@@ -90,10 +94,12 @@ def traced_tasks(browser: Browser, page: Page) -> Iterator[list[float]]:
     ]
 
 
-def test_six_hours_open_quickly_and_scroll_without_long_tasks(browser: Browser, tmp_path: Path) -> None:
+def test_six_hours_open_quickly_and_scroll_without_long_tasks(
+    browser: Browser, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "long.html"
     path.write_text(render(six_hours(), "html"), encoding="utf-8")
-    page, _, open_ms = opened(browser, path)
+    page, _, open_ms, wall_ms = opened(browser, path)
     page.wait_for_timeout(1500)
     with traced_tasks(browser, page) as tasks:
         for _ in range(60):
@@ -111,13 +117,20 @@ def test_six_hours_open_quickly_and_scroll_without_long_tasks(browser: Browser, 
     page.keyboard.press("Enter")
     expect(page.locator("#changes")).to_contain_text("1 unsaved change", timeout=30_000)
     page.close()
-    print(f"opened with {open_ms:.0f} ms; longest of {len(tasks)} tasks while scrolling: {max(tasks):.0f} ms")  # noqa: T201
+    figures = (
+        f"6 h, {WORDS:,} words: open {open_ms:.0f} ms of CPU (limit {MAX_OPEN_MS}), {wall_ms:.0f} ms of wall time; "
+        f"longest of {len(tasks)} tasks while scrolling {max(tasks):.0f} ms (limit {MAX_TASK_MS})"
+    )
+    with capfd.disabled():
+        print(f"\n{figures}")  # noqa: T201
     assert len(tasks) > 60
     assert open_ms < MAX_OPEN_MS
     assert max(tasks) <= MAX_TASK_MS
 
 
-def test_a_library_of_2000_files_opens_and_searches_within_a_second(browser: Browser, tmp_path: Path) -> None:
+def test_a_library_of_2000_files_opens_and_searches_within_a_second(
+    browser: Browser, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rng = random.Random(2)
     jobs = []
     texts = []
@@ -128,13 +141,18 @@ def test_a_library_of_2000_files_opens_and_searches_within_a_second(browser: Bro
         texts.append(TranscriptText(" ".join(rng.choices(VOCABULARY, k=800)), "en"))
     path = tmp_path / "summary.html"
     path.write_text(library(summarize("calls", jobs, now=0.0), tmp_path, texts), encoding="utf-8")
-    page, session, open_ms = opened(browser, path)
+    page, session, open_ms, wall_ms = opened(browser, path)
     page.wait_for_timeout(1000)
     before_ms = main_thread_ms(session)
     page.fill("#find", "northern valley")
     expect(page.locator("#count")).to_contain_text("matches in", timeout=30_000)
     search_ms = main_thread_ms(session) - before_ms
     page.close()
-    print(f"library opened with {open_ms:.0f} ms, searched with {search_ms:.0f} ms")  # noqa: T201
+    figures = (
+        f"library of 2,000 files: open {open_ms:.0f} ms of CPU (limit {MAX_LIBRARY_MS}), {wall_ms:.0f} ms of wall time;"
+        f" search {search_ms:.0f} ms of CPU"
+    )
+    with capfd.disabled():
+        print(f"\n{figures}")  # noqa: T201
     assert open_ms < MAX_LIBRARY_MS
     assert search_ms < MAX_LIBRARY_MS

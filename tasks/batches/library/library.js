@@ -44,6 +44,7 @@ const snippet = (item, pattern) => {
   const end = match.index + match[0].length;
   const node = document.createElement("p");
   node.className = "found";
+  node.dir = "auto";
   const mark = document.createElement("mark");
   mark.textContent = match[0];
   node.append(from ? "…" : "", item.text.slice(from, match.index), mark, item.text.slice(end, end + AROUND), end + AROUND < item.text.length ? "…" : "");

@@ -33,7 +33,7 @@ _SCRIPTS: Final = tuple(
     f"page/{name}.js"
     for name in (
         *("data", "paragraphs", "player", "waveform", "search"),
-        *("revisions", "editor", "speakers", "saving", "subtitles", "sharing", "keyboard"),
+        *("revisions", "editor", "speakers", "saving", "subtitles", "documents", "sharing", "keyboard"),
     )
 )
 _SEGMENTS_MARK: Final = "<!-- segments -->\n"
@@ -177,7 +177,7 @@ def _paragraph(paragraph: Paragraph, voice: int, *, named: bool, lang: str) -> s
         tags += '<span class="tag">time estimated</span>'
     size = min(_MAX_SIZE, 1 + paragraph.length // _LINE)
     clock, start = _clock(paragraph.start), round(max(0.0, paragraph.start), 2)
-    marks = f' lang="{lang}"' if lang else ""
+    marks = f' lang="{lang}" dir="auto"' if lang else ' dir="auto"'
     return (
         f'<section class="seg n{size}" data-v="{voice}"><div class="side"><a class="at" href="#t={start:g}"'
         f' aria-label="Play from {clock}">{clock}</a></div><div class="body">{who}<p{marks}>{texts}</p>{tags}</div>'

@@ -50,6 +50,7 @@ const fix = (word) => {
   input.value = word.text;
   input.autocomplete = "off";
   input.spellcheck = true;
+  input.dir = "auto";
   input.lang = para.p.lang || text.lang;
   input.setAttribute("aria-label", `Correct “${word.text}” at ${clock(word.start)}`);
   resize(input);
@@ -113,6 +114,10 @@ const fixKeys = (event) => {
     event.preventDefault();
     stopFixing(true);
     save();
+  } else if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") {
+    event.preventDefault();
+    stopFixing(true);
+    focusSearch();
   }
 };
 

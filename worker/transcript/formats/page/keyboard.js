@@ -36,12 +36,12 @@ const KEYS = {
   ...PLAYER_KEYS,
   " ": toggle, k: toggle, ArrowLeft: () => skip(-STEP_S), ArrowRight: () => skip(STEP_S), j: () => skip(-STEP_S), l: () => skip(STEP_S),
   ArrowUp: () => stepSegment(-1), ArrowDown: () => stepSegment(1), ",": () => changeSpeed(-1), ".": () => changeSpeed(1),
-  "/": () => { find.focus(); find.select(); }, n: () => nextUnsure(1), N: () => nextUnsure(-1), p: () => nextUnsure(-1),
+  "0": () => go(0), "/": focusSearch, n: () => nextUnsure(1), N: () => nextUnsure(-1), p: () => nextUnsure(-1),
   e: () => setEditing(!editing), r: reviewHere, s: () => { const para = paraHere(); if (para) askSpeaker(para); }, y: copyLink,
   Enter: () => { if (editing && cursor) fix(cursor); },
   c: toggleDoubt, t: theme, "?": () => togglePanel("keys"), Escape: () => showPanel("", false),
 };
-const CONTROL_KEYS = { z: undo, y: redo, Z: redo, s: save, f: null };
+const CONTROL_KEYS = { z: undo, y: redo, Z: redo, s: save, k: focusSearch };
 
 const onKey = (event) => {
   if (event.altKey || event.isComposing || byId("speaker").open || byId("conflict").open) return;

@@ -119,13 +119,29 @@ const openAddress = () => {
   }
 };
 
+// A later visit continues at the position of the last one, unless the address names a moment or words.
+const PLACE = `stt-place:${about.job}:${about.sha256.slice(0, 16)}`;
+const PLACE_MIN_S = 5; // positions closer to the start or the end are not stored
+const storePlace = () => {
+  const time = audio.currentTime;
+  if (ready) stored(PLACE, time > PLACE_MIN_S && time < audio.duration - PLACE_MIN_S ? time.toFixed(1) : null);
+};
+const openPlace = () => {
+  const time = Number(stored(PLACE));
+  if (location.hash || !(time > PLACE_MIN_S && time < audio.duration) || audio.currentTime) return;
+  go(time);
+  tell(`Continues at ${clock(time)}; press 0 for the start`);
+};
+
 const startPlayer = () => {
   audio.addEventListener("loadedmetadata", () => {
     setReady(true);
     byId("choose").hidden = true;
     if (Number.isFinite(audio.duration) && audio.duration > 0) seek.max = audio.duration;
     if (location.hash.startsWith("#t=")) openAddress();
+    openPlace();
   });
+  addEventListener("pagehide", storePlace);
   const sources = [...audio.querySelectorAll("source")];
   if (sources.length) sources[sources.length - 1].addEventListener("error", () => missing(NOT_FOUND));
   else missing(NOT_FOUND);
@@ -146,6 +162,7 @@ const startPlayer = () => {
   audio.addEventListener("pause", () => {
     document.body.classList.remove("playing");
     byId("play").setAttribute("aria-label", "Play");
+    storePlace();
     tick();
   });
   audio.addEventListener("seeked", tick);

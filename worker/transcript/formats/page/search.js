@@ -122,6 +122,8 @@ const jumpTo = (time) => {
   if (para) showPara(para);
 };
 
+const focusSearch = () => { find.focus(); find.select(); };
+
 const startSearch = () => {
   let soon = 0;
   find.addEventListener("input", () => {

@@ -38,6 +38,8 @@ const startSharing = () => {
     "save-srt": () => download(`${STEM}.srt`, "application/x-subrip", asSrt()),
     "save-vtt": () => download(`${STEM}.vtt`, "text/vtt", asVtt()),
     "save-txt": () => download(`${STEM}.txt`, "text/plain", asText(false)),
+    "save-md": () => download(`${STEM}.md`, "text/markdown", asMarkdown()),
+    "save-otr": () => download(`${STEM}.otr`, "application/json", asOtr()),
     "print": () => print(),
   };
   for (const [id, action] of Object.entries(actions)) {
