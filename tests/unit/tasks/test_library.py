@@ -91,7 +91,7 @@ def test_the_library_has_text_reasons_failures_and_links_but_no_absolute_path(fo
     text = path.read_text("utf-8")
     assert str(folder) not in text
     assert '<a href="a%20b.html">a.wav</a>' in text
-    assert '<p class="first" lang="en">Heavy rane. 我哋聽日見</p>' in text
+    assert '<p class="first" dir="auto" lang="en">Heavy rane. 我哋聽日見</p>' in text
     assert "needs review: mean confidence 0.5" in text
     assert "<details open>" in text
     assert ">the file is empty</li>" in text
