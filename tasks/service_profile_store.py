@@ -8,16 +8,11 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from worker.atomic_file import replace_file
 from worker.errors import LedgerUnavailable
-from worker.ledger.connection import RedisConnection
-from worker.ledger.keys import Keys
 from worker.service_profile import LIFETIME_S, ServiceProfile, apply_profile, profile_id, read_profile
 from worker.settings import Settings
 
-_log = structlog.get_logger(__name__)
 REDIS_TIMEOUT_S: Final = 3.0
 MAX_FILE_BYTES: Final = 100_000
 
@@ -57,7 +52,11 @@ def with_profile_of_file(settings: Settings) -> tuple[Settings, dict[str, Any]]:
     except (FileNotFoundError, RuntimeError):  # RuntimeError: there is no home folder
         return settings, {}
     except OSError as exc:
-        _log.warning("the profile of the service cannot be read; defaults are used", error=str(exc))
+        import structlog  # noqa: PLC0415  0.1 s of CPU time, and seldom needed
+
+        structlog.get_logger(__name__).warning(
+            "the profile of the service cannot be read; defaults are used", error=str(exc)
+        )
         return settings, {}
     return apply_profile(settings, read_profile(text, time.time()))
 
@@ -74,6 +73,11 @@ async def with_profile_of_redis(settings: Settings) -> tuple[Settings, dict[str,
 
 
 async def _redis(settings: Settings, command: Any) -> Any:
+    # Imported here, because a run only reads the file. The client of Redis takes a third of the import time of a run
+    # that has nothing to do.
+    from worker.ledger.connection import RedisConnection  # noqa: PLC0415
+    from worker.ledger.keys import Keys  # noqa: PLC0415
+
     connection = RedisConnection(settings.redis_url)
     try:
         key = Keys(settings.redis_prefix)[f"profile:{profile_id(settings)}"]

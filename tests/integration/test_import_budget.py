@@ -78,32 +78,37 @@ def test_a_run_shows_its_display_before_it_imports_what_only_processes_need() ->
     assert len(names) < 900  # 720 with Python 3.11
 
 
-def test_a_run_with_nothing_to_do_imports_and_starts_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("service", [(), ("--url", "http://127.0.0.1:9", "--api-key-file", "key")])
+def test_a_run_with_nothing_to_do_imports_and_starts_nothing(service: tuple[str, ...], tmp_path: Path) -> None:
     """Its transcripts show that there is nothing to do, so no process, Redis client or recognizer is needed."""
     # The helper starts the command in its own process; no process of a stack may be started by it.
     soundfile.write(tmp_path / "a.wav", [0.0] * 1600, 16000)
-    finish(tmp_path)
-    names = imported("run", "a.wav", "--format", "json,txt", folder=tmp_path)
+    (tmp_path / "key").write_text("secret")
+    finish(tmp_path, *service[1:2])
+    names = imported("run", "a.wav", "--format", "json,txt", *service, folder=tmp_path)
     assert not packages(names, (*ALWAYS_HEAVY, "tasks.embedded.stack", "tasks.client.producer", "subprocess.Popen"))
     assert not (tmp_path / "transcripts" / ".stt-batch").exists()
     assert (tmp_path / "transcripts" / "summary.json").exists()
 
 
-def finish(folder: Path) -> None:
-    """Write the transcript files of `run a.wav --format json,txt` into the folder, as an earlier run would."""
+def finish(folder: Path, *url: str) -> None:
+    """Write the transcript files of `run a.wav --format json,txt` into the folder, as an earlier run would. `url`: of
+    the service, or nothing for the embedded one."""
     program = """
 import asyncio, math, sys
 from pathlib import Path
 from tasks.cli.run.command import local_settings
 from tasks.client.identities import Identities
 from tasks.client.new_spec import make_spec
-settings, embedded = local_settings({})
+from worker.secret_masking import show_url
+settings, embedded = local_settings({"url": sys.argv[1], "api_key": "secret"} if sys.argv[1:] else {})
 engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
+engine = engine if embedded else show_url(settings.url)
 spec = make_spec("a.wav", out_dir="transcripts", out_name="a", formats=("json", "txt"))
 print(asyncio.run(Identities().identify_many([spec], settings, scope=engine))[0])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *url],
         cwd=folder,
         env={**{k: v for k, v in os.environ.items() if not k.startswith("STT_")}, "PYTHONPATH": str(ROOT)},
         capture_output=True,

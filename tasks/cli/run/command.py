@@ -227,7 +227,7 @@ def local_settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
     if not embedded:
-        from tasks.service_profile_store import with_profile_of_file  # noqa: PLC0415  loads the Redis client
+        from tasks.service_profile_store import with_profile_of_file  # noqa: PLC0415  only for a service
 
         settings, applied = with_profile_of_file(settings)
         if applied:

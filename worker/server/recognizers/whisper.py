@@ -67,8 +67,8 @@ class Whisper:
     the lock of the Python interpreter (GIL)."""
 
     max_joined_s = 20.0
-    """Maximum length of the joined segments of one session. Measured with tiny.en: the CPU time is about the same from
-    15 to 25 s."""
+    """Maximum length of the joined segments of one session. Measured with tiny.en: 15 s takes about the same CPU time,
+    and 25 s the same to 14 % more, because the beam search reads a longer window for each token."""
 
     def __init__(
         self,
