@@ -36,10 +36,12 @@ HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 1_000
 CHECK_S: Final = 5.0
 """Minimum seconds between two checks whether the session of a client has ended."""
-_EVENT_ID: Final = re.compile(r"^([0-9]{1,20}-[0-9]{1,20})(\.end)?$")
+_EVENT_ID: Final = re.compile(r"^[0-9]{1,20}-[0-9]{1,20}(\.end)?$")
 MAX_ID: Final = (1 << 64) - 1
 """Maximum of the two numbers in an id of a stream of Redis."""
 _START: Final = "0-0"
+_END: Final = ".end"
+"""Ends the id of the last event of a job."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/event-stream": {}}, "description": "A stream of events"},
@@ -66,11 +68,10 @@ async def job_events(
     """Follow a job: `commit` (a segment, with an id), `progress`, `status` (the job) and, at last, `end` (the job)."""
     record = await find_job(context, principal, job_id)
     given = last_event_id or after
-    found = _EVENT_ID.fullmatch(given) if given else None
-    if found is not None and max(numbers_of(found[1])) > MAX_ID:
-        raise Problem(422, f"Last-Event-ID: {found[1]} is not an id of this stream; omit it to start from the first")
-    position = found[1] if found else _START
-    if found is not None and found[2] and record.state.ended:
+    position = given.removesuffix(_END) if given else _START
+    if max(numbers_of(position)) > MAX_ID:
+        raise Problem(422, f"Last-Event-ID: {position} is not an id of this stream; omit it to start from the first")
+    if given and given.endswith(_END) and record.state.ended:
         return Response(status_code=204)  # an EventSource then connects no more
     return _stream(_guarded(request, context, principal, _follow(context, record, position)))
 
@@ -158,9 +159,9 @@ def _commit(entry: CommitEntry) -> bytes:
 
 def _end(context: ApiContext, feed: JobFeed, position: str) -> bytes:
     if feed.gone:
-        return _event("end", {"id": feed.job_id, "state": None, "error": "the job has expired"}, f"{position}.end")
+        return _event("end", {"id": feed.job_id, "state": None, "error": "the job has expired"}, position + _END)
     document = status_of(feed.record, context.settings).model_dump(mode="json")
-    return _event("end", document, f"{position}.end")
+    return _event("end", document, position + _END)
 
 
 def _event(name: str, data: Any, event_id: str = "") -> bytes:

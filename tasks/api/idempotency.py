@@ -8,6 +8,7 @@ from typing import Final
 
 from tasks.api.problems import Problem
 from tasks.job_spec import JobSpec, checked_key
+from worker.errors import BadJob
 from worker.http_keys import Principal
 from worker.ledger.ledger import JobRecord
 
@@ -21,6 +22,8 @@ def job_id_of(key: str, principal: Principal) -> str:
     For an operator it is the key itself, as for all other producers. For other principals the id also depends on the
     name of their key, so that they neither meet nor guess the jobs of others."""
     checked_key(key)
+    if key in (".", ".."):  # see `source_policy.validated`
+        raise BadJob(f"idempotency_key {key!r}: cannot be part of a web address; choose another key")
     if principal.may_operate:
         return key
     return hashlib.sha256(f"{principal.producer}\n{key}".encode()).hexdigest()[:24]

@@ -140,12 +140,11 @@ def _title(status: int) -> str:
 
 
 def _methods(routes: Iterable[BaseRoute], request: Request) -> list[str]:
-    """Return the methods that the path of a request has."""
-    found: set[str] = set()
-    for route in routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    """Return the methods that the path of a request has. If the path has several meanings, such as that of an action
+    and that of a batch with this name, the first one counts."""
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    same = [route for route in matching if getattr(route, "path", "") == getattr(matching[0], "path", "")]
+    return sorted({method for route in same for method in getattr(route, "methods", None) or ()})
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

@@ -127,9 +127,15 @@ def _of_http(error: Exception) -> str:
 def validated(fields: Mapping[str, Any]) -> JobSpec:
     """Validate the fields of a job. Raises Problem 422 with all invalid fields."""
     try:
-        return JobSpec.model_validate(fields)
+        spec = JobSpec.model_validate(fields)
     except ValidationError as exc:
         raise Problem(422, problems(exc), code="bad_job") from None
+    if spec.batch in (".", ".."):
+        # Clients resolve these parts of a path, also in their encoded form, so the batch would have no address.
+        raise Problem(
+            422, f"batch: {spec.batch!r} cannot be part of a web address; choose another name", code="bad_job"
+        )
+    return spec
 
 
 __all__ = ["SourcePolicy", "validated"]

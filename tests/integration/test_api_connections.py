@@ -134,6 +134,8 @@ async def test_methods_that_a_path_has_are_named(api: Api) -> None:
     answer = await api.alice.put("/v1/jobs")
     assert "use GET, POST" in problem(answer, 405)["detail"]
     assert answer.headers["allow"] == "GET, POST"
+    for path in ("/v1/jobs/retry", "/v1/batches/a/pause"):
+        assert (await api.alice.put(path)).headers["allow"] == "POST"
 
 
 async def test_a_compressed_body_is_refused_with_the_reason(api: Api) -> None:

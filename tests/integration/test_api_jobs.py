@@ -303,6 +303,39 @@ async def test_failures_of_a_batch_are_grouped_and_retried(api: Api) -> None:
     assert (await api.alice.get("/v1/batches/monday")).json()["counts"] == {"queued": 4}
 
 
+async def test_every_name_of_a_batch_has_an_address(api: Api) -> None:
+    """The actions of a batch are parts of its path, too."""
+    names = ["calls/monday", "x/retry", "/a", "a/", "a//b", "../a", "...", "a%2Fb", "a?b#c", "montag ü", " ", "pause"]
+    for number, name in enumerate(names):
+        job = await api.upload(b"%d" % number, batch=name)
+        await api.fail(job["id"], "endpoint_busy", "no free session")
+    listed = {batch["id"]: batch["url"] for batch in (await api.alice.get("/v1/batches")).json()["batches"]}
+    assert sorted(listed) == sorted(names)
+    for name, url in listed.items():
+        assert (await api.alice.get(url)).json()["id"] == name
+        for method, path, count in [
+            ("POST", "/retry", 1),
+            ("POST", "/pause", 1),
+            ("POST", "/resume", 1),
+            ("DELETE", "", 1),
+        ]:
+            answer = await api.alice.request(method, url + path)
+            assert (answer.status_code, len(answer.json()["changed"])) == (200, count), (name, path, answer.text)
+
+
+async def test_names_that_clients_resolve_in_a_path_are_refused(api: Api, tmp_path: Path) -> None:
+    for name in (".", ".."):
+        answer = await api.alice.post("/v1/jobs", files={"file": ("a.wav", b"x")}, data={"batch": name})
+        assert "choose another name" in problem(answer, 422, "bad_job")["detail"]
+        lines = {"content": "source\ns3://calls/1.wav\n", "headers": {"content-type": "text/csv"}}
+        problem(await api.alice.post("/v1/batches", params={"batch": name}, **lines), 422, "bad_job")
+        for client in (api.alice, api.boss):
+            named = {"json": {"source": "s3://calls/a.wav"}, "headers": {"Idempotency-Key": name}}
+            assert "choose another key" in problem(await client.post("/v1/jobs", **named), 422)["detail"]
+    assert not stored(tmp_path)
+    assert not await api.context.ledger.recent_jobs()
+
+
 CSV = "source,id,language\ns3://calls/1.wav,c-1,yue\ns3://calls/2.wav,c-2,\n"
 LINES = '{"source": "s3://calls/1.wav", "id": "c-1"}\n{"source": "s3://calls/2.wav", "id": "c-2"}\n'
 

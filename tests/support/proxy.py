@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -32,6 +33,11 @@ class Proxy:
 
     def reset(self) -> None:
         for writer in self._writers:
+            writer.transport.abort()
+
+    def reset_some(self, rng: random.Random, count: int) -> None:
+        """Reset up to `count` connections, chosen at random."""
+        for writer in rng.sample(sorted(self._writers, key=id), k=min(count, len(self._writers))):
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
