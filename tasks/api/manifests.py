@@ -19,7 +19,7 @@ from tasks.api.batches import batch_url
 from tasks.api.body import chunks_of, media_type
 from tasks.api.context import ApiContext, Context
 from tasks.api.idempotency import job_id_of
-from tasks.api.multipart import FilePart, MultipartReader, boundary_of
+from tasks.api.multipart import Buffer, FilePart, MultipartReader, boundary_of
 from tasks.api.problems import Problem
 from tasks.api.responses import errors
 from tasks.api.submission import scope_of
@@ -182,7 +182,7 @@ async def _receive_all(request: Request, folder: Path) -> Path:
     return path
 
 
-async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
+async def _write(path: Path, chunks: AsyncIterator[Buffer]) -> None:
     size = 0
     with path.open("wb") as file:
         async for chunk in chunks:

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from tasks.api.body import chunks_of
 from tasks.api.problems import Problem
 
+Buffer = bytes | bytearray | memoryview
+"""A part of a body. A `memoryview` saves a copy of each chunk."""
 MAX_FIELD_BYTES: Final = 1 << 20
 """Maximum bytes of a field that is not a file."""
 MAX_FIELDS_BYTES: Final = 4 << 20
@@ -30,7 +32,7 @@ class FilePart:
 
     field: str
     name: str
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncIterator[Buffer]
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class MultipartReader:
 
     def __init__(self, request: Request, boundary: bytes) -> None:
         self._stream = chunks_of(request)
-        self._events: deque[tuple[str, bytes]] = deque()
+        self._events: deque[tuple[str, Buffer]] = deque()
         self._name, self._value = b"", b""
         self._ended = False
         try:
@@ -63,7 +65,7 @@ class MultipartReader:
                 boundary,
                 {
                     "on_part_begin": lambda: self._events.append(("begin", b"")),
-                    "on_part_data": lambda data, start, end: self._events.append(("data", data[start:end])),
+                    "on_part_data": lambda data, start, end: self._events.append(("data", memoryview(data)[start:end])),
                     "on_part_end": lambda: self._events.append(("end", b"")),
                     "on_header_field": self._header_name,
                     "on_header_value": self._header_value,
@@ -111,7 +113,7 @@ class MultipartReader:
             if kind == "over":
                 return None
             if kind == "header":
-                name, _, value = data.partition(b":")
+                name, _, value = bytes(data).partition(b":")
                 part.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
             if kind == "headers":
                 part.disposition = _disposition(part.headers.get("content-disposition", ""))
@@ -120,7 +122,7 @@ class MultipartReader:
                     raise Problem(400, f"Content-Transfer-Encoding {coding[:40]!r} is not supported; send raw bytes")
                 return part
 
-    async def _data(self) -> AsyncIterator[bytes]:
+    async def _data(self) -> AsyncIterator[Buffer]:
         while True:
             kind, data = await self._event()
             if kind == "data":
@@ -130,7 +132,7 @@ class MultipartReader:
                     self._events.append(("over", b""))
                 return
 
-    async def _event(self) -> tuple[str, bytes]:
+    async def _event(self) -> tuple[str, Buffer]:
         while not self._events:
             chunk = await anext(self._stream, b"")
             try:
@@ -174,4 +176,4 @@ def _disposition(header: str) -> dict[str, str]:
     return found
 
 
-__all__ = ["FilePart", "MultipartReader", "boundary_of"]
+__all__ = ["Buffer", "FilePart", "MultipartReader", "boundary_of"]

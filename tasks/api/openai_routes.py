@@ -102,7 +102,7 @@ async def show_model(principal: AnyRole, model: str) -> Model:
                 "text/event-stream": {},
             },
         },
-        **errors(400, 408, 413, 415, 422),
+        **errors(400, 408, 413, 415),
     },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
@@ -114,9 +114,16 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
         raise Problem(415, "send multipart/form-data with the audio as `file`")
     claim = f"sync-{token_hex(12)}"
     async with UploadRequest(context, principal) as uploads:
-        await uploads.receive(request, boundary)
-        wanted = request_of(uploads.fields)
-        file = await _check(context, uploads, wanted)
+        try:
+            await uploads.receive(request, boundary)
+            wanted = request_of(uploads.fields)
+            file = await _check(context, uploads, wanted)
+        except Problem as exc:
+            if exc.status != 422:
+                raise
+            # OpenAI's API has 400 for every invalid value.
+            param = "file" if exc.code in ("no_file", "source_damaged") else "language"
+            raise Problem(400, exc.detail, code=exc.code, param=param) from None
         identity = uploads.identify(file)
         try:
             await uploads.record(file, identity, claim=claim)
@@ -135,7 +142,7 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
 
 
 async def _check(context: ApiContext, uploads: UploadRequest, wanted: TranscriptionRequest) -> UploadedFile:
-    """Check the only file of the request and its duration, and create its job. Raises Problem 400, 413 or 422."""
+    """Check the only file of the request and its duration, and create its job. Raises Problem 400, 413, 422 or 429."""
     if len(uploads.files) != 1:
         raise Problem(400, "send one file", code="invalid_value", param="file")
     file = uploads.files[0]

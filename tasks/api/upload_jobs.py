@@ -17,7 +17,7 @@ from tasks.api.batch_owners import claim_batch
 from tasks.api.body import parse_json
 from tasks.api.context import ApiContext
 from tasks.api.idempotency import check_repeated, job_id_of
-from tasks.api.multipart import FilePart, MultipartReader
+from tasks.api.multipart import Buffer, FilePart, MultipartReader
 from tasks.api.problems import Problem
 from tasks.api.source_policy import validated
 from tasks.api.submission import group_of, scope_of
@@ -102,7 +102,7 @@ class UploadRequest:
             raise Problem(422, f"{part.name or part.field}: the file is empty", code="source_damaged")
         self.files.append(UploadedFile(stored))
 
-    async def _limited(self, part: FilePart) -> AsyncIterator[bytes]:
+    async def _limited(self, part: FilePart) -> AsyncIterator[Buffer]:
         size, limit_gb = 0, self._context.settings.upload_max_gb
         async for chunk in part.chunks:
             size += len(chunk)

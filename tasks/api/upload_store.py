@@ -20,6 +20,7 @@ from secrets import token_hex
 from typing import BinaryIO, Final, Protocol
 
 from tasks.address_fields import parse_source
+from tasks.api.multipart import Buffer
 from worker.errors import BadJob, OutputError, SettingsError, SourceRefused, WorkerShortage
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
@@ -49,7 +50,7 @@ class UploadStore(Protocol):
         """Return a new address for an upload with this file name."""
         ...
 
-    async def write(self, address: Address, chunks: AsyncIterator[bytes]) -> StoredUpload:
+    async def write(self, address: Address, chunks: AsyncIterator[Buffer]) -> StoredUpload:
         """Write an upload. After an error or a cancellation, nothing of it is left. Raises the errors of `chunks`,
         WorkerShortage and OutputError."""
         ...
@@ -103,7 +104,7 @@ class _FolderUploads:
     def place(self, name: str) -> Address:
         return self._folder.below(f"{token_hex(16)}/{safe_name(name)}")
 
-    async def write(self, address: Address, chunks: AsyncIterator[bytes]) -> StoredUpload:
+    async def write(self, address: Address, chunks: AsyncIterator[Buffer]) -> StoredUpload:
         path = address.path
         digest = hashlib.sha256()
         try:
@@ -144,7 +145,7 @@ class _ObjectUploads:
     def place(self, name: str) -> Address:
         return self._folder.below(f"{token_hex(16)}/{safe_name(name)}")
 
-    async def write(self, address: Address, chunks: AsyncIterator[bytes]) -> StoredUpload:
+    async def write(self, address: Address, chunks: AsyncIterator[Buffer]) -> StoredUpload:
         from worker.storage import object_store  # noqa: PLC0415  loads obstore
 
         digest, size = hashlib.sha256(), 0
@@ -154,7 +155,7 @@ class _ObjectUploads:
             async for block in _blocks(chunks):
                 await asyncio.to_thread(digest.update, block)
                 size += len(block)
-                yield block
+                yield bytes(block)
 
         try:
             await object_store.put_stream(address, hashed(), self._endpoint)
@@ -170,16 +171,20 @@ class _ObjectUploads:
         await object_store.delete(address, self._endpoint)
 
 
-async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Join small chunks to blocks of at least BUFFER_BYTES."""
+async def _blocks(chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    """Join small chunks to blocks of at least BUFFER_BYTES. Larger chunks are not copied: with a hundred uploads at
+    once, each copy costs 25 MB."""
     block = bytearray()
     async for chunk in chunks:
+        if not block and len(chunk) >= BUFFER_BYTES:
+            yield chunk
+            continue
         block += chunk
         if len(block) >= BUFFER_BYTES:
-            yield bytes(block)
-            block.clear()
+            full, block = block, bytearray()
+            yield full
     if block:
-        yield bytes(block)
+        yield block
 
 
 def _create(path: Path) -> BinaryIO:
@@ -187,7 +192,7 @@ def _create(path: Path) -> BinaryIO:
     return path.open("xb", buffering=0)
 
 
-def _append(file: BinaryIO, digest: hashlib._Hash, block: bytes) -> None:
+def _append(file: BinaryIO, digest: hashlib._Hash, block: Buffer) -> None:
     digest.update(block)
     view = memoryview(block)
     while view:
