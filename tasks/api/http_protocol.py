@@ -144,6 +144,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
         super().on_body(body)
+        # One chunk is enough. uvicorn collects more, which counts with a hundred uploads at once.
+        if self.cycle.body and not self.cycle.response_complete:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._upgrade:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.ledger.command_limit import command_limit
 
-COMMAND_S: Final = 5.0
+COMMAND_S: Final = 10.0
 """Maximum seconds of one command to Redis with its retries. A short restart of Redis still delays requests only."""
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from tasks.api.context import ApiContext
 from tasks.api.http_protocol import LimitedHttpProtocol
+from tasks.api.memory_allocator import return_large_blocks
 from tasks.background.health_and_metrics import Monitor
 from tasks.event_loop import new_event_loop
 from worker.errors import EndpointUnavailable
@@ -69,6 +70,7 @@ def is_strict_loopback(host: str) -> bool:
 def run(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -> None:
     """Serve until SIGTERM or SIGINT. Blocks. `on_ready` is called with the URL when requests are accepted. Raises
     EndpointUnavailable if the address is in use."""
+    return_large_blocks()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(app, settings, on_ready))
 

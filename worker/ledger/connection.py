@@ -185,7 +185,7 @@ class RedisConnection:
                     "in the configuration of Redis, or run fewer processes"
                 ) from exc
             raise LedgerUnavailable(
-                f"Redis at {self.address} does not answer ({exc or type(exc).__name__}); "
+                f"Redis at {self.address} does not answer ({str(exc) or type(exc).__name__}); "
                 "start it, or set STT_REDIS_URL to the right address"
             ) from exc
         except RedisError as exc:
