@@ -21,10 +21,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.support.browser import chromium
 from tests.support.console_server import KEYS, console_server
 from tests.support.samples_of import a_segment, a_transcript
+from worker.errors import AccessRefused
 from worker.job_progress import Progress
+from worker.ledger.connection import RedisConnection
+from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import load
+from worker.webhooks.outbox import Outbox
 
 AXE_FILE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 NEWS = Path(__file__).resolve().parents[1] / "samples" / "news.flac"
@@ -427,3 +431,55 @@ def test_100000_jobs_are_filtered_and_paged_within_200_ms(user: Callable[..., Pa
             for _ in range(5)
         )
     assert max(took.values()) < 200, took
+
+
+def test_a_dropped_folder_is_uploaded_with_all_files_below_it(
+    user: Callable[..., Page], worker: Worker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "calls"
+    (folder / "monday").mkdir(parents=True)
+    for number, name in enumerate(("one.wav", "monday/two.mp3", "monday/notes.txt")):
+        (folder / name).write_bytes(b"audio %d" % number)
+    page = user("alice", "upload")
+    box = page.locator(".drop").bounding_box()
+    assert box is not None
+    session = page.context.new_cdp_session(page)
+    drag = {"x": box["x"] + 20, "y": box["y"] + 20,
+            "data": {"items": [], "files": [str(folder)], "dragOperationsMask": 1}}  # fmt: skip
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **drag})
+    expect(page.locator(".upload .state", has_text="queued")).to_have_count(2)
+    expect(page.locator(".toast")).to_have_text("1 file left out: neither audio nor video")
+    assert len(worker.run(lambda ledger: ledger.recent_jobs())) == 2
+
+
+def test_an_operator_probes_a_paused_key_and_sends_failed_webhooks_again(
+    user: Callable[..., Page], worker: Worker, redis_url: str
+) -> None:
+    settings = load({}, redis_url=redis_url, api_key="k")
+
+    async def prepare(ledger: Ledger) -> None:
+        connection = RedisConnection(redis_url)
+        breaker, outbox = KeyBreaker(settings, connection), Outbox(settings, connection)
+        await breaker.check()
+        await breaker.refused(AccessRefused("no credit"), jitter=0.5)
+        spec = json.dumps({"source": "/in/a.wav", "webhook": "https://hooks.example/x"})
+        await ledger.create("a", spec)
+        lease = await ledger.acquire("a", "w")
+        assert isinstance(lease, Lease)
+        await lease.fail("source_damaged", "broken")
+        (message,) = await outbox.claim(1)
+        await outbox.dead_letter(message, "HTTP 500")
+        await connection.close()
+
+    worker.run(prepare)
+    reader = user("reader", "workers")
+    expect(reader.get_by_text("no credit").first).to_be_visible()
+    expect(reader.get_by_role("button", name="Probe now")).to_have_count(0)
+    expect(reader.get_by_role("button", name="Send all failed again")).to_have_count(0)
+    page = user("boss", "workers")
+    page.get_by_role("button", name="Probe now").click()
+    expect(page.locator(".toast").first).to_have_text("The next job probes the key")
+    page.get_by_role("button", name="Send all failed again").click()
+    expect(page.locator(".toast", has_text="Failed webhooks are sent again")).to_be_visible()
+    expect(page.get_by_text("1 message waiting, 0 failed")).to_be_visible()
