@@ -1,4 +1,5 @@
-"""The settings and options that a project's `stt-batch.toml` may contain. No I/O, except for links in paths.
+"""The settings and options that a project's `stt-batch.toml` may contain. No I/O, except for links and folders
+that paths and names lead to.
 
 A project's file may come from a stranger, with a folder of recordings. So it may only describe the audio and the form
 of the transcripts. It cannot name addresses, secrets, allow-lists or limits of this machine, choose code that runs, or
@@ -7,6 +8,8 @@ write outside its own folder. A new setting is refused until it is added here.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +30,8 @@ OPTIONS: Final = frozenset(
     }
 )
 _PATHS: Final = ("glossary", "out")
+_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Matches the name of a model, and no path."""
 
 
 def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
@@ -40,7 +45,8 @@ def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
         )
     if name in _PATHS:
         return _inside(name, value, file)
-    if name == "model" and any(mark in str(value) for mark in ("/", "\\")):
+    # A name that is also a folder here would load the model in that folder.
+    if name == "model" and (_MODEL.fullmatch(str(value)) is None or os.path.lexists(str(value))):
         raise SettingsError(
             f"{file}: a project's file must not set model to a folder or to a name on the hub: give a name such as base"
         )

@@ -110,6 +110,10 @@ def test_a_new_setting_is_refused_in_a_projects_file_until_it_is_allowed() -> No
         ("server", 'host = "0.0.0.0"'),
         ("run", 'model = "/downloads/model"'),
         ("run", 'model = "stranger/model"'),
+        ("run", 'model = "."'),
+        ("run", 'model = ".."'),
+        ("run", 'model = "trojan"'),
+        ("run", 'model = "trojan-link"'),
         ("run", 'out = "/etc"'),
         ("run", 'out = "../elsewhere"'),
         ("run", 'out = "s3://bucket/x"'),
@@ -121,6 +125,8 @@ def test_a_new_setting_is_refused_in_a_projects_file_until_it_is_allowed() -> No
 )
 def test_a_strangers_options_cannot_leave_the_folder(folder: Path, command: str, option: str) -> None:
     (folder / "link").symlink_to("/etc")
+    (folder / "trojan").mkdir()
+    (folder / "trojan-link").symlink_to("trojan")
     project(folder, f"[{command}]\n{option}")
     result = invoke(command, "x.wav") if command in ("run", "submit") else invoke(command)
     assert result.exit_code == 2
@@ -193,7 +199,7 @@ def test_a_wrong_line_is_reported_with_its_file(folder: Path, text: str, message
     assert "user.toml" in result.stderr
 
 
-HOSTILE = {
+HOSTILE_CONTENT = {
     "not UTF-8": b"\xff\xfe",
     "large": b"x" * 2_000_000,
     "not TOML": b"\0",
@@ -205,13 +211,22 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("content", HOSTILE_CONTENT.values(), ids=HOSTILE_CONTENT)
 def test_a_hostile_file_is_refused_in_one_message(folder: Path, content: bytes) -> None:
     (folder / "loop").symlink_to("loop")
     (folder / "stt-batch.toml").write_bytes(content)
     result = invoke("status")
     assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
     assert len(result.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link to nothing"])
+def test_a_name_that_is_no_file_is_ignored(folder: Path, kind: str) -> None:
+    path = folder / "stt-batch.toml"
+    make = {"device": lambda: path.symlink_to("/dev/zero"), "pipe": lambda: os.mkfifo(path)}
+    make |= {"folder": path.mkdir, "link to nothing": lambda: path.symlink_to("nothing")}
+    make[kind]()
+    assert [file.path for file in read_files(os.environ, COMMANDS)] == [folder.parent / "user.toml"]
 
 
 def test_secrets_come_from_files_and_are_not_shown(folder: Path) -> None:
