@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -19,10 +19,15 @@ from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.sources.output_names import NamedSource, name_outputs
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.producer import Producer, make_spec, new_batch_id
+from tasks.job_spec import JobSpec
 from worker.ledger.ledger import StateChange
 from worker.ledger.waiting import NO_WORKER
 from worker.settings import Settings
 from worker.storage.address import Address, is_url, parse
+
+T = TypeVar("T")
+AT_ONCE: Final = 5000
+"""Number of jobs that are prepared and queued together."""
 
 
 @click.command(short_help="Queue files, folders, manifests and addresses for running workers.")
@@ -149,16 +154,32 @@ async def _submit(
     try:
         if batch_webhook is not None:
             await producer.check_webhooks([batch_webhook])
-        specs = [
-            make_spec(item.source, **options.of_source({**fields, "out_name": item.out_name}, item.found.options))
-            for item in planned
-        ]
-        ids = [item.found.id for item in planned]
-        read = iter(await producer.identify_many([spec for spec, key in zip(specs, ids, strict=True) if key is None]))
-        jobs = [(next(read) if key is None else key, spec) for spec, key in zip(specs, ids, strict=True)]
-        created = await producer.enqueue(jobs, batch=fields["batch"], force=force)
+        # Specs need several times the memory of a listing, so only some of them exist at a time. The first pass finds
+        # every error before a job is queued.
+        ids = [one for some in _parts(planned) for one in await _identities(producer, some, fields)]
+        created: list[StateChange] = []
+        for some, keys in zip(_parts(planned), _parts(ids), strict=True):
+            jobs = [(key, _spec(item, fields)) for item, key in zip(some, keys, strict=True)]
+            created += await producer.enqueue(jobs, batch=fields["batch"], force=force)
         if batch_webhook is not None:
             await producer.watch_batch(fields["batch"], batch_webhook)
         return planned, created, listing.left_out, (await producer.queue_view.read()).no_worker
     finally:
         await producer.close()
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[first : first + AT_ONCE] for first in range(0, len(items), AT_ONCE))
+
+
+def _spec(item: NamedSource, fields: dict[str, Any]) -> JobSpec:
+    return make_spec(item.source, **options.of_source({**fields, "out_name": item.out_name}, item.found.options))
+
+
+async def _identities(producer: Producer, items: Sequence[NamedSource], fields: dict[str, Any]) -> list[str]:
+    """Return the ids of the jobs, from a manifest or computed from the sources. Raises BadJob for invalid
+    options, and SourceError."""
+    specs = [_spec(item, fields) for item in items]
+    keyless = [spec for spec, item in zip(specs, items, strict=True) if item.found.id is None]
+    read = iter(await producer.identify_many(keyless))
+    return [next(read) if item.found.id is None else item.found.id for item in items]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cli import submit
 from tests.integration.test_cli_control import act
 from tests.support.command_line import Cli, cli, words_of, write_audio
 from tests.support.fleet import Fleet, assert_every_key_ends
@@ -117,3 +118,23 @@ def test_a_paused_batch_and_one_that_is_incomplete(cli: Cli, settings: Settings,
         wrong = cli.run(*arguments, STT_REDIS_URL=redis_url)
         assert wrong.returncode == 2
         assert "Traceback" not in wrong.stderr
+
+
+def test_many_files_are_queued_in_parts(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the last part is found before the first part is queued."""
+    monkeypatch.setattr(submit, "AT_ONCE", 2)
+    lines = [
+        json.dumps({"source": f"{name}.wav", **({"id": f"key-{name}"} if name in "bd" else {})}) for name in "abcde"
+    ]
+    for name in "abcd":
+        (cli.folder / f"{name}.wav").write_bytes(name.encode())
+    (cli.folder / "list.jsonl").write_text("\n".join(lines))
+    refused = cli.run("submit", "list.jsonl", STT_REDIS_URL=redis_url)
+    assert refused.returncode != 0
+    assert "e.wav" in refused.stderr
+    assert cli.json("list", STT_REDIS_URL=redis_url)["batches"] == []
+    (cli.folder / "e.wav").write_bytes(b"e")
+    queued = cli.json("submit", "list.jsonl", "--batch", "parts", STT_REDIS_URL=redis_url)
+    assert [Path(job["source"]).name for job in queued["jobs"]] == [f"{name}.wav" for name in "abcde"]
+    assert [job["id"] for job in queued["jobs"]][1::2] == ["key-b", "key-d"]
+    assert cli.json("status", "parts", STT_REDIS_URL=redis_url)["counts"] == {"queued": 5}
