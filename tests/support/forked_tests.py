@@ -15,6 +15,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -28,7 +29,7 @@ import pytest
 from _pytest.config import create_terminal_writer
 
 END_TIMEOUT_S = 60.0
-"""Maximum seconds for the end of the servers of the test run (fixtures of the scope `session`) in a process."""
+"""Maximum seconds until the processes have ended their tests and servers after an interruption."""
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -89,9 +90,11 @@ class _Controller:
                     for worker in self._workers.values():
                         _send(worker.connection, None)
         finally:
+            until = time.monotonic() + END_TIMEOUT_S
+            for connection in self._workers:
+                connection.close()
             for worker in self._workers.values():
-                worker.connection.close()
-                worker.process.join(END_TIMEOUT_S)
+                worker.process.join(max(0.0, until - time.monotonic()))
                 worker.process.kill()
         if self._session.shouldfail:
             raise self._session.Failed(self._session.shouldfail)
@@ -195,8 +198,8 @@ def _run_in_fork(session: pytest.Session, connection: Connection, others: Iterab
             connection.send(("finish", index))
             if session.shouldfail or session.shouldstop:
                 break
-    except KeyboardInterrupt:
-        return  # the controller gets it as well
+    except (KeyboardInterrupt, BrokenPipeError, EOFError):
+        return  # the controller has ended, or gets the same signal
     finally:
         session._setupstate.teardown_exact(None)
 
@@ -226,13 +229,15 @@ def _separate(config: pytest.Config, number: int) -> None:
     """Give this fork its own captured output and temporary folder, and stop its writing to the terminal."""
     capture: Any = config.pluginmanager.getplugin("capturemanager")
     capture.stop_global_capturing()
+    nothing = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    os.dup2(nothing.fileno(), 1)  # threads that outlive their test would print between the dots of the results
     capture.start_global_capturing()
     capture.suspend_global_capture(in_=False)
     factory: Any = config._tmp_path_factory  # type: ignore[attr-defined]
     factory._basetemp = factory.getbasetemp() / f"process-{number}"
     factory._basetemp.mkdir(mode=0o700)
     if reporter := config.pluginmanager.getplugin("terminalreporter"):
-        reporter._tw = create_terminal_writer(config, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        reporter._tw = create_terminal_writer(config, nothing)
 
 
 class _Sender:
