@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -39,6 +40,8 @@ class Terminal:
         self._lock = threading.Lock()
         self.raw = b""
         """Everything that the command has written."""
+        self.all_rows: dict[str, None] = {}
+        """Every row that the screen has shown, in order: a test on a busy machine may look too late for a short one."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -48,12 +51,18 @@ class Terminal:
                 with self._lock:
                     self.raw += block
                     self._stream.feed(block)
+                    self.all_rows.update(dict.fromkeys(_row(x, self._screen.columns) for x in _lines(self._screen)))
 
     @property
     def rows(self) -> list[str]:
         """The rows of the screen, without spaces at their end. A wide character is one character of the row."""
         with self._lock:
             return [_row(line, self._screen.columns) for line in _lines(self._screen)]
+
+    def has_shown(self, pattern: str) -> bool:
+        """Return whether any row, now or earlier, matches a regular expression."""
+        with self._lock:
+            return any(re.search(pattern, row) for row in self.all_rows)
 
     @property
     def text(self) -> str:
