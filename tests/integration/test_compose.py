@@ -84,7 +84,8 @@ def test_compose_up_starts_a_working_system(tmp_path: Path) -> None:
             assert one.stop() == 0, one.text()[-2000:]
         for one in (worker, server):
             assert all(json.loads(line) for line in one.text().splitlines()), "every line is JSON"
-        secrets = {file.read_text() for file in (stack.folder / "secrets").rglob("*") if file.is_file()}
+        files = [file for file in (stack.folder / "secrets").rglob("*") if file.is_file()]
+        secrets = {file.read_text() for file in files} - {""}  # receivers of alerts that are not set
         assert len(secrets) > 5
         assert not [one.name for one in stack.running for secret in secrets if secret in one.text()]
     finally:
