@@ -22,6 +22,11 @@ include-name = "POST /v1/audio/transcriptions"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403"]
 
 [[operations]]
+include-name = "GET /v1/jobs/{job_id}/events"
+# Schemathesis 4.32 sends `last-event-id: 0` as valid, which the pattern of this header in the document forbids.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "422"]
+
+[[operations]]
 include-name = "POST /v1/batches"
 # The file of a form may have any name and content for the schema.
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "409", "422"]
