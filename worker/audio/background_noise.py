@@ -105,7 +105,7 @@ class Foreground:
         """The steady stretches of each block (by number) that is complete."""
         self._unfinished: dict[int, Stretches] = {}
         """The same for blocks that are not complete. Ten thresholds of one query read the same two of these, and
-        measuring one again takes 70 µs."""
+        measuring one again takes 25 µs."""
         self._thresholds: dict[int, Threshold] = {}
         """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete, so that it cannot
         change."""
@@ -184,7 +184,8 @@ class Foreground:
         flags: npt.NDArray[np.bool_] = level >= edge
         changes = _edges(flags)
         begins, ends = changes[::2], changes[1::2]
-        # The running count of loud windows shows whether a run has one. `any` for each run takes five times as long.
+        # The running count of loud windows shows whether a run has one. `any` for each run is slow: 680 µs for 385
+        # runs, against 19 µs.
         count = np.zeros(len(loud) + 1, np.intp)
         np.cumsum(loud, out=count[1:])
         reached = count[ends] > count[begins]
@@ -282,7 +283,7 @@ class Foreground:
 
 
 def _windows(level: Levels) -> npt.NDArray[np.float32]:
-    """Return the stretches of `level` as rows of a view. `sliding_window_view` gives the same view, but takes 25 µs."""
+    """Return the stretches of `level` as rows of a view, in 1.5 µs. `sliding_window_view` takes 18 µs for the same."""
     count = (len(level) - STRETCH_WINDOWS) // HOP_WINDOWS + 1
     size = level.itemsize
     return np.ndarray((count, STRETCH_WINDOWS), np.float32, level, strides=(HOP_WINDOWS * size, size))
@@ -297,7 +298,7 @@ def _edges(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
 
 
 def _median(values: npt.NDArray[np.float64]) -> float:
-    """Return the median. Takes a tenth of the time of `np.median`."""
+    """Return the median. Takes a fifth of the time of `np.median`."""
     ordered, middle = np.sort(values), len(values) // 2
     return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 

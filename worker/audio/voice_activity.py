@@ -82,7 +82,8 @@ def frames_with_voice(
             frames.append(PcmFrame(pcm, file_start, _runs(flags[own], window, samples), levels[own]))
             file_start += samples
         # A paced session waits between two frames. Meanwhile only the frames that were not sent stay in memory, and not
-        # the whole chunk: a quarter less for a live session of FLAC or WAV.
+        # the whole chunk. The resident memory of 60 sessions did not show the
+        # difference on a busy machine.
         del chunk, pcm
         frames.reverse()
         while frames:

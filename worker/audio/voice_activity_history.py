@@ -41,8 +41,9 @@ class VoiceActivityHistory:
 
     def add(self, frame: PcmFrame) -> None:
         """Add a frame; frames may come in any order."""
-        # Measured in groups: in a live session each frame comes alone, and this code is no longer in the processor's
-        # cache then. That took 35 µs for a frame, against 9 µs in groups. The samples are not needed.
+        # Added in groups: in a live session each frame comes alone, and this code is no longer in the processor's cache
+        # then. Measured with a cold cache: 38 µs for a frame alone, 18 µs in groups of eight. The samples are not
+        # needed.
         self._pending.append(_Measured(frame.file_start, frame.samples, frame.runs, frame.levels))
         if len(self._pending) >= GROUP_FRAMES:
             self._add_pending()

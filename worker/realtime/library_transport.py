@@ -29,8 +29,8 @@ def allow_idle_queue(sio: socketio.AsyncClient) -> None:
     `max(ping_interval, ping_timeout) + 5` seconds without a message in its queue. Frames bypass the queue, so a late
     ping would end a streaming session. Here the sum of the two times stays, and the larger one becomes a week.
 
-    A message through the queue every few seconds would also help. But it costs 12 µs per frame, and the library's write
-    loop stores the last message twice, which takes 27 KB for each session."""
+    A message through the queue every few seconds would also help. But the library's write loop stores the last message
+    twice: 27 KB for each session, traced with `tracemalloc`."""
     eio = sio.eio
     if eio.transport() == "websocket":  # over polling, the larger time limits each request
         eio.ping_interval, eio.ping_timeout = eio.ping_interval + _WEEK_S, eio.ping_timeout - _WEEK_S

@@ -64,7 +64,9 @@ def silero_session() -> Any:
     return _loaded(str(file))
 
 
-@lru_cache(maxsize=1)  # 3.5 ms of CPU time: a second pass examines a range of sound per sentence, each with a detector
+@lru_cache(
+    maxsize=1
+)  # 3 to 5 ms in a profile: a second pass examines a range of sound per sentence, each with a detector
 def _loaded(file: str) -> Any:
     import onnxruntime  # noqa: PLC0415  # the import takes 0.3 s, needed only to skip silence
 
