@@ -52,6 +52,7 @@ def configuration(made: Running) -> dict[str, object]:
     return found
 
 
+@pytest.mark.chaos
 def test_every_kind_of_receiver_is_configured(tmp_path: Path) -> None:
     """Alertmanager itself reads the configuration: it would not start otherwise."""
     stack = stack_with(
