@@ -28,6 +28,10 @@ MAX_HOLD_S: Final = 12.0
 LAG_FACTOR: Final = 1.5
 LAG_MARGIN_S: Final = 0.5
 """The wait is the longest recent delay times LAG_FACTOR, plus this margin (seconds): delays grow and vary."""
+SPEAKING_S: Final = 1.0
+"""Of the time between two messages of the service, at most so many seconds count as waiting for a timed message. A
+service that is working sends a text about every second while somebody speaks. One that has been interrupted, or an
+interrupted client, has not had the time to deliver the timed message."""
 PAIR_WITHIN_S: Final = 60.0
 """Maximum time, in seconds, between the plain and the timed message of the same speech. It is long because a busy
 client may read late. A wrong pair does no harm: each commit takes at most one plain and one timed message, so the
@@ -71,6 +75,7 @@ class _PendingCommit:
     sent: int
     has_plain: bool
     has_timed: bool
+    silent_before_s: float = 0.0  # the pairer's `_silent_s` on arrival
     words: tuple[WireWord, ...] = ()
     language: str | None = None
     has_new_text_before: bool = field(default=False)  # new partial text arrived after the previous commit
@@ -92,6 +97,8 @@ class CommitPairer:
         self._alone = 0  # plain messages in a row whose timed message did not come in time
         self._alone_since = float("-inf")  # when the last of these was released
         self._timed_seen = False
+        self._heard_at: float | None = None  # when the last message of any kind arrived
+        self._silent_s = 0.0  # seconds between messages that do not count as waiting
         self._spoke = False  # new partial text arrived after the last commit
 
     @property
@@ -111,6 +118,12 @@ class CommitPairer:
     def announced(self, *, timestamps: bool) -> None:
         """Note whether the service announced word times."""
         self._first_hold_s = MAX_HOLD_S if timestamps else HOLD_S
+
+    def heard(self, now: float) -> None:
+        """Note that a message of any kind has arrived. Call this before the other methods."""
+        if self._heard_at is not None:
+            self._silent_s += max(0.0, now - self._heard_at - SPEAKING_S)
+        self._heard_at = now
 
     def note_partial(self, partial: Partial) -> None:
         """Note a partial. It shows that speech continues, unless its text repeats the last commit."""
@@ -154,7 +167,7 @@ class CommitPairer:
         """Return the clock time at which `entry`, the first of the waiting commits, is released."""
         if entry.has_timed:
             return entry.arrived
-        due = entry.arrived + self.hold_s
+        due = self._waited_enough(entry)
         if self._drops:
             return min(due, entry.arrived + REPEAT_HOLD_S) if self._repeats_timed(entry) else due
         # A possible repetition waits for the next commit, whose start shows whether there was time to speak this text
@@ -162,6 +175,16 @@ class CommitPairer:
         if self._next_start_s(1) is None and self._repeats_last(entry):
             due = max(due, entry.arrived + REPEAT_WITHIN_S)
         return due
+
+    def _waited_enough(self, entry: _PendingCommit) -> float:
+        """Return the clock time at which a plain message has waited `hold_s` seconds for its timed message, without
+        the time in which the service was silent."""
+        hold_s, latest = self.hold_s, entry.arrived + MAX_HOLD_S
+        # A service without word times says nothing in a pause of the speech either.
+        if self._heard_at is None or not self._timed_seen or not hold_s:
+            return entry.arrived + hold_s
+        due = entry.arrived + hold_s + self._silent_s - entry.silent_before_s
+        return min(latest, due) if due <= self._heard_at + SPEAKING_S else latest
 
     def _next_start_s(self, index: int = 0) -> float | None:
         later = (w.start for e in list(self._waiting)[index:] for w in e.words if w.start is not None)
@@ -220,6 +243,7 @@ class CommitPairer:
                 sent=sent,
                 has_plain=not message.timed,
                 has_timed=message.timed,
+                silent_before_s=self._silent_s,
                 words=message.words,
                 language=message.language,
                 has_new_text_before=self._spoke,

@@ -94,6 +94,7 @@ class Session:
         if self.phase is Phase.ENDED:
             return
         self._flow.message_received(now)
+        self._pairer.heard(now)
         if self.phase is Phase.FLUSHING:
             self._tail.answered(now)
         match message:

@@ -167,14 +167,16 @@ class Assembler:
     def _remember(self, segment: Segment) -> None:
         """Update the committed positions and words. Late segments are not passed here."""
         self.until_s = max(self.until_s, segment.end)
-        if segment.timing == "measured" or self._paced:
+        # An estimated end is far after the speech at full speed, and also if the service is late. A service whose other
+        # commits have word times is late: it was interrupted before it could send those of this commit. So the next
+        # session has to start before this text.
+        measured = segment.timing == "measured"
+        if measured or (self._paced and not self._last_words):
             self._committed_until_s = max(self._committed_until_s, segment.end)
-            if segment.timing == "measured":
+            if measured:
                 self._floor_s = max(self._floor_s, segment.end)
             self._overlap_filter.forget()
         else:
-            # At full speed, an estimated end is far after the speech. So the next session has to start before this
-            # text.
             self._overlap_filter.remember(segment.text)
         if segment.words:
             self._forgotten = self._forgotten or len(self._last_words) + len(segment.words) > MAX_KNOWN_WORDS

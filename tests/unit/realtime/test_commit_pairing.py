@@ -178,6 +178,35 @@ def test_the_wait_is_bounded_and_shrinks_again() -> None:
     assert pairer.hold_s == HOLD_S
 
 
+def test_the_silence_of_an_interrupted_service_does_not_count_as_waiting() -> None:
+    """The machine of the service stood still between two messages, or this process did."""
+    pairer = CommitPairer(drop_repeats=False)
+    drive(pairer, both([0.1] * 3))
+    pairer.heard(10.0)
+    assert pairer.feed(plain("late"), 10.0, 0) == []
+    assert pairer.release(18.9) == []
+    pairer.heard(19.0)
+    assert pairer.release(19.0) == []  # the messages of the interruption arrive one after another
+    pairer.heard(19.2)
+    (commit,) = pairer.feed(timed("late", 9.0), 19.2, 0)
+    assert commit.words
+
+
+@pytest.mark.parametrize("every_s", [0.5, 1.0, None])
+def test_a_timed_message_that_is_lost_is_awaited_while_others_arrive(every_s: float | None) -> None:
+    pairer = CommitPairer(drop_repeats=False)
+    drive(pairer, both([0.1] * 3))
+    pairer.heard(10.0)
+    pairer.feed(plain("alone"), 10.0, 0)
+    now, released = 10.0, []
+    while not released:
+        now = min(pairer.deadline or now, now + (every_s or 60.0))
+        if every_s:
+            pairer.heard(now)
+        released = pairer.release(now)
+    assert now == 10.0 + (HOLD_S if every_s else MAX_HOLD_S)
+
+
 FORMS = [
     ("So it goes.", "so it goes"),
     ("so it goes so it goes so it goes", "so it goes"),

@@ -134,6 +134,21 @@ def test_estimated_text_that_is_repeated_with_times_is_dropped() -> None:
     assert segment.text == "three"
 
 
+def test_a_late_commit_whose_word_times_were_lost_hides_no_later_sound() -> None:
+    """A service that is 30 s late commits all sound before its text arrives: nothing shows where the text ends."""
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0)), paced=True)
+    place(assembler, timeline(), commit("one", (1.0, 2.95)), commit("two three", sent_s=40))
+    assert assembler.resume_s(40.0) == 4.5
+    assembler.begin(4.5)
+    again = place(
+        assembler,
+        timeline(4.5),
+        commit("two three", (0.5, 1.0), (1.0, 2.0)),
+        commit("four", (3.5, 4.5)),
+    )
+    assert [(s.text, s.start) for s in again] == [("four", 8.0)]
+
+
 def test_a_late_estimate_does_not_move_measured_words() -> None:
     """At full speed, a commit without word times is placed at the end of the sent audio, long after its words."""
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 40.0)), paced=False)
