@@ -1,8 +1,7 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: three processes per core, since tests wait more than they compute. They are
-  forks of this process (see tests.support.forked_tests). `-n` decides otherwise: then pytest-xdist runs the tests. A
-  single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
+- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` decides
+  otherwise. A single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
 - Property tests have no limits of time: a busy machine is no bug. In CI they always try the same cases. The profile
   `quick` of `poe test-unit` tries a fifth of the usual number.
 """
@@ -20,8 +19,6 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-
-from tests.support.forked_tests import ForkedTests
 
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
@@ -53,12 +50,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if getattr(options, "cov_source", None):  # pytest-cov has read the options already and expects a single process
         return
-    processes = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
-    if sys.platform == "linux":
-        config.pluginmanager.register(ForkedTests(processes), "forked-tests")
-    else:  # a fork of a process with system libraries may crash on macOS
-        options.numprocesses = processes
-        options.dist = "worksteal"
+    options.numprocesses = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
+    options.dist = "worksteal"
 
 
 def _single_file(arguments: list[str]) -> bool:

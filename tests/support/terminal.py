@@ -108,7 +108,9 @@ def terminal(
     """Run `stt-batch` with `arguments` in a terminal, and kill it at the end of the context."""
     ours, theirs = pty.openpty()
     _set_size(theirs, columns, rows)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("STT_") and k not in ("NO_COLOR", "COLUMNS")}
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith("STT_") and k not in ("NO_COLOR", "COLUMNS", "LINES")
+    }
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, sys.executable, "-P", "-m", "tasks.cli", *arguments],
         cwd=folder,
