@@ -247,6 +247,16 @@ async def test_sessions_are_rotated_at_a_pause(tmp_path: Path) -> None:
     assert all(s.end - s.start >= 15 for s in transcript.sessions[:-1])
 
 
+@pytest.mark.usefixtures("still_quick")
+async def test_without_times_sessions_are_rotated_as_well(tmp_path: Path) -> None:
+    words = list(chain(*sentences(numbers=range(60), words=(5, 5), pause_s=(2.2, 2.5))))
+    source = write_words(tmp_path / "long.wav", words, 16000)
+    async with tone_service("plain-only", STT_SESSION_MAX_S="15") as settings, asyncio.timeout(60):
+        transcript = await transcribe(source, settings)
+    assert transcript.text.split() == [w.text for w in words]
+    assert len(transcript.sessions) >= 3
+
+
 # -- 6: stalls -----------------------------------------------------------------------------------------------------
 
 

@@ -267,6 +267,8 @@ class SessionSequence:
             decision = RetryDecision(RetryAction.DONE)
         # A rotated session ended at STT_SESSION_MAX_S as planned, before the end of the audio.
         if decision.action is RetryAction.DONE and session.rotated:
+            if first is not None:
+                self._assembler.session_completed(first / rate, (timeline.file_end or 0) / rate)
             return RetryDecision(RetryAction.ROLLOVER)
         return decision
 

@@ -20,7 +20,7 @@ from worker.session_timeline import Timeline
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
-from worker.transcript.resume_position import WORD_END_TOLERANCE_S, resume_position
+from worker.transcript.resume_position import RESUME_MARGIN_S, WORD_END_TOLERANCE_S, resume_position
 from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
 from worker.transcript.word_time_correction import SURROUNDING_S, WordTimeCorrector, fits
 from worker.transcript.word_time_repair import Times
@@ -33,6 +33,8 @@ MAX_KNOWN_WORDS: Final = 40
 """Number of latest words that stay in memory, to detect commits that arrive late or repeat these words."""
 MAX_LATE_COMMITS: Final = 4
 """Number of latest late commits that stay in memory, to drop their repetitions."""
+MAX_ESTIMATED_IN_ROW: Final = 8
+"""After so many commits in a row without word times, the service counts as one that sends none, and not as late."""
 VOICE_HISTORY_S: Final = 60.0
 """Seconds of voice activity before the last committed word that stay in memory, for commits that arrive late."""
 
@@ -55,6 +57,7 @@ class Assembler:
         self._forgotten = False  # whether words before `_last_words` were committed and are no longer stored
         self._late_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=MAX_LATE_COMMITS)
         self._untimed = False  # whether any segment so far has no word times
+        self._estimated_in_row = 0  # commits without word times since the last one with word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
         self._start_s = start_s
         self._committed_until_s = start_s  # the text of all audio before this position (s) is certainly committed
@@ -71,6 +74,25 @@ class Assembler:
         which audio was sent.
 
         See `resume_position`."""
+        if self._paced and self._estimated_in_row >= MAX_ESTIMATED_IN_ROW:
+            self._trust_estimates()
+        return self._resume_s(sent_s)
+
+    def session_completed(self, from_s: float, sent_s: float) -> None:
+        """Note that a session over the audio from `from_s` to `sent_s`, two positions in the file in seconds, has ended
+        in order, and that another session follows."""
+        # The service has committed all text of this audio, so the audio of estimated commits is not sent again.
+        self._trust_estimates()
+        if self._resume_s(sent_s) <= from_s + RESUME_MARGIN_S:
+            # The service has no text for the sound at the start: the next session would be the same again, without end.
+            self._committed_until_s = max(self._committed_until_s, sent_s)
+
+    def _trust_estimates(self) -> None:
+        """Count the audio up to the end of the last segment as committed, also if that end is estimated."""
+        self._committed_until_s = max(self._committed_until_s, self.until_s)
+        self._overlap_filter.forget()
+
+    def _resume_s(self, sent_s: float) -> float:
         onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
         return resume_position(onset_s, self._committed_until_s, sent_s, self._start_s)
 
@@ -171,7 +193,9 @@ class Assembler:
         # commits have word times is late: it was interrupted before it could send those of this commit. So the next
         # session has to start before this text.
         measured = segment.timing == "measured"
-        if measured or (self._paced and not self._last_words):
+        self._estimated_in_row = 0 if measured else self._estimated_in_row + 1
+        sends_no_times = not self._last_words or self._estimated_in_row >= MAX_ESTIMATED_IN_ROW
+        if measured or (self._paced and sends_no_times):
             self._committed_until_s = max(self._committed_until_s, segment.end)
             if measured:
                 self._floor_s = max(self._floor_s, segment.end)
@@ -210,6 +234,7 @@ class Assembler:
         after which the text cannot have been spoken."""
         text = self._overlap_filter.new_text(text)
         if not text:
+            self._estimated_in_row += 1
             return None
         end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
         end_s = min(end_s, max(sent_s, self.until_s))

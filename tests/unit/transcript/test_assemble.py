@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +148,54 @@ def test_a_late_commit_whose_word_times_were_lost_hides_no_later_sound() -> None
         commit("four", (3.5, 4.5)),
     )
     assert [(s.text, s.start) for s in again] == [("four", 8.0)]
+
+
+def test_a_session_that_ended_in_order_is_not_streamed_again() -> None:
+    """The service has committed all of its text, also if the word times of the last commit were lost."""
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (15.0, 16.0)), paced=True)
+    place(assembler, timeline(), commit("one", (1.0, 2.95)), commit("two three", sent_s=10))
+    assembler.session_completed(0.0, 10.0)
+    assert assembler.resume_s(10.0) == 10.0
+    assembler.begin(10.0)
+    (segment,) = place(assembler, timeline(10.0), commit("two three four", (5.0, 5.3), (5.3, 5.6), (5.6, 6.0)))
+    assert segment.text == "two three four"
+
+
+def test_a_session_without_any_text_that_ended_in_order_is_not_repeated_without_end() -> None:
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 400.0)), paced=True)
+    place(assembler, timeline(), commit("one", (1.0, 2.95)))
+    assembler.session_completed(0.0, 200.0)
+    assert assembler.resume_s(200.0) == 4.5
+    assembler.begin(4.5)
+    assembler.session_completed(4.5, 204.5)
+    assert assembler.resume_s(204.5) >= 204.0
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_service_that_stops_sending_word_times_is_not_late_for_ever(resumed: bool) -> None:
+    voice = voiced(*((n * 10 + 1.0, n * 10 + 3.0) for n in range(40)))
+    assembler = Assembler(voice, paced=True)
+    spoken = place(
+        assembler,
+        timeline(length_s=400),
+        commit("one", (1.0, 2.95)),
+        *(commit(f"text number {n}", sent_s=n * 10 + 5) for n in range(1, 20)),
+    )
+    if resumed:  # by a second attempt at the job
+        assembler = Assembler(voice, paced=True, committed=spoken)
+    assert assembler.resume_s(196.0) > 190.0
+
+
+def test_a_service_whose_sessions_repeat_text_without_word_times_makes_progress() -> None:
+    assembler = Assembler(voiced(*((n * 10 + 1.0, n * 10 + 3.0) for n in range(40))), paced=True)
+    place(assembler, timeline(length_s=400), commit("one", (1.0, 2.95)))
+    texts = [commit(f"text number {n}", sent_s=n * 10 + 5) for n in range(1, 6)]
+    place(assembler, timeline(length_s=400), *texts)
+    assert assembler.resume_s(56.0) == 10.5
+    assembler.begin(10.5)
+    again = [commit(f"text number {n}", sent_s=n * 10 - 5.5) for n in range(1, 6)]
+    assert place(assembler, timeline(10.5), *again) == []
+    assert assembler.resume_s(56.0) > 50.0
 
 
 def test_a_late_estimate_does_not_move_measured_words() -> None:
