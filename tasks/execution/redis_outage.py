@@ -39,12 +39,17 @@ class Acquirer:
         Each acquisition has a new owner. But after an outage, the owner of an acquisition without an answer is used
         again, because the same owner gets the same job (`acquire.lua`). Without this, that job would wait until its
         lease expires, and the lost answer would count as an attempt."""
-        owner = self._unanswered.pop() if self._unanswered else f"{self._name}:{token_hex(4)}"
-        try:
-            return await self._ledger.acquire_next(job_id, owner)
-        except LedgerUnavailable:
-            self._unanswered.append(owner)
-            raise
+        while True:
+            again = bool(self._unanswered)
+            owner = self._unanswered.pop() if again else f"{self._name}:{token_hex(4)}"
+            try:
+                answer = await self._ledger.acquire_next(job_id, owner)
+            except LedgerUnavailable:
+                self._unanswered.append(owner)
+                raise
+            # Another worker may have that job by now. The message must then start another job of the queue.
+            if isinstance(answer, Lease) or not again:
+                return answer
 
 
 async def release_after_outage(

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.job_progress import Progress
+from worker.ledger.command_limit import command_limit
 from worker.ledger.connection import RedisConnection
 from worker.ledger.records import MAX_WARNINGS, ContentRecord, JobState
 from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
@@ -129,15 +130,15 @@ class Lease:
             try:
                 # Before the call: Redis counts the term from a moment during the call, not after it.
                 now = time.monotonic()
-                # A server that hangs must not delay the end of the attempt beyond the end of the lease.
-                async with asyncio.timeout(max(0.1, self.renewed_at + self._lease_s - now + 0.01)):
+                # A server that hangs must not delay the end of the attempt beyond the end of the lease. redis-py can
+                # lose the cancellation of `asyncio.timeout`.
+                with command_limit(max(0.1, self.renewed_at + self._lease_s - now + 0.01)):
                     await self.renew()
                 self.renewed_at = now
-            except (LedgerUnavailable, TimeoutError) as exc:
+            except LedgerUnavailable as exc:
                 # Redis may have granted the job to another worker by now. Stop before both stream it.
                 if time.monotonic() - self.renewed_at > self._lease_s:
-                    reason = str(exc) or f"Redis has not answered for {self._lease_s:g} s"
-                    raise LeaseNotRenewed(f"job {self.job_id}: the lease could not be renewed: {reason}") from exc
+                    raise LeaseNotRenewed(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
     async def commit(self, segment: Segment) -> None:
