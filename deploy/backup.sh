@@ -11,7 +11,7 @@ max_copy_s=1800
 retry_s=60
 
 positive() {  # NAME VALUE
-  case $2 in ''|0*|*[!0-9]*) echo "$1: must be a whole number from 1 on, not '$2'" >&2; exit 1 ;; esac
+  case $2 in ''|0*|*[!0-9]*) echo "$1: must be a whole number of at least 1, not '$2'" >&2; exit 1 ;; esac
 }
 positive BACKUP_INTERVAL_S "$BACKUP_INTERVAL_S"
 positive BACKUP_COUNT "$BACKUP_COUNT"
@@ -50,7 +50,7 @@ esac
 trap 'kill $! 2> /dev/null || :; exit 0' TERM INT
 while :; do
   found=$(age)
-  # A restart of this container makes no copy before its time: it would displace an older one.
+  # A restart of this container must not make an extra copy, because each copy replaces the oldest one.
   pause_s=$((BACKUP_INTERVAL_S - ${found:-$BACKUP_INTERVAL_S}))
   if [ "$pause_s" -le 0 ]; then
     if copy; then pause_s=$BACKUP_INTERVAL_S; else pause_s=$retry_s; fi

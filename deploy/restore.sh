@@ -1,5 +1,5 @@
 #!/bin/sh
-# Replaces the data of Valkey by a copy of deploy/backup.sh. Valkey must be stopped.
+# Replaces the data of Valkey with a copy of deploy/backup.sh. Valkey must be stopped.
 #   restore.sh latest | valkey-….rdb
 set -eu
 umask 077
@@ -12,11 +12,11 @@ for copy in "$backups"/valkey-*.rdb; do
   if [ "${1:-}" = latest ] || [ "$copy" = "$backups/${1:-}" ]; then file=$copy; fi
 done
 if [ $# != 1 ] || [ ! -f "$file" ]; then
-  echo "these copies exist (name one of them, or \`latest\`):" >&2
+  echo "existing copies (name one of them, or \`latest\`):" >&2
   for copy in "$backups"/valkey-*.rdb; do [ ! -f "$copy" ] || echo "  ${copy##*/}" >&2; done
   fail "there is no copy with the name '${1:-}'"
 fi
-# Any answer, also an error, comes from a running Valkey, which would write to the folder at the same time.
+# Any answer, even an error, means that Valkey runs. It would write to the folder at the same time.
 if REDISCLI_AUTH=$(cat /run/secrets/password) timeout 10 valkey-cli -h "${QUEUE%:*}" -p "${QUEUE##*:}" ping > /dev/null 2>&1; then
   fail "Valkey runs; stop all services first: docker compose stop"
 fi
@@ -26,7 +26,7 @@ rm -rf "$new"
 mkdir "$new"
 cp "$file" "$new/appendonly.aof.1.base.rdb"
 echo "file appendonly.aof.1.base.rdb seq 1 type b" > "$new/appendonly.aof.manifest"
-# Not with valkey-check-aof: that of Valkey 9.1 does not know the format of the snapshots of Valkey 9.1.
+# valkey-check-aof cannot check it: in Valkey 9.1, it does not know the snapshot format of its own version.
 valkey-check-rdb "$new/appendonly.aof.1.base.rdb" > /tmp/restore.log 2>&1 ||
   fail "${file##*/} is damaged: $(grep -v '^\[info\]' /tmp/restore.log | tail -n 1)"
 old=$data/replaced-$(date -u +%Y%m%dT%H%M%SZ)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Starts Alertmanager with a configuration that is made from the ALERT_ variables, or with the file of ALERT_CONFIG_FILE.
+# Starts Alertmanager with a configuration made from the ALERT_ variables, or with the file ALERT_CONFIG_FILE.
 set -eu
 config=/tmp/alertmanager.yml
 
-quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }  # as a text of YAML
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }  # as a YAML string
 secret() { cat "/run/secrets/$1"; }
 fail() { echo "Alertmanager is not started: $1" >&2; exit 1; }
 
