@@ -32,7 +32,7 @@ async def chunks_of(request: Request) -> AsyncIterator[bytes]:
     for a compressed body."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        raise Problem(415, f"Content-Encoding: {coding[:40]!r} is not supported; send the body as it is")
+        raise Problem(415, f"Content-Encoding: {coding[:40]!r} is not supported; send the body without compression")
     stream = aiter(request.stream())
     while True:
         try:
@@ -47,30 +47,30 @@ async def chunks_of(request: Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def read_body(request: Request, max_bytes: int, too_long: str = "the body") -> bytes:
-    """Return the whole body. `too_long`: what is too long, in the text of Problem 413. Raises the same as
-    `chunks_of`."""
+async def read_body(request: Request, max_bytes: int, name: str = "the body") -> bytes:
+    """Return the whole body. `name`: of the body, in error texts. Raises the problems of `chunks_of`, 408 for a body
+    that needs more than BODY_S, and 413 for one with more than `max_bytes`."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in chunks_of(request):
                 body += chunk
                 if len(body) > max_bytes:
-                    raise Problem(413, f"{too_long} has more than {max_bytes} bytes; send several requests")
+                    raise Problem(413, f"{name} has more than {max_bytes} bytes; send several requests")
     except TimeoutError:
-        raise Problem(408, f"{too_long} did not arrive within {BODY_S:g} s; send the request again") from None
+        raise Problem(408, f"{name} did not arrive within {BODY_S:g} s; send the request again") from None
     return bytes(body)
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Parse JSON. `name`: what is parsed, in the text of Problem 400."""
+    """Parse JSON. `name`: of the text, in error texts. Raises Problem 400."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (json.JSONDecodeError, UnicodeDecodeError, _NoNumber) as exc:
         reason = str(exc)
     except RecursionError:
         reason = "it is nested too deeply"
-    except ValueError:  # Python limits the digits of a number
+    except ValueError:  # Python refuses to convert numbers of more than 4,300 digits
         reason = "it contains a number with too many digits"
     raise Problem(400, f"{name} is not JSON: {reason}")
 

@@ -1,7 +1,7 @@
 """The HTTP protocol of the server: uvicorn's, with limits that uvicorn does not have.
 
 Without them, any client could fill the memory or the table of open files without a key: with a header that does not
-end, a request that never begins, thousands of pipelined requests, or a body that is sent on after its request was
+end, a request that never begins, thousands of pipelined requests, or a body that continues after its request was
 refused.
 """
 
@@ -44,11 +44,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._in_body = False
-        """Whether the headers of the request that is parsed now are complete, but its body is not."""
+        """Whether the headers of the current request are complete, but its body is not."""
         self._unparsed = 0
-        """Bytes that were received since the last complete headers, content or end of a request."""
+        """Bytes received since the last complete headers, part of a body, or end of a request."""
         self._upgrade = False
-        """Whether the request that is parsed now asks for another protocol."""
+        """Whether the current request asks for another protocol."""
         self._refusal: Problem | None = None
 
     # -- the connection --------------------------------------------------------------------------------------------
@@ -135,16 +135,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             return Problem(429, f"more than {MAX_PIPELINED} requests wait for one response; read it first")
         if self.parser.get_method() == b"CONNECT":
-            return Problem(405, "CONNECT is not possible here: this server is no proxy")
+            return Problem(405, "CONNECT is not supported: this server is not a proxy")
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            return Problem(400, f"the request has {hosts} headers Host; send one")
+            return Problem(400, f"the request has {hosts} Host headers; send exactly one")
         return None
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
         super().on_body(body)
-        # One chunk is enough. uvicorn collects more, which counts with a hundred uploads at once.
+        # Stop reading after one chunk. uvicorn would buffer more, which adds up with a hundred uploads at once.
         if self.cycle.body and not self.cycle.response_complete:
             self.flow.pause_reading()
 
@@ -181,7 +181,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if not self._is_idle():  # the headers of the next request; the current response goes on
             self._start("head", HEAD_S, self._head_late)
         elif not self.transport.is_closing():
-            self._refuse(Problem(408, f"the headers of a request did not arrive within {HEAD_S:g} s"))
+            self._refuse(Problem(408, f"the headers did not arrive within {HEAD_S:g} s; send the request again"))
 
     # -- timers ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +201,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 def _too_large() -> Problem:
-    return Problem(431, f"the headers of the request have more than {MAX_HEAD_BYTES} bytes", code="headers_too_large")
+    reason = f"the headers of the request have more than {MAX_HEAD_BYTES} bytes; send long values in the body"
+    return Problem(431, reason, code="headers_too_large")
 
 
 __all__ = ["LimitedHttpProtocol"]

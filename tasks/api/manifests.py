@@ -153,7 +153,7 @@ async def _receive(request: Request, folder: Path, settings: Settings) -> Path:
         async with asyncio.timeout(limit_s):
             return await _receive_all(request, folder)
     except TimeoutError:
-        raise Problem(408, f"the manifest took more than {limit_s:g} s (STT_UPLOAD_TIMEOUT_S)") from None
+        raise Problem(408, f"the manifest took more than {limit_s:g} s; raise STT_UPLOAD_TIMEOUT_S") from None
 
 
 async def _receive_all(request: Request, folder: Path) -> Path:

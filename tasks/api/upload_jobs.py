@@ -82,7 +82,7 @@ class UploadRequest:
             async with asyncio.timeout(limit_s):
                 self.fields = await MultipartReader(request, boundary).read(self._store_file)
         except TimeoutError:
-            raise Problem(408, f"the upload took more than {limit_s:g} s (STT_UPLOAD_TIMEOUT_S)") from None
+            raise Problem(408, f"the upload took more than {limit_s:g} s; raise STT_UPLOAD_TIMEOUT_S") from None
         if not self.files:
             raise Problem(422, "the form has no file; send one or more as `file`", code="no_file")
 

@@ -26,8 +26,8 @@ _FILES_OF_OPTIONS: Final = f"{__name__}.files_of_options"
 """Key in `click.Context.meta`: the file of each default of an option."""
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Errors of standard output, for example if the shell writes it to a file on a full disk. Errors of the command's own
-files have a name."""
+"""Errors of standard output, for example if the shell writes it to a file on a full disk. In contrast, errors of files
+that the command opens have a file name."""
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -67,7 +67,7 @@ class _Group(click.Group):
             if exc.errno not in _FULL or exc.filename is not None or ctx.params.get("debug"):
                 raise
             discard_output()
-            echo_error(f"error: the output cannot be written: {exc.strerror}")
+            echo_error(f"error: the output cannot be written: {exc.strerror}; check its disk and run the command again")
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             echo("interrupted", err=True)

@@ -288,7 +288,7 @@ class MessageHandler:
             raise
         except (LedgerUnavailable, LeaseNotRenewed) as exc:
             logger.warning(
-                "Redis is unreachable, the job is released when it answers", job=lease.job_id, error=str(exc)
+                "Redis is unreachable, the job is requeued when Redis answers", job=lease.job_id, error=str(exc)
             )
             if not await release_after_outage(lease, self._wait_or_drain, self._drained.is_set):
                 return Outcome.SKIPPED

@@ -136,7 +136,7 @@ def test_a_reader_that_ends_early_ends_the_command_without_a_traceback(cli: Cli)
 
 
 @pytest.mark.parametrize("command", [("config",), pytest.param(("run", "a.wav"), marks=pytest.mark.chaos)])
-def test_a_full_disk_behind_standard_output_is_one_message(cli: Cli, command: tuple[str, ...]) -> None:
+def test_standard_output_on_a_full_disk_gives_one_error(cli: Cli, command: tuple[str, ...]) -> None:
     write_audio(cli.folder / "a.wav")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -149,7 +149,8 @@ def test_a_full_disk_behind_standard_output_is_one_message(cli: Cli, command: tu
             timeout=100,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+    text = "the output cannot be written: No space left on device; check its disk and run the command again"
+    assert (done.returncode, done.stderr) == (1, f"error: {text}\n")
     cli.assert_nothing_left()
 
 

@@ -1,5 +1,5 @@
-"""The settings and options that a project's `stt-batch.toml` may contain. No I/O, except for links and folders
-that paths and names lead to.
+"""The settings and options that a project's `stt-batch.toml` may contain. Reads no file, but
+follows links in the paths that the file contains.
 
 A project's file may come from a stranger, with a folder of recordings. So it may only describe the audio and the form
 of the transcripts. It cannot name addresses, secrets, allow-lists or limits of this machine, choose code that runs, or
@@ -31,7 +31,7 @@ OPTIONS: Final = frozenset(
 )
 _PATHS: Final = ("glossary", "out")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""Matches the name of a model, and no path."""
+"""Matches the name of a model. Does not match a path."""
 
 
 def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
@@ -45,7 +45,7 @@ def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
         )
     if name in _PATHS:
         return _inside(name, value, file)
-    # A name that is also a folder here would load the model in that folder.
+    # If a folder with this name exists, the model in it would be loaded.
     if name == "model" and (_MODEL.fullmatch(str(value)) is None or os.path.lexists(str(value))):
         raise SettingsError(
             f"{file}: a project's file must not set model to a folder or to a name on the hub: give a name such as base"
@@ -59,7 +59,7 @@ def _inside(name: str, value: Any, file: Path) -> str:
     try:
         path = (folder / str(value)).resolve()
     except (OSError, RuntimeError, ValueError) as exc:  # a link to itself, or a name that no file can have
-        raise SettingsError(f"{file}: {name} is not a possible path: {exc}") from None
+        raise SettingsError(f"{file}: {name} is not a valid path: {exc}; correct it") from None
     if "://" in str(value) or str(value) == "-" or not path.is_relative_to(folder):
         raise SettingsError(f"{file}: {name} must be a path inside the folder of this file, not {value}")
     return str(path)
