@@ -1,9 +1,10 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` decides
-  otherwise. A single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
-- Property tests have no limits of time: a busy machine is no bug. In CI they always try the same cases. The profile
-  `quick` of `poe test-unit` tries a fifth of the usual number.
+- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` chooses
+  another number. A single file or test runs in this process, as does everything with a debugger, with `-s` or with
+  coverage.
+- Property tests have no time limit, because they would fail on a busy machine. In CI they always try the same cases.
+  The profile `quick` of `poe test-unit` tries a fifth of the usual number.
 """
 
 from __future__ import annotations

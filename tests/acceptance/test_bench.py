@@ -49,7 +49,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_cost_as_much_cpu_per_file_as_one(tmp_path: Path, processes: int) -> None:
-    """Without the start, and without what a process loads for its first job."""
+    """Excludes the start of the processes, and the modules and models that they load for the first job."""
     files = jobs.make(tmp_path / "in", 290)
     cost = {}
     with machine.sink() as url:

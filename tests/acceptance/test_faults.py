@@ -467,7 +467,7 @@ class CancelledLog(MemoryLog):
         await super().commit(segment)
 
 
-async def test_a_commit_that_is_cancelled_by_itself_is_a_failure_and_not_the_end(recording: Path) -> None:
+async def test_a_commit_that_raises_a_cancellation_by_itself_is_a_failure(recording: Path) -> None:
     """Clients of Redis were seen to do this after a failover. The transcript then lacked the rest of the audio."""
     async with tone_service() as settings:
         with pytest.raises(SessionLost, match="stopped before the end"):

@@ -2,9 +2,9 @@
 
 `python -m tests.bench.frame_cost FILE WAV URL SESSIONS SECONDS TIMES`
 
-WAV: a file of 16 kHz mono, whose frames the loop sends. Both run alternately in one process, at real time, to the same
-sink. Prints the microseconds per frame of both, their ratio, and the microseconds of each stage of our frames. The
-clock of the stages only counts the time in which the thread runs, so other programs distort them little.
+WAV: a file of 16 kHz mono, whose frames the loop sends. The session and the loop run alternately in one process, at
+real time, to the same sink. Prints the microseconds per frame of both, their ratio, and the microseconds of each stage
+of the session. The clock of the stages counts only the CPU time of the thread, so other programs distort it little.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The least work of a live session: a loop that encodes frames in base64 and writes them to a websocket when due.
+"""The minimum work of a live session: a loop that encodes frames in base64 and writes them to a websocket in time.
 
 It has no decoder, no state machine, no timeline and no listener. See `tests.bench.frame_cost`.
 """

@@ -41,8 +41,8 @@ def throughput(
     warm_up: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Return the files per second, from the submission of one batch to the end of its last job. `processes`,
-    `sessions`: of each worker, and of each of its processes. `warm_up`: files that are transcribed before, so that the
-    measurement does not contain what a process loads for its first job."""
+    `sessions`: of each worker, and of each of its processes. `warm_up`: files that are transcribed first, so
+    that the measurement excludes the modules and models that a process loads for its first job."""
     with stack(url, workers=workers, processes=processes, speed="max", worker_sessions=str(sessions)) as running:
         if warm_up:
             submit_many(warm_up, out_dir=running.folder / "out", settings=running.settings).wait(300)

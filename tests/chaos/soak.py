@@ -56,12 +56,12 @@ class OneRedis:
         self.settings: dict[str, str] = {}
 
     def act(self, name: str) -> bool:
-        """Do `name`. Returns False if it is not possible now."""
+        """Run an action, one of `actions`. Returns False if it is not possible now."""
         self._valkey.restart()
         return True
 
     def tick(self) -> None:
-        """Repair what is due."""
+        """Restart or resume a server whose outage has lasted long enough."""
 
 
 class SentinelRedis:
@@ -110,7 +110,7 @@ class SentinelRedis:
 
 
 class RedisFleet(Fleet):
-    """A fleet whose queries go to the present primary."""
+    """A fleet whose queries go to the current primary."""
 
     place: OneRedis | SentinelRedis
     _client: redis.Redis | None = None
@@ -272,7 +272,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--failovers", action="store_true", help="run Redis behind Sentinels, and kill the primary")
-    parser.add_argument("--jobs", type=int, default=AT_ONCE, help="jobs in work at a time")
+    parser.add_argument("--jobs", type=int, default=AT_ONCE, help="number of running jobs")
     parser.add_argument("--keep", type=Path, help="folder for the logs")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stt-soak-") as temporary:

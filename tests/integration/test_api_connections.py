@@ -1,5 +1,5 @@
-"""Connections that no browser would make: endless headers, clients that stop, pipelining, and invalid HTTP. None of
-them may fill the memory or stay open, and valid requests of unusual clients are served."""
+"""Unusual connections: endless headers, clients that stop, pipelining, and invalid HTTP. They must not fill the memory
+or stay open. Valid requests of unusual clients are served."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def status(answer: bytes) -> int:
     return int(head.split()[1])
 
 
-async def test_a_part_of_a_request_without_end_ends_the_connection(api: Api) -> None:
+async def test_an_endless_part_of_a_request_closes_the_connection(api: Api) -> None:
     chunked = b"POST /v1/jobs HTTP/1.1\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
     cases = {
         "header": (b"GET / HTTP/1.1\r\n" + HOST + b"a: ", b"x" * 1000),
@@ -130,7 +130,7 @@ async def test_a_key_in_the_trailer_of_a_body_is_ignored(api: Api) -> None:
     assert status(await exchange(api, b"POST /v1/jobs/retry HTTP/1.1\r\n" + head + trailer)) == 401
 
 
-async def test_methods_that_a_path_has_are_named(api: Api) -> None:
+async def test_status_405_lists_the_methods_of_the_path(api: Api) -> None:
     answer = await api.alice.put("/v1/jobs")
     assert "use GET, POST" in problem(answer, 405)["detail"]
     assert answer.headers["allow"] == "GET, POST"
@@ -149,7 +149,7 @@ async def test_a_compressed_body_is_refused_with_the_reason(api: Api) -> None:
 async def test_without_redis_every_request_gets_503_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """`hung`: Redis accepts connections but does not answer. Nothing is left of the refused upload."""
+    """`hung`: Redis accepts connections but does not answer. No part of the refused upload remains."""
     monkeypatch.setattr("tasks.api.redis_time_limit.COMMAND_S", 0.5)
     (tmp_path / "redis").mkdir()
     valkey = Valkey(tmp_path / "redis", appendonly="no")

@@ -120,7 +120,7 @@ def audio(seconds: float, channels: int = 1) -> bytes:
     return data.getvalue()
 
 
-async def test_odd_values_of_openais_parameters(api: Api) -> None:
+async def test_invalid_values_of_openais_parameters_get_400_and_unused_ones_are_ignored(api: Api) -> None:
     call, good = "/v1/audio/transcriptions", ("a.wav", audio(1))
     for fields in [
         {"response_format": "xml"}, {"response_format": "JSON"}, {"stream": "yes"}, {"temperature": "nan"},

@@ -121,7 +121,7 @@ async def test_a_connection_ends_if_the_service_sends_nothing_although_frames_by
         assert await client.emit(messages.START)
         assert client._sio
         eio = client._sio.eio
-        assert eio.ping_interval + eio.ping_timeout == pytest.approx(2 * 0.2)  # so long may nothing arrive
+        assert eio.ping_interval + eio.ping_timeout == pytest.approx(2 * 0.2)  # maximum time without a message
         for _ in range(400):
             if not await client.emit(messages.CHUNK, chunk):
                 break

@@ -36,7 +36,7 @@ def run(stack: LocalCompose, name: str, *arguments: str) -> Running:
     return made
 
 
-def test_a_copy_is_restored_and_later_data_are_set_aside(stack: LocalCompose) -> None:
+def test_a_restore_moves_the_later_data_to_another_folder(stack: LocalCompose) -> None:
     (valkey,) = stack.up("valkey")
     with client(stack) as raw:
         raw.xadd("stt:job:a:commits", {"segment": "before"})
@@ -71,7 +71,7 @@ def test_a_copy_is_restored_and_later_data_are_set_aside(stack: LocalCompose) ->
     with client(stack) as raw:
         assert sorted(raw.keys()) == ["stt:job:a:commits", "stt:job:c"]
     (replaced,) = data.glob("replaced-*")
-    assert list(replaced.rglob("*.aof")), "the data of before are not lost"
+    assert list(replaced.rglob("*.aof")), "the replaced data are not lost"
     assert f"restore -r {replaced}" in done.text()
 
 

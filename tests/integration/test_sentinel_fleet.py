@@ -49,7 +49,7 @@ class Failover:
 
 
 class Jobs:
-    """Jobs that run during failovers, as the present primary records them."""
+    """Jobs that run during failovers, as the current primary records them."""
 
     def __init__(self, fleet: Fleet, servers: SentinelFleet) -> None:
         self._fleet, self._servers = fleet, servers

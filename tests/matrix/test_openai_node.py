@@ -55,7 +55,7 @@ async def answers_of(folder: Path, **options: str) -> dict[str, dict[str, Any]]:
     return {one.pop("call"): one for one in found}
 
 
-async def test_the_official_node_client(node_openai: Path, tmp_path: Path) -> None:
+async def test_the_official_node_client_gets_every_format_and_error(node_openai: Path, tmp_path: Path) -> None:
     garbage = tmp_path / "a.png"
     garbage.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     files = {name: write_audio(tmp_path / f"{name}.wav", s) for name, s in {"file": 2, "other": 3, "long": 9}.items()}

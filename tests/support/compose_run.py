@@ -100,7 +100,7 @@ class LocalCompose:
         binary = shlex.quote(str(get_binary_path()))
         # Pass the port as an option: docker-compose.yml does not, since Valkey can use its default port in a container.
         self._program("valkey-server", f'exec {binary} --port {self.ports["valkey"]} --bind 127.0.0.1 "$@"')
-        # The same program: it looks at its name.
+        # Both names are one program, which chooses its task by its name.
         (self.programs / "valkey-check-rdb").symlink_to(get_binary_path())
         client = shutil.which("valkey-cli") or shutil.which("redis-cli")
         command = (

@@ -90,7 +90,7 @@ def _default(name: str, value: Any) -> str:
 
 
 def default_of(name: str, value: Any) -> str:
-    """Return the default `value` of the setting `name` as one writes it in the environment."""
+    """Return the default `value` of the setting `name` in the form of an environment variable."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, timedelta):

@@ -1,5 +1,5 @@
-"""Stands in for the program valkey-cli where it is not installed: it sends one command, or copies the data with `--rdb`
-as a replica does. It needs only the standard library, so it starts in milliseconds: health checks run it repeatedly."""
+"""Replaces the program valkey-cli where it is not installed: sends one command, or copies the data with `--rdb` as a
+replica does. Uses only the standard library, so that it starts in milliseconds. Health checks run it repeatedly."""
 
 from __future__ import annotations
 

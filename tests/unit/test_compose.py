@@ -245,8 +245,8 @@ def test_dependencies_must_be_healthy_first(name: str) -> None:
         assert how["condition"] == wanted
         if profiles := set(SERVICES[other].get("profiles", ())):
             own = set(SERVICES[name].get("profiles", ()))
-            assert own, "it would not be there"
-            assert own <= profiles, "it would not be there"
+            assert own, f"{name} would start without {other}, which has a profile"
+            assert own <= profiles, f"{name} would start without {other}"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -320,13 +320,13 @@ def test_the_example_of_env_can_be_used_as_a_whole() -> None:
 # -- copies and alerts -------------------------------------------------------------------------------------------------
 
 
-def test_copies_are_those_of_the_data_of_valkey() -> None:
+def test_backup_and_restore_use_the_data_of_valkey() -> None:
     backup, restore = SERVICES["backup"], SERVICES["restore"]
     assert backup["environment"]["QUEUE"] == restore["environment"]["QUEUE"] == "valkey:6379"
     assert {"valkey:/data", "./backups:/backups:ro"} <= set(restore["volumes"])
     assert "./backups:/backups" in backup["volumes"]
     assert backup["user"] == restore["user"] == SERVICES["valkey"]["user"] == SERVICES["backup-folder"]["entrypoint"][1]
-    # The formats of its files belong to its version.
+    # Versions of Valkey have different file formats.
     assert {SERVICES[name]["image"] for name in ("backup", "restore", "backup-folder")} == {SERVICES["valkey"]["image"]}
 
 

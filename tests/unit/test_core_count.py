@@ -1,4 +1,4 @@
-"""The number of processor cores that a process may use, and the programs that take it for their number of threads."""
+"""The number of processor cores that a process may use, and the number of threads that depends on it."""
 
 from __future__ import annotations
 

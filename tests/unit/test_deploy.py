@@ -93,7 +93,7 @@ def test_the_panels_of_the_dashboard_are_consistent() -> None:
 
 
 def test_no_alert_expects_a_count_of_zero() -> None:
-    """In PromQL, `count` of no series is no series, not 0: such an alert never fires."""
+    """In PromQL, `count` of no series gives no value instead of 0, so such an alert never fires."""
     for rule in RULES:
         assert not re.search(r"count\([^()]*\) == 0", rule["expr"]), rule["alert"]
 

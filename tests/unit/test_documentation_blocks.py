@@ -54,7 +54,7 @@ def test_a_block_is_run_or_names_the_reason_why_not(block: CodeBlock) -> None:
     if block.mark == "run by":
         test = readme.ROOT / block.reason
         assert test.is_file(), block.reason
-        # A test that reads no page cannot run the block as it stands there.
+        # A test that reads no page cannot run the block as the page shows it.
         assert re.search(r"readme\.|docs", test.read_text(encoding="utf-8")), f"{block.reason} reads no page"
     elif block.mark == "not run":
         assert len(block.reason.split()) >= 2, "the reason is missing"

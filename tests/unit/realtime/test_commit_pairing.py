@@ -179,7 +179,7 @@ def test_the_wait_is_bounded_and_shrinks_again() -> None:
 
 
 def test_the_silence_of_an_interrupted_service_does_not_count_as_waiting() -> None:
-    """The machine of the service stood still between two messages, or this process did."""
+    """The service or this process was suspended between two messages."""
     pairer = CommitPairer(drop_repeats=False)
     drive(pairer, both([0.1] * 3))
     pairer.heard(10.0)

@@ -348,7 +348,9 @@ def websocket_close(code: int, reason: str = "") -> Lost:
         (websocket_close(1011, "internal error"), RETRY, e.EndpointUnavailable),
     ],
 )
-def test_a_lost_connection(lost: Lost, action: RetryAction, error: type[e.EndpointError]) -> None:
+def test_the_reason_of_a_lost_connection_decides_its_retry(
+    lost: Lost, action: RetryAction, error: type[e.EndpointError]
+) -> None:
     session = Session(load({}), RateControl(1.0, 0.0), 0.0)
     session.disconnected(lost, 0.0)
     decision = decide(ended(session), URL)

@@ -221,7 +221,7 @@ def test_a_hostile_file_is_refused_in_one_message(folder: Path, content: bytes) 
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link to nothing"])
-def test_a_name_that_is_no_file_is_ignored(folder: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_ignored(folder: Path, kind: str) -> None:
     path = folder / "stt-batch.toml"
     make = {"device": lambda: path.symlink_to("/dev/zero"), "pipe": lambda: os.mkfifo(path)}
     make |= {"folder": path.mkdir, "link to nothing": lambda: path.symlink_to("nothing")}

@@ -103,4 +103,4 @@ def test_failures_of_several_batches_are_one_line_with_their_numbers() -> None:
     batches = tuple(summarize(one.id, [JobLine.of(one)], now=1.0) for one in empty)
     text = "\n".join(drawn(Snapshot("the queue", 0, 0, batches, (), {}), 80, 24))
     assert "    2  is empty (0 bytes)" in text
-    assert "files" not in text  # nothing runs, so there is no heading above nothing
+    assert "files" not in text  # no file runs, so the heading is omitted

@@ -100,11 +100,11 @@ def test_a_progress_line_names_only_what_is_known() -> None:
     shown.update()
     files[0].record = files[1].record = record("done", duration_s=62, committed_s=62)
     shown._next_line = 0.0
-    shown.update()  # the last lines of the run say it all
+    shown.update()  # no progress line: the run has ended
     assert screen.getvalue() == "0/2 files, 10%\n"
 
 
-def test_a_transcript_without_words_is_named() -> None:
+def test_a_transcript_without_words_gets_a_note() -> None:
     silent = file("a.wav", "done", duration_s=6, quality='{"needs_review": false, "reasons": []}')
     assert notes(silent) == ["no speech was found"]
     spoken = file(
