@@ -38,7 +38,7 @@ class AccessLog:
         try:
             await self._app(scope, receive, watched)
         except Exception:
-            # The outermost handler, which this middleware does not see, answers with 500.
+            # After an unexpected error, the outermost handler answers with 500, which this middleware does not see.
             status = status if ttfb_s else 500
             raise
         finally:

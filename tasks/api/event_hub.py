@@ -79,8 +79,8 @@ class JobFeed:
         return [entry for entry in self.tail if position(entry.stream_id) > start]
 
     def start_at(self, after: str) -> None:
-        """Begin again after the stream id `after` if that is earlier and no commit is in memory. So a follower with an
-        id from the future, such as one from before Redis lost data, does not delay the other followers."""
+        """Read again from the stream id `after` if that is earlier and no commit is in memory. Without this, a follower
+        with an id from the future would delay the others. Such ids exist after Redis has lost data."""
         if not self.tail and position(after) < position(self.first):
             self.first = self.last = after
             self.fresh = False

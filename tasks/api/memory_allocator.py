@@ -13,8 +13,8 @@ ARENAS: Final = 2
 
 
 def return_large_blocks() -> None:
-    """Let freed parts of uploads leave the process. By default glibc keeps them in an area of each thread: a hundred
-    uploads at once then need about 60 MB more. Without effect for other C libraries."""
+    """Make the allocator return freed memory to the system. By default glibc keeps it in one arena per thread: a
+    hundred uploads at once then need about 60 MB more. Has no effect with other C libraries."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, THRESHOLD_BYTES)

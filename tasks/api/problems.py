@@ -140,8 +140,8 @@ def _title(status: int) -> str:
 
 
 def _methods(routes: Iterable[BaseRoute], request: Request) -> list[str]:
-    """Return the methods that the path of a request has. If the path has several meanings, such as that of an action
-    and that of a batch with this name, the first one counts."""
+    """Return the methods that the path of a request supports. If several routes match, for example that of an action
+    and that of a batch with the same name, only the first one counts."""
     matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     same = [route for route in matching if getattr(route, "path", "") == getattr(matching[0], "path", "")]
     return sorted({method for route in same for method in getattr(route, "methods", None) or ()})

@@ -9,11 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker.ledger.command_limit import command_limit
 
 COMMAND_S: Final = 10.0
-"""Maximum seconds of one command to Redis with its retries. A short restart of Redis still delays requests only."""
+"""Maximum seconds of one command to Redis with its retries. Long enough that a short restart of Redis only delays
+requests."""
 
 
 class RedisTimeLimit:
-    """ASGI middleware."""
+    """ASGI middleware that applies COMMAND_S to the Redis commands of each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

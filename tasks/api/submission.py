@@ -23,7 +23,7 @@ MAX_PENDING: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the jobs that are recorded together have in common."""
+    """The values that all jobs of one recorded group share."""
 
     batch: str | None = None
     force: bool = False

@@ -51,7 +51,7 @@ class UploadStore(Protocol):
         ...
 
     async def write(self, address: Address, chunks: AsyncIterator[Buffer]) -> StoredUpload:
-        """Write an upload. After an error or a cancellation, nothing of it is left. Raises the errors of `chunks`,
+        """Write an upload. After an error or a cancellation, no part of it remains. Raises the errors of `chunks`,
         WorkerShortage and OutputError."""
         ...
 

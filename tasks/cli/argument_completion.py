@@ -1,7 +1,7 @@
 """Values that the shell completes for arguments and options: file names, and lists of formats.
 
-click completes file names only for parameters of the type `click.Path`. Sources are texts, because they can also be
-addresses and patterns."""
+click completes file names only for parameters of the type `click.Path`. Sources have the type `str`, because they can
+also be URLs and patterns."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from worker.storage.address import Address, is_url, parse
 
 T = TypeVar("T")
 AT_ONCE: Final = 5000
-"""Number of jobs that are prepared and queued together."""
+"""Maximum number of jobs that are in memory and queued together."""
 
 
 @click.command(short_help="Queue files, folders, manifests and addresses for running workers.")

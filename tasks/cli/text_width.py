@@ -27,7 +27,7 @@ def tail(text: str, width: int) -> str:
         return text
     if width <= 0:
         return ""
-    # A search by halves, because a live view calls this for every row several times per second.
+    # A binary search, because a live view calls this for every row several times per second.
     start = bisect_left(range(len(text)), True, key=lambda at: cell_len(text[at:]) < width)
     return _CUT + text[start:].lstrip()
 

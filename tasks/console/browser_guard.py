@@ -93,11 +93,12 @@ def token_of(request: HTTPConnection) -> str:
 
 
 async def login_lasts(request: HTTPConnection, principal: Principal) -> bool:
-    """Whether the session of a request, if it has one, still has this principal; for `ApiContext.login_lasts`."""
+    """Whether the session of a request still belongs to this principal, or the request has no session. Implements
+    `ApiContext.login_lasts`."""
     token, sessions = token_of(request), request.app.state.console_sessions
     try:
         return not token or await sessions.find(token) == principal
-    except LedgerUnavailable:  # the browser connects again
+    except LedgerUnavailable:  # ends the stream; the browser then connects again
         return False
 
 

@@ -1,5 +1,5 @@
-"""Outages of Redis use up no attempts at a job: acquisitions whose answer was lost, and leases that could not be
-renewed."""
+"""Ensures that outages of Redis do not count as attempts of a job. An outage can lose the answer to an acquisition, or
+the renewal of a lease."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0
 """Seconds between two tries to release a job whose attempt ended because Redis did not answer."""
 MAX_OUTAGE_S: Final = 3600.0
-"""Seconds after which such a job is left to the reaper."""
+"""Maximum seconds of these tries. After that, the reaper requeues the job, which counts as an attempt."""
 MAX_UNANSWERED: Final = 1000
 """Maximum number of acquisitions without an answer that a worker remembers."""
 
@@ -30,7 +30,7 @@ class Acquirer:
     def __init__(self, ledger: Ledger, name: str) -> None:
         self._ledger, self._name = ledger, name
         self._unanswered: deque[str] = deque(maxlen=MAX_UNANSWERED)
-        """Owners whose acquisition got no answer. Redis may have given them a job all the same."""
+        """Owners whose acquisition got no answer. Redis may nevertheless have given them a job."""
 
     async def acquire(self, job_id: str) -> Lease | Refusal:
         """Take the lease of the first job of the queue, or of `job_id` if the queue is empty. Raises as

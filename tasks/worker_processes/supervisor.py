@@ -148,7 +148,7 @@ class Supervisor:
         return child
 
     async def _until_ended(self, child: Child) -> None:
-        """Wait for the end of a process. After the worker was told to end, kill it when its time is over."""
+        """Wait for the end of a process. When the worker stops, kill the process after STOP_TIMEOUT_S."""
         ended, stop = asyncio.create_task(child.process.wait()), asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)

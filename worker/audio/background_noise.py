@@ -64,7 +64,7 @@ class Stretches(NamedTuple):
     means: npt.NDArray[np.float64]
     """Mean level of each stretch."""
     rises: npt.NDArray[np.float64]
-    """How far the highest level of each stretch is above its mean."""
+    """Difference between the highest level of each stretch and its mean, in dB."""
 
 
 NO_STRETCHES: Final = Stretches(np.zeros(0), np.zeros(0))
@@ -104,8 +104,8 @@ class Foreground:
         self._steady: dict[int, Stretches] = {}
         """The steady stretches of each block (by number) that is complete."""
         self._unfinished: dict[int, Stretches] = {}
-        """The same for blocks that are not complete. Ten thresholds of one query read the same two of these, and
-        measuring one again takes 25 µs."""
+        """The same for blocks that are not complete. One query reads the same two blocks for ten thresholds, and
+        measuring a block takes 25 µs."""
         self._thresholds: dict[int, Threshold] = {}
         """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete, so that it cannot
         change."""
@@ -208,8 +208,8 @@ class Foreground:
         return known
 
     def _new_threshold(self, number: int) -> Threshold:
-        # Arrays and not lists of floats: up to 340 stretches are compared for each second of a commit's audio, and
-        # `np.median` alone would take as long as all of this.
+        # Up to 340 stretches are compared for each second of a commit's audio, so this uses arrays and not lists. For
+        # the same reason it does not use `np.median`, which alone would take as long as the rest.
         around = [self._stretches(n) for n in range(max(0, number - REACH_BLOCKS), number + REACH_BLOCKS + 1)]
         means = np.concatenate([one.means for one in around])
         if len(means) < MIN_STRETCHES:

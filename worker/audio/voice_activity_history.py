@@ -9,11 +9,11 @@ from worker.audio.level_history import LevelHistory
 from worker.audio.voice_activity import PcmFrame
 
 GROUP_FRAMES: Final = 8
-"""Number of frames that are measured together."""
+"""Number of frames that are added together."""
 
 
 class _Measured(NamedTuple):
-    """A frame without its samples, which nothing reads here."""
+    """A frame without its samples, which the history does not need."""
 
     file_start: int
     samples: int
@@ -41,9 +41,8 @@ class VoiceActivityHistory:
 
     def add(self, frame: PcmFrame) -> None:
         """Add a frame; frames may come in any order."""
-        # Added in groups: in a live session each frame comes alone, and this code is no longer in the processor's cache
-        # then. Measured with a cold cache: 38 µs for a frame alone, 18 µs in groups of eight. The samples are not
-        # needed.
+        # Frames are added in groups, because frames of a live session arrive so rarely that this code has left the
+        # processor's cache. Measured with a cold cache: 38 µs per frame alone, 18 µs in groups of eight.
         self._pending.append(_Measured(frame.file_start, frame.samples, frame.runs, frame.levels))
         if len(self._pending) >= GROUP_FRAMES:
             self._add_pending()

@@ -1,4 +1,4 @@
-"""A maximum time for each command to Redis, with all of its retries, for callers that must answer soon."""
+"""A maximum time for each command to Redis, with all of its retries, for callers that need an answer soon."""
 
 from __future__ import annotations
 

@@ -146,8 +146,8 @@ class RedisConnection:
                 except asyncio.CancelledError:
                     if task is not None and task.cancelling() > before:
                         raise
-                    # A task that waits for the same connection to close was cancelled, and with it the future of this
-                    # task. A task group would take this task for finished, and the rest of its work would be missing.
+                    # Another task, which waited for the same connection to close, was cancelled, and with it the future
+                    # of this task. A task group would treat this task as finished and lose the rest of its work.
                     raise LedgerUnavailable(
                         f"Redis at {self.address} did not answer: the connection was closed during a command"
                     ) from None

@@ -36,7 +36,7 @@ MAX_REASON_CHARACTERS: Final = 2000
 
 
 class LeaseNotRenewed(LeaseLost):
-    """The lease was given up, because Redis did not answer for as long as it lasts. Another worker may own the job."""
+    """Redis did not answer until the lease ended, so it could not be renewed. Another worker may own the job."""
 
 
 class _Commit(NamedTuple):

@@ -90,7 +90,7 @@ class Ledger:
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
         self._lost_message_ms = int(settings.reap_interval_s * LOST_MESSAGE_INTERVALS * 1000)
-        # An outage of this length can let leases expire. Twice the interval, so that a late search is no outage.
+        # An outage of this length can let leases expire. Two intervals, so that a late search does not count.
         longest_s = max(settings.lease_s - settings.lease_renew_s, 2 * settings.reap_interval_s)
         self._search_due_ms = int(longest_s * 1000)
 

@@ -25,7 +25,7 @@ WAITS_FOR_TEXTS: Final = {
     WaitsFor.KEY: "the API key",
     WaitsFor.NEWER_VERSION: "a worker of a newer version",
 }
-"""What a job waits for, in words, for a sentence such as `3 jobs wait for a worker`."""
+"""Text of each reason to wait, for a sentence such as `3 jobs wait for a worker`."""
 SAMPLED_DELAYED: Final = 500
 """Maximum number of delayed jobs whose reason `count_waiting` reads; for the others it assumes a retry."""
 

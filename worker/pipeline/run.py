@@ -133,7 +133,7 @@ class _JobRun:
         except ExceptionGroup as failed:
             # The first error is the cause; the other tasks were cancelled because of it.
             raise failed.exceptions[0] from None
-        # A task group takes a task that was cancelled by itself for finished: the transcript would lack its audio.
+        # A task group treats a task that raises CancelledError by itself as finished. Its audio would be missing.
         if any(stream.cancelled() for stream in streams):
             raise SessionLost("a session was stopped before the end of its audio")
         # After a failure of the service, the job is incomplete if it has some text, and fails if it has none.

@@ -29,9 +29,9 @@ LAG_FACTOR: Final = 1.5
 LAG_MARGIN_S: Final = 0.5
 """The wait is the longest recent delay times LAG_FACTOR, plus this margin (seconds): delays grow and vary."""
 SPEAKING_S: Final = 1.0
-"""Of the time between two messages of the service, at most so many seconds count as waiting for a timed message. A
-service that is working sends a text about every second while somebody speaks. One that has been interrupted, or an
-interrupted client, has not had the time to deliver the timed message."""
+"""Maximum seconds between two messages of the service that count as waiting for a timed message. A working service
+sends a text about every second while somebody speaks. A longer silence means that the service or this process was
+interrupted, so the timed message could not arrive."""
 PAIR_WITHIN_S: Final = 60.0
 """Maximum time, in seconds, between the plain and the timed message of the same speech. It is long because a busy
 client may read late. A wrong pair does no harm: each commit takes at most one plain and one timed message, so the

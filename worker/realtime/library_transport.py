@@ -23,11 +23,13 @@ def free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse
 
 
 def allow_idle_queue(sio: socketio.AsyncClient) -> None:
-    """Let a websocket end only if the service sends nothing, and not because the library's queue stays empty.
+    """Prevent the library from closing a websocket because its own queue is empty. It still closes one without messages
+    of the service.
 
     The library ends a websocket after `ping_interval + ping_timeout` without a message of the service, and also after
     `max(ping_interval, ping_timeout) + 5` seconds without a message in its queue. Frames bypass the queue, so a late
-    ping would end a streaming session. Here the sum of the two times stays, and the larger one becomes a week.
+    ping would end a streaming session. This function makes the larger of the two times a week, and leaves their sum
+    unchanged.
 
     A message through the queue every few seconds would also help. But the library's write loop stores the last message
     twice: 27 KB for each session, traced with `tracemalloc`."""

@@ -189,9 +189,9 @@ class Assembler:
     def _remember(self, segment: Segment) -> None:
         """Update the committed positions and words. Late segments are not passed here."""
         self.until_s = max(self.until_s, segment.end)
-        # An estimated end is far after the speech at full speed, and also if the service is late. A service whose other
-        # commits have word times is late: it was interrupted before it could send those of this commit. So the next
-        # session has to start before this text.
+        # An estimated end can be far after the speech: at full speed, or if the service is late. If other commits had
+        # word times, the service was interrupted before it could send those of this commit, so it is late. The next
+        # session must then start before this text.
         measured = segment.timing == "measured"
         self._estimated_in_row = 0 if measured else self._estimated_in_row + 1
         sends_no_times = not self._last_words or self._estimated_in_row >= MAX_ESTIMATED_IN_ROW

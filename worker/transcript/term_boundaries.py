@@ -1,8 +1,8 @@
 """Decides whether a term of a glossary is a whole word at a position of a text. No I/O.
 
-A term does not match inside a longer word, number, name or address. Errors cost differently: a term that is not
-corrected looks as it was recognized, but a wrong correction damages text that was right. Doubtful positions are
-therefore no boundaries.
+A term does not match inside a longer word, number, name or address. A wrong correction is worse than a missing one: it
+damages text that was right, while an uncorrected term only stays as it was recognized. Doubtful positions are therefore
+no boundaries.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _COUNTED: Final = re.compile(
     r"[0-9０-９][0-9０-９.,]*[年月日號号次個个隻只點点分秒萬万億亿成倍人家間间部架樓楼層层元蚊歲岁度位條条張张本期屆届季級级科班組组鐘种種場场局站線线條"
     r"%％]"
 )
-"""A number with the word that says what it counts. It is not a part of the name before it: 港大3年, but 東方188."""
+"""A number with its unit or counted noun (港大3年). In contrast to a number alone (東方188), it is not a part of the
+name before it."""
 _PLACES: Final = frozenset("道街路里徑径邨村苑閣阁牆墙居圍围澳灣湾山谷洲涌嶺岭峽峡角崗岗坳咀塱島岛")
-"""Characters after a name that make another name of it: 太子道 is not 太子, 天水圍 is not 天水."""
+"""Characters that turn the name before them into another name: 太子道 is not 太子, 天水圍 is not 天水."""
 _TRANSLITERATED: Final = frozenset(
     "亞亚伯德斯爾尔克拉馬马瑪玛麗丽莉娜蘭兰森特羅罗倫伦威廉卡巴托薩萨塞貝贝比布佛福弗蓋盖戈格古哈赫亨霍基吉加賈贾傑杰凱凯科庫库萊莱利里林盧卢洛曼梅米密莫"
     "穆尼諾诺歐欧帕佩皮普奇喬乔瑞沙史蘇苏泰湯汤圖图瓦維维沃希夏雅伊尤約约扎詹珍朱茲兹桑梵阿艾安迪蒂丹登頓顿夫費费雷治"

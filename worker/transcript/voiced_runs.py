@@ -38,8 +38,8 @@ class VoicedRuns:
         """Return how many seconds of sound are between two times of the session."""
         if to_s <= from_s:
             return 0.0
-        # Without a method for the two halves, and without `min`: the comparison of one commit with its sound calls this
-        # 200 times, and takes half the time so.
+        # A shared method for the two halves, and `min`, would double the time. The comparison of one commit with its
+        # sound calls this 200 times.
         starts, ends, before = self.starts, self.ends, self._before
         until_s = from_until_s = 0.0  # seconds of sound before `to_s` and before `from_s`
         if index := bisect_right(starts, to_s):

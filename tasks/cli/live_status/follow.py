@@ -121,7 +121,7 @@ async def _show(reader: SnapshotReader, target: Target, console: Console) -> Sna
 
 
 async def _read_unless_closed(reader: SnapshotReader, closed: asyncio.Event) -> Snapshot | None:
-    """Read the present state. Returns None at once if the user closes the view meanwhile, because Redis may hang."""
+    """Read the current state. Returns None at once if the user closes the view meanwhile, because Redis may hang."""
     reading, closing = asyncio.create_task(reader.read()), asyncio.create_task(closed.wait())
     try:
         await asyncio.wait((reading, closing), return_when=asyncio.FIRST_COMPLETED)

@@ -25,6 +25,6 @@ export const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 export const number = (n) => Number(n || 0).toLocaleString("en");
 export const speed = (x) => (x === null || x === undefined ? "" : `${x < 10 ? x.toFixed(1) : Math.round(x)}×`);
 export const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
-// The file name of a source. Only in addresses, `?` and `#` begin other parts.
+// The file name of a source. Only in URLs, the path ends at `?` or `#`.
 export const name = (source) => String(source || "").replace(/^(https?:[^?#]*).*$/i, "$1").replace(/\/+$/, "").split("/").pop() || source || "(no name)";
 export const when = (at) => (at ? new Date(at * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "");

@@ -44,7 +44,7 @@ const reread = async (item) => {
   try {
     item.job = await get(jobUrl(item.job.id));
   } catch (error) {
-    if (error.status !== 404) return; // asked again
+    if (error.status !== 404) return; // the next poll tries again
     item.job = { ...item.job, state: "cancelled", error: error.message };
   }
   item.total = item.job.duration_s || item.total;

@@ -2,8 +2,8 @@
 -- not ask for the first. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'},
 -- {'newer', oldest version that may} or {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript exists
 -- (0/1), unread, shortages, {content, keyed, began, restarts, restarted}}. Commits of earlier owners stay; the new owner
--- continues after them. A repeated call of the same owner gets the same job and counts no second attempt: its first answer
--- may have been lost, or replicas have not confirmed it yet.
+-- continues after them. A repeated call of the same owner gets the same job and does not count as another attempt: its
+-- first answer may have been lost, or replicas have not confirmed it yet.
 -- ARGV: id, owner, lease_ms, ttl_ms, prefix of job keys to take the first of the queue or '', version of the caller and
 --       oldest version that can read its records
 local job, commits = KEYS[4], KEYS[5]
@@ -53,7 +53,7 @@ if due and tonumber(due) > now_ms() then return {'delayed'} end
 
 if state == 'queued' or holder ~= owner then
   unassign(job, id)
-  -- Every write of a worker names this number. So a worker that was suspended and continues cannot write any more.
+  -- Every write of a worker contains this number, so a worker that was suspended and continues can no longer write.
   for _, name in ipairs({ 'epoch', 'attempts', 'tries' }) do redis.call('HINCRBY', job, name, 1) end
   redis.call('HSETNX', job, 'started', text(now_ms()))
   redis.call('HSET', job, 'state', 'running', 'owner', owner)

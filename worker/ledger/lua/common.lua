@@ -113,8 +113,8 @@ local function forget(job, id)
   redis.call('ZREM', paused_jobs, id)
 end
 
--- Whether an expired lease proves nothing, because Redis was away and its worker may still renew it. Reapers search often, so
--- a search that is overdue means that no worker reached Redis. The first search after that sets `renewals until`.
+-- Whether workers may still renew expired leases, because Redis was not available. Reapers search often, so an overdue
+-- search means that no worker reached Redis. The first search after that sets `renewals until`.
 local function leases_may_be_renewed()
   local at = redis.call('HMGET', turns, 'search due', 'renewals until')
   local now = now_ms()

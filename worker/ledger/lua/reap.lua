@@ -1,10 +1,9 @@
 -- Requeues jobs that no worker processes any more. Returns {ids that need a message; ids of jobs that failed; ids whose keys
 -- contain no record, which were removed from all sets; ids whose lease expired; number of messages that were lost}.
 -- 1. The lease expired: the job is queued again, after a delay if several workers in a row stopped without a commit, and
---    fails if max_tries did. Not in the first lease_ms after an outage of Redis: the workers could not renew their leases.
+--    fails if max_tries did. Skipped for lease_ms after an outage of Redis, so that the workers can renew their leases.
 -- 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery messages than queued jobs:
---    messages were lost, and as many are sent again. Any id serves, because a message only wakes a worker, which takes the
---    first job.
+--    messages were lost, and as many are sent again, for any ids: a message only wakes a worker, which takes the first job.
 -- KEYS from 4 on: the lists of Celery messages, then other keys of Celery; they get a lifetime here, because kombu sets none
 -- ARGV: prefix of job keys, maximum jobs per call, lost_message_ms, max_tries, delay_ms, max_delay_ms, result_ttl_ms,
 --       ttl_ms, random number from 0 to 1, number of lists, lease_ms, search_due_ms: longest normal time between two searches

@@ -68,7 +68,7 @@ class Whisper:
 
     max_joined_s = 20.0
     """Maximum length of the joined segments of one session. Measured with tiny.en: 15 s takes about the same CPU time,
-    and 25 s the same to 14 % more, because the beam search reads a longer window for each token."""
+    and 25 s 0 to 14 % more, because the beam search reads a longer window for each token."""
 
     def __init__(
         self,

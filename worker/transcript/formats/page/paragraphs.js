@@ -134,7 +134,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let goalTimer = 0;
 const forgetGoal = () => clearTimeout(goalTimer);
 const isInView = ({ top, bottom }) => top < innerHeight && bottom > 0;
-// `nodeOf`: returns the present element of the goal, because elements of words are replaced.
+// `nodeOf`: returns the current element of the goal. Elements of words are replaced, so it may change.
 const scrollToCentre = (nodeOf) => {
   forgetGoal();
   const before = nodeOf().getBoundingClientRect();

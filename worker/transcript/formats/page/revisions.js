@@ -97,7 +97,7 @@ const countPending = () => segs.filter((seg) => !isSameState(seg)).length
   + voices.filter(({ name, loaded }) => loaded !== null && name !== loaded).length;
 
 const snapshot = () => ({ segs: segs.map(stateOf), names: voices.map(({ name }) => name) });
-// A state, by default the current one, becomes the one that the next revision is compared with.
+// Sets the state with which the next revision is compared; by default the current state.
 const settle = (state = snapshot()) => {
   state.segs.forEach((one, k) => { segs[k].loaded = one; });
   state.names.forEach((name, k) => { voices[k].loaded = name; });
