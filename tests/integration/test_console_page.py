@@ -366,8 +366,15 @@ def attacker(page: str) -> Iterator[int]:
         server.server_close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (360, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.matrix),
+        pytest.param(360, "light", marks=pytest.mark.matrix),
+    ],
+)
 def test_pages_are_accessible_and_fit(
     user: Callable[..., Page], worker: Worker, redis_url: str, scheme: str, width: int
 ) -> None:

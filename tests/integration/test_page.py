@@ -104,7 +104,10 @@ def test_words_are_highlighted_while_they_play(opened: Any) -> None:
         })"""
     )
     assert [one["lit"] for one in seen] == ["Heavy", "rain", "closed", "several", "roads."]
-    assert [round(one["at"], 1) for one in seen] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], abs=0.2)
+    # A word is not lit early. How late it is depends on the next frame, which a busy machine draws late.
+    assert all(
+        start - 0.1 <= one["at"] < start + 0.8 for one, start in zip(seen, (0.5, 1.0, 1.5, 2.0, 2.5), strict=True)
+    )
     assert found.page.locator(".seg.current").count() == 1
     assert found.errors == []
     assert all(url.startswith("file:") for url in found.asked)

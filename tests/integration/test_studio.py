@@ -56,7 +56,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() for process in processes)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)])
 def test_a_signal_ends_everything_and_the_folder_continues(
     tmp_path: Path, service: str, number: signal.Signals
 ) -> None:

@@ -79,7 +79,7 @@ def test_a_killed_process_is_replaced_and_its_jobs_continue(fleet: Fleet, tmp_pa
     assert not [pid for pid in after if psutil.pid_exists(pid)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.chaos), signal.SIGKILL])
 def test_no_process_outlives_the_command(fleet: Fleet, tmp_path: Path, number: signal.Signals) -> None:
     health = tmp_path / "health"
     worker = launch(fleet, STT_HEALTH_FILE=str(health))
