@@ -75,21 +75,22 @@ class Assembler:
 
         See `resume_position`."""
         if self._paced and self._estimated_in_row >= MAX_ESTIMATED_IN_ROW:
-            self._trust_estimates()
+            self._trust_estimates(self.until_s)
         return self._resume_s(sent_s)
 
     def session_completed(self, from_s: float, sent_s: float) -> None:
         """Note that a session over the audio from `from_s` to `sent_s`, two positions in the file in seconds, has ended
         in order, and that another session follows."""
-        # The service has committed all text of this audio, so the audio of estimated commits is not sent again.
-        self._trust_estimates()
+        # The service has committed all text of this audio, so the audio of estimated commits is not sent again. An
+        # earlier session may have sent more audio: the estimated end of its last commit can be after `sent_s`.
+        self._trust_estimates(min(self.until_s, sent_s))
         if self._resume_s(sent_s) <= from_s + RESUME_MARGIN_S:
             # The service has no text for the sound at the start: the next session would be the same again, without end.
             self._committed_until_s = max(self._committed_until_s, sent_s)
 
-    def _trust_estimates(self) -> None:
-        """Count the audio up to the end of the last segment as committed, also if that end is estimated."""
-        self._committed_until_s = max(self._committed_until_s, self.until_s)
+    def _trust_estimates(self, until_s: float) -> None:
+        """Count the audio up to `until_s`, an end that may be estimated, as committed."""
+        self._committed_until_s = max(self._committed_until_s, until_s)
         self._overlap_filter.forget()
 
     def _resume_s(self, sent_s: float) -> float:

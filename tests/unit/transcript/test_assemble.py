@@ -198,6 +198,15 @@ def test_a_service_whose_sessions_repeat_text_without_word_times_makes_progress(
     assert assembler.resume_s(56.0) > 50.0
 
 
+def test_a_planned_end_hides_no_sound_that_only_an_earlier_session_sent() -> None:
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0), (30.0, 31.0)), paced=True)
+    place(assembler, timeline(), commit("one", (1.0, 2.95)), commit("two", sent_s=40))
+    assembler.begin(4.5)
+    place(assembler, timeline(4.5, length_s=15.5), commit("two", (0.5, 1.9)), commit("four", (3.5, 4.5)))
+    assembler.session_completed(4.5, 20.0)
+    assert assembler.resume_s(40.0) == 29.5
+
+
 def test_a_late_estimate_does_not_move_measured_words() -> None:
     """At full speed, a commit without word times is placed at the end of the sent audio, long after its words."""
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 40.0)), paced=False)
