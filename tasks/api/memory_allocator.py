@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Final
 
 _M_MMAP_THRESHOLD: Final = -3
@@ -15,6 +16,8 @@ ARENAS: Final = 2
 def return_large_blocks() -> None:
     """Make the allocator return freed memory to the system. By default glibc keeps it in one arena per thread: a
     hundred uploads at once then need about 60 MB more. Has no effect with other C libraries."""
+    if sys.platform != "linux":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, THRESHOLD_BYTES)

@@ -53,17 +53,10 @@ async def enforced_limit(seconds: float) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        timer.cancel()
-        left = [task.uncancel() for _ in range(fired)]
-        if left and left[-1] <= before:
+        if fired and task.cancelling() - fired <= before:  # the limit alone has cancelled the task
             raise TimeoutError from None
         raise
-    except BaseException:
-        timer.cancel()
-        for _ in range(fired):
-            task.uncancel()
-        raise
-    else:
+    finally:
         timer.cancel()
         for _ in range(fired):
             task.uncancel()

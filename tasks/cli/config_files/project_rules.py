@@ -1,5 +1,4 @@
-"""The settings and options that a project's `stt-batch.toml` may contain. Reads no file, but
-follows links in the paths that the file contains.
+"""The settings and options that a project's `stt-batch.toml` may contain. No I/O, except for links in paths.
 
 A project's file may come from a stranger, with a folder of recordings. So it may only describe the audio and the form
 of the transcripts. It cannot name addresses, secrets, allow-lists or limits of this machine, choose code that runs, or

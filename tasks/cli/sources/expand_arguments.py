@@ -82,8 +82,8 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
 
 
 def _exists(text: str) -> bool:
-    """Whether a file or folder exists. Raises BadJob if the system returns an error, for example
-    without permission for its folder."""
+    """Whether a file or folder exists. Raises BadJob if the system returns an error, for example without
+    permission for its folder."""
     try:
         return Path(text).exists()
     except OSError as exc:

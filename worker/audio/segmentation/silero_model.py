@@ -64,9 +64,8 @@ def silero_session() -> Any:
     return _loaded(str(file))
 
 
-@lru_cache(
-    maxsize=1
-)  # 3 to 5 ms in a profile: a second pass examines a range of sound per sentence, each with a detector
+# Loading takes 3 to 5 ms, and a second pass creates a detector for each sentence.
+@lru_cache(maxsize=1)
 def _loaded(file: str) -> Any:
     import onnxruntime  # noqa: PLC0415  # the import takes 0.3 s, needed only to skip silence
 
