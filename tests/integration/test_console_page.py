@@ -18,7 +18,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browser import chromium
+from tests.support.browser import chromium, screens
 from tests.support.console_server import KEYS, console_server
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import AccessRefused
@@ -366,15 +366,7 @@ def attacker(page: str) -> Iterator[int]:
         server.server_close()
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (1280, "light"),
-        (360, "dark"),
-        pytest.param(1280, "dark", marks=pytest.mark.matrix),
-        pytest.param(360, "light", marks=pytest.mark.matrix),
-    ],
-)
+@screens
 def test_pages_are_accessible_and_fit(
     user: Callable[..., Page], worker: Worker, redis_url: str, scheme: str, width: int
 ) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from tasks.batches.summary import JobLine, summarize
 from tasks.batches.summary_files import write_summary
 from tests.support.accessibility import violations
-from tests.support.browser import chromium
+from tests.support.browser import chromium, screens
 from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.model import Quality, ReviewReason
@@ -132,15 +132,7 @@ def test_text_of_transcripts_is_never_markup(opened: Any, folder: Path) -> None:
     assert page.locator("img").count() == 0
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (1280, "light"),
-        (360, "dark"),
-        pytest.param(1280, "dark", marks=pytest.mark.matrix),
-        pytest.param(360, "light", marks=pytest.mark.matrix),
-    ],
-)
+@screens
 def test_the_library_is_accessible(opened: Any, folder: Path, scheme: Any, width: int) -> None:
     page = opened(folder / "summary.html", viewport={"width": width, "height": 800}, color_scheme=scheme)
     assert violations(page) == []

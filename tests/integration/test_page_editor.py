@@ -15,7 +15,7 @@ import webvtt
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from tests.support.accessibility import violations
-from tests.support.browser import chromium
+from tests.support.browser import chromium, screens
 from tests.support.rendering import render
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.formats import page_pieces
@@ -450,15 +450,7 @@ def test_the_waveform_shows_sound_missing_and_uncertain_parts(opened: Any) -> No
     assert colours["sound"] != "0,0,0,0"
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (1280, "light"),
-        (360, "dark"),
-        pytest.param(1280, "dark", marks=pytest.mark.matrix),
-        pytest.param(360, "light", marks=pytest.mark.matrix),
-    ],
-)
+@screens
 def test_the_page_is_accessible(browser: Browser, tmp_path: Path, scheme: Any, width: int) -> None:
     path = tmp_path / "call.html"
     coverage = SAID.coverage.model_copy(update={"missing": (Gap(start=40, end=50, reason="lost"),)})
@@ -553,7 +545,8 @@ def test_a_page_of_a_server_saves_there_and_tells_the_second_editor(context: Bro
     expect(page.locator("main p").first).to_contain_text("several roads.")
 
 
-def test_changes_during_a_request_stay_unsaved_and_a_second_one_waits(context: BrowserContext) -> None:
+def _with_a_waiting_save(context: BrowserContext) -> tuple[Page, _Server]:
+    """Open a page of a server, correct a word and save. The server has not answered yet; see `_Server.later`."""
     page = context.new_page()
     server = _Server(page)
     server.open()
@@ -561,6 +554,11 @@ def test_changes_during_a_request_stay_unsaved_and_a_second_one_waits(context: B
     correct(page, "rane", "rain")
     server.later = []
     page.click("#save")
+    return page, server
+
+
+def test_changes_during_a_request_stay_unsaved_and_a_second_one_waits(context: BrowserContext) -> None:
+    page, server = _with_a_waiting_save(context)
     page.click("#save")
     expect(page.locator("#told")).to_have_text("The corrections are being saved")
     page.click(".ok >> nth=0")
@@ -579,13 +577,7 @@ def test_changes_during_a_request_stay_unsaved_and_a_second_one_waits(context: B
 
 
 def test_a_request_whose_answer_was_lost_is_repeated_with_the_same_revision(context: BrowserContext) -> None:
-    page = context.new_page()
-    server = _Server(page)
-    server.open()
-    page.click("#edit")
-    correct(page, "rane", "rain")
-    server.later = []
-    page.click("#save")
+    page, server = _with_a_waiting_save(context)
     expect(page.locator("#status")).to_be_visible()
     while not server.later:
         page.wait_for_timeout(20)

@@ -6,12 +6,24 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.node_env import missing
 
 expect.set_options(timeout=30_000)  # milliseconds; the default of 5 s is too short on a busy machine
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# Parameters of tests that open a page in each width and colour scheme. The gate tries each value once.
+screens = pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        (360, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.matrix),
+        pytest.param(360, "light", marks=pytest.mark.matrix),
+    ],
+)
 
 
 @contextmanager
