@@ -177,9 +177,10 @@ def _spec(item: NamedSource, fields: dict[str, Any]) -> JobSpec:
 
 
 async def _identities(producer: Producer, items: Sequence[NamedSource], fields: dict[str, Any]) -> list[str]:
-    """Return the ids of the jobs, from a manifest or computed from the sources. Raises BadJob for invalid
-    options, and SourceError."""
+    """Return the ids of the jobs, from a manifest or computed from the sources. Raises SourceError, and BadJob for
+    invalid options and for a webhook that no worker can deliver."""
     specs = [_spec(item, fields) for item in items]
+    await producer.check_webhooks({spec.webhook for spec in specs if spec.webhook is not None})
     keyless = [spec for spec, item in zip(specs, items, strict=True) if item.found.id is None]
     read = iter(await producer.identify_many(keyless))
     return [next(read) if item.found.id is None else item.found.id for item in items]

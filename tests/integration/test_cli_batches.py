@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.cli import submit
+from tasks.client.producer import Producer
 from tests.integration.test_cli_control import act
 from tests.support.command_line import Cli, cli, words_of, write_audio
 from tests.support.fleet import Fleet, assert_every_key_ends
 from tests.support.wait import wait_until
+from worker.errors import BadJob
 from worker.settings import Settings, load
+from worker.storage.address import Address
 from worker.transcript.model import Gap
 
 __all__ = ["cli"]  # a fixture
@@ -138,3 +141,22 @@ def test_many_files_are_queued_in_parts(cli: Cli, redis_url: str, monkeypatch: p
     assert [Path(job["source"]).name for job in queued["jobs"]] == [f"{name}.wav" for name in "abcde"]
     assert [job["id"] for job in queued["jobs"]][1::2] == ["key-b", "key-d"]
     assert cli.json("status", "parts", STT_REDIS_URL=redis_url)["counts"] == {"queued": 5}
+
+
+def test_a_webhook_of_the_last_file_is_checked_before_the_first_one_is_queued(
+    cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_self: Producer, urls: Iterable[Address]) -> None:
+        if any("refused" in url.shown for url in urls):
+            raise BadJob("webhook: no worker can deliver it")
+
+    monkeypatch.setattr(submit, "AT_ONCE", 2)
+    monkeypatch.setattr(Producer, "check_webhooks", refuse)
+    entries = [{"source": f"{name}.wav"} for name in "abc"]
+    for entry in entries:
+        (cli.folder / entry["source"]).write_bytes(entry["source"].encode())
+    entries[-1]["webhook"] = "https://refused.example/"
+    (cli.folder / "list.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    refused = cli.run("submit", "list.jsonl", STT_REDIS_URL=redis_url)
+    assert (refused.returncode, "no worker can deliver it" in refused.stderr) == (2, True)
+    assert cli.json("list", STT_REDIS_URL=redis_url)["batches"] == []
