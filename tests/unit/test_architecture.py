@@ -273,6 +273,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "redis": (
         "worker.ledger.connection",
         "worker.ledger.connection_pool",
+        "worker.ledger.closed_transport",
         "worker.ledger.sentinels",
         "worker.ledger.server_check",
         "tasks.broker.redis_address",

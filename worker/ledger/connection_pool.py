@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, SSLConnection
-from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
+from worker.ledger.closed_transport import ServerConnection, ServerSSLConnection, ServerUnixConnection
 from worker.ledger.sentinels import PrimaryConnection, PrimarySSLConnection, Sentinels
 from worker.ledger.server_check import set_up, set_up_primary
 from worker.redis_url import RedisAddress
@@ -48,9 +48,9 @@ def make_pool(address: RedisAddress, retries: int | None = None) -> ConnectionPo
     if address.scheme == "unix":
         for name in ("socket_keepalive", "socket_connect_timeout"):
             options.pop(name)  # a Unix socket has neither
-        return BlockingConnectionPool(connection_class=UnixDomainSocketConnection, path=address.path, **options)
+        return BlockingConnectionPool(connection_class=ServerUnixConnection, path=address.path, **options)
     host, port = address.hosts[0]
-    kind = SSLConnection if address.tls else Connection
+    kind = ServerSSLConnection if address.tls else ServerConnection
     return BlockingConnectionPool(connection_class=kind, host=host, port=port, **options)
 
 

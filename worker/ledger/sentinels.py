@@ -7,11 +7,12 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
+from worker.ledger.closed_transport import ServerConnection, ServerSSLConnection, closed_as_connection_error
 from worker.ledger.server_check import UnsupportedServer
 from worker.redis_url import RedisAddress
 
@@ -48,7 +49,8 @@ class Sentinels:
         for number, (shown, client) in enumerate(self._clients):
             try:
                 command = "SENTINEL GET-MASTER-ADDR-BY-NAME"
-                answer = await client.execute_command(command, self._name)  # type: ignore[no-untyped-call]
+                with closed_as_connection_error():
+                    answer = await client.execute_command(command, self._name)  # type: ignore[no-untyped-call]
             except (ConnectionError, TimeoutError, OSError) as exc:
                 reasons.append(f"{shown}: {exc or type(exc).__name__}")
             except ResponseError as exc:
@@ -77,7 +79,7 @@ class Sentinels:
             await client.aclose()
 
 
-class PrimaryConnection(Connection):
+class PrimaryConnection(ServerConnection):
     """A connection to the primary that the Sentinels report when the connection is made.
 
     Replaces `SentinelManagedConnection` of redis-py 8.1, which reconnects to the dead primary when a command is
@@ -107,7 +109,7 @@ class PrimaryConnection(Connection):
             raise ConnectionError("the primary became a replica") from None
 
 
-class PrimarySSLConnection(PrimaryConnection, SSLConnection):
+class PrimarySSLConnection(PrimaryConnection, ServerSSLConnection):
     """The same over TLS."""
 
 
