@@ -46,11 +46,15 @@ class LevelHistory:
         if at < self.first:
             self.levels[:0] = bytes(self.first - at)
             self.first = at
+        known, place = self.levels, at - self.first
+        count = -(-len(levels) // WINDOWS)
+        if place + count > len(known):
+            known += bytes(place + count - len(known))
+        # `_DRAWN` rises with the level, so the highest level is drawn highest.
         for begin in range(0, len(levels), WINDOWS):
-            place = at - self.first + begin // WINDOWS
-            if place >= len(self.levels):
-                self.levels += bytes(place + 1 - len(self.levels))
-            self.levels[place] = max(self.levels[place], _DRAWN[max(levels[begin : begin + WINDOWS])])
+            drawn = _DRAWN[max(levels[begin : begin + WINDOWS])]
+            known[place] = max(known[place], drawn)
+            place += 1
 
 
 def drawing(histories: Iterable[LevelHistory], duration_s: float) -> tuple[float, str] | None:

@@ -60,6 +60,12 @@ class VoiceActivityHistory:
     def _add(self, frame: _Measured) -> None:
         self._levels.add(frame.file_start, frame.levels)
         first = frame.file_start // self._step
+        # The next frame of an ordinary session is exactly the next step: 2 µs instead of 7.
+        is_next = self._shares and first == self._known_from + len(self._shares)
+        if is_next and frame.file_start == first * self._step and frame.samples == self._step:
+            voiced = sum([end - start for start, end in frame.runs])
+            self._shares.append(min(self._FULL, round(voiced / self._step * self._FULL)))
+            return
         last = (frame.file_start + frame.samples - 1) // self._step
         if not self._shares:
             self._known_from = first

@@ -13,7 +13,7 @@ from worker.audio.segmentation.section_plan import SectionPlan
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
 from worker.pipeline.job import JobLog
-from worker.pipeline.run_progress import RunProgress
+from worker.pipeline.run_progress import RunProgress, SectionPositions
 from worker.pipeline.second_pass import SecondPass
 from worker.pipeline.session_sequence import SectionRecord, Service, SessionSequence
 from worker.pipeline.source_change_check import ContentGuard
@@ -153,22 +153,25 @@ class Section:
     def account(self, end: int | None = None) -> SectionFacts:
         """Return how far the section is sent, answered and committed, in samples of the file. `end`: actual end of the
         section, or None for the planned end."""
-        end = self.plan.end if end is None else end
-        sent = min(round(self.sent_s * self._rate), end)
-        heard, committed = (min(round(s * self._rate), sent) for s in (self._first.heard_s, self.committed_s))
-        start = self.plan.start
-        sent, heard, committed = (max(start, at) for at in (sent, heard, committed))
+        at = self.positions(end)
+        heard = max(at.start, min(round(self._first.heard_s * self._rate), at.sent))
         return SectionFacts(
-            start=start,
-            end=end,
+            start=at.start,
+            end=at.end,
             channel=self.channel,
-            sent=sent,
+            sent=at.sent,
             heard=heard,
-            committed=committed,
+            committed=at.committed,
             finished=not self.missing,
             unanswered=self.unanswered,
             dropped=self._record.dropped,
         )
+
+    def positions(self, end: int | None = None) -> SectionPositions:
+        """Return how far the section is sent and committed. `end`: see `account`."""
+        start, end = self.plan.start, self.plan.end if end is None else end
+        sent = max(start, min(round(self.sent_s * self._rate), end))
+        return SectionPositions(start, end, sent, max(start, min(round(self.committed_s * self._rate), sent)))
 
     async def _commit(self, segment: Segment) -> None:
         await self._record_segment(segment)

@@ -19,7 +19,11 @@ def mask_message(message: Message, masker: Masker) -> Message:
         case Partial():
             message = replace(message, text=masker.speech(message.text))
         case Committed():
-            words = tuple(replace(word, text=masker.speech(word.text)) for word in message.words)
+            # Almost no commit contains a secret. Copying its words would take 1 µs for each.
+            texts = [masker.speech(word.text) for word in message.words]
+            words = message.words
+            if any(word.text != text for word, text in zip(words, texts, strict=True)):
+                words = tuple(replace(word, text=text) for word, text in zip(words, texts, strict=True))
             message = replace(message, text=masker.speech(message.text), words=words)
         case ServiceError():
             message = replace(message, text=shown_text(masker.text(message.text)))

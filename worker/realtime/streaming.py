@@ -232,12 +232,14 @@ class SessionStream:
             # The speed may change during the wait, because all sessions of the job share the rate control.
             if speed != pacer.speed:
                 pacer.change(speed, position_s, now)
-            due, free = pacer.due(position_s), session.send_at(samples, now)
-            if due <= now and free <= now:
-                pacer.sent(position_s, now)
-                return True
-            self._held = free > due
-            await self._sender_wakeup.wait(max(due, free))
+            at = pacer.due(position_s)
+            self._held = at <= now
+            if self._held:  # flow control is only asked when the frame is due, not before the wait as well
+                at = session.send_at(samples, now)
+                if at <= now:
+                    pacer.sent(position_s, now)
+                    return True
+            await self._sender_wakeup.wait(at)
             self._held, self._at_once = True, 0
         return False
 

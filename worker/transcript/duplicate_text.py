@@ -281,6 +281,9 @@ def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, W
 
     The text and words are returned unchanged in three cases: the whole text is repeated (`_once` handles this case),
     the words do not spell the text, or the repeated words may have been spoken in the sound after the other words."""
+    # Most commits have no word twice. Comparing the times of each pair of words took 5 % of the CPU time of a commit.
+    if len({word.text for word in words}) == len(words):
+        return text, words
     again = {
         index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
     }

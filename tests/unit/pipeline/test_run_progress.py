@@ -10,10 +10,10 @@ from tests.support import virtual_time
 from tests.support.samples_of import a_segment
 from worker.errors import SourceRefused
 from worker.job_progress import Progress
-from worker.pipeline.run_progress import PROGRESS_EVERY_S, RunProgress, progress_of
+from worker.pipeline.run_progress import PROGRESS_EVERY_S, RunProgress, SectionPositions, progress_of
 from worker.realtime.rate_control import RateControl
 from worker.settings import load
-from worker.transcript.model import SectionFacts, Segment
+from worker.transcript.model import Segment
 
 
 class Section:
@@ -23,9 +23,9 @@ class Section:
         self.sent_s = sent / 100
         self.failures = list(failures)
 
-    def account(self) -> SectionFacts:
+    def positions(self) -> SectionPositions:
         sent = round(self.sent_s * 100)
-        return SectionFacts(start=0, end=1000, sent=sent, heard=sent, committed=sent // 2, finished=False)
+        return SectionPositions(start=0, end=1000, sent=sent, committed=sent // 2)
 
 
 class Listener:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.support import virtual_time
+from worker.realtime.timer_grid import SLOTS_PER_S
 from worker.realtime.wakeup import Wakeup
 
 
@@ -29,6 +30,41 @@ def test_a_wait_ends_when_set_or_at_its_deadline() -> None:
 
     first, *later = virtual_time.run(run())
     assert [at - first for at in later] == pytest.approx([5, 7, 12])
+
+
+def test_the_waits_of_many_sessions_share_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One wake-up of the process serves all sessions whose frames are due in the same slot, at most a slot late."""
+
+    async def run() -> tuple[int, list[float]]:
+        loop = asyncio.get_running_loop()
+        timers, call_at = [], loop.call_at
+
+        def counted(when: float, *args: object, **kwargs: object) -> asyncio.TimerHandle:
+            timers.append(when)
+            return call_at(when, *args, **kwargs)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "call_at", counted)
+        late = []
+
+        async def wait(until: float) -> None:
+            await Wakeup(loop).wait(until)
+            late.append(loop.time() - until)
+
+        await asyncio.gather(*(wait(0.25 + number / 1000) for number in range(100)))
+        return len(timers), late
+
+    timers, late = virtual_time.run(run())
+    assert timers <= 6
+    assert all(0 <= one <= 1 / SLOTS_PER_S for one in late)
+
+
+def test_a_wait_of_less_than_a_frame_is_exact() -> None:
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        await Wakeup(loop).wait(0.031)
+        return loop.time()
+
+    assert virtual_time.run(run()) == pytest.approx(0.031)
 
 
 def test_a_cancelled_wait_leaves_no_timer() -> None:

