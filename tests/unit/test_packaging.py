@@ -61,7 +61,7 @@ def test_the_console_script_has_the_name_in_the_readme() -> None:
     assert PROJECT["scripts"] == {"stt-batch": "tasks.cli:entry"}
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "build"])
+@pytest.mark.parametrize("name", [*LOCKS, "build", "uv"])
 def test_only_files_with_known_hashes_are_installed(name: str) -> None:
     for package, (version, hashes) in locked(name).items():
         assert version, package
@@ -88,7 +88,7 @@ def test_images_and_gate_install_from_the_hashed_lists() -> None:
         installs = [
             line
             for line in text.splitlines()
-            if "pip install" in line or "/pip install" in line or " install -q" in line
+            if "pip install" in line or "/pip\" install" in line or " install -q" in line
         ]
         installs = [line for line in installs if not line.strip().startswith(("#", "apt-get", "DEBIAN_FRONTEND"))]
         assert installs
