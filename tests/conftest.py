@@ -1,6 +1,6 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` chooses
+- Several files are tested in parallel: two processes per core, since tests also wait. `-n` chooses
   another number. A single file or test runs in this process, as does everything with a debugger, with `-s` or with
   coverage.
 - Property tests have no time limit, because they would fail on a busy machine. In CI they always try the same cases.
@@ -21,6 +21,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.support import gate_sample
+
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "everywhere", ANY_SPEED, max_examples=50, derandomize=os.environ.get("CI") == "true", print_blob=True
@@ -32,7 +34,7 @@ settings.load_profile("everywhere")
 os.environ["STT_CONFIG"] = "none"  # the file of the developer must not change a test
 OWN_LOGGERS = ("worker", "tasks", "py.warnings")
 """Loggers whose levels a command sets."""
-PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16
+PROCESSES_PER_CORE, MAX_PROCESSES = 2, 16
 
 # Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -53,6 +55,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     options.numprocesses = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
     options.dist = "worksteal"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", gate_sample.MARKER)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` deselects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gate_sample.mark_the_rest(items)
 
 
 def _single_file(arguments: list[str]) -> bool:

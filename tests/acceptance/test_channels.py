@@ -90,6 +90,7 @@ def assert_split(transcript: Transcript, words: Sequence[Sequence[ToneWord]], na
 
 @pytest.mark.parametrize("coding", [WAV, FLAC, MULAW, VORBIS], ids=str)
 @pytest.mark.parametrize("sessions", [1, 5])
+@pytest.mark.gate_sample(2)
 async def test_each_word_appears_on_its_channel(calls: Path, coding: Coding, sessions: int) -> None:
     log = MemoryLog()
     async with tone_service() as service:

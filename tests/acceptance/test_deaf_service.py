@@ -101,6 +101,7 @@ ONCE = [
 
 
 @pytest.mark.parametrize("faults", ONCE, ids="+".join)
+@pytest.mark.gate_sample(2)
 async def test_the_missing_words_come_in_a_second_session(
     recording: Path, spoken: list[ToneWord], faults: list[str]
 ) -> None:

@@ -82,7 +82,7 @@ def words_of(transcript: Transcript) -> list[str]:
 @pytest.mark.parametrize(
     ("speed", "files", "remote", "long_s", "shares"),
     [
-        pytest.param("2", 12, 2, 0.0, (0.3, 0.6), id="short", marks=pytest.mark.timeout(300)),
+        pytest.param("2", 12, 2, 0.0, (0.3, 0.6), id="short", marks=[pytest.mark.chaos, pytest.mark.timeout(300)]),
         pytest.param(
             "8", 200, 20, 400.0, (0.25, 0.5, 0.75), id="whole", marks=[pytest.mark.chaos, pytest.mark.timeout(1800)]
         ),

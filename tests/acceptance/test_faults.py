@@ -83,6 +83,7 @@ PAIRING = [
 
 @pytest.mark.parametrize("faults", PAIRING, ids="+".join)
 @pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
+@pytest.mark.gate_sample(2)
 async def test_commits_in_every_form_are_paired_with_their_words(
     recording: Path, spoken: list[ToneWord], faults: list[str], forgets: bool
 ) -> None:
@@ -188,6 +189,7 @@ ENDS = [
 @pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("fault", ENDS)
 @pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
+@pytest.mark.gate_sample(3)
 async def test_sessions_that_end_early_are_followed_by_others(
     recording: Path, spoken: list[ToneWord], fault: str, forgets: bool
 ) -> None:
@@ -204,6 +206,7 @@ async def test_sessions_that_end_early_are_followed_by_others(
 
 @pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("at", [0.3, 1.1, 2.9, 4.7, 5.2, 9.8, 11.3])
+@pytest.mark.gate_sample(2)
 async def test_a_dropped_connection_at_any_moment_loses_no_word(
     recording: Path, spoken: list[ToneWord], at: float
 ) -> None:
@@ -386,6 +389,7 @@ async def test_refusals_after_a_success_are_retried(recording: Path, spoken: lis
 
 @pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("name", sorted(ERROR_NAMES))
+@pytest.mark.gate_sample(2)
 async def test_every_error_of_the_service_has_its_own_reaction(
     recording: Path, spoken: list[ToneWord], name: str
 ) -> None:

@@ -91,6 +91,7 @@ WARNED = ("wav-size-0-long-header", "wav-size-too-small")
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.gate_sample(3)
 async def test_length_coverage_and_words_of_files_with_wrong_headers(tmp_path: Path, name: str) -> None:
     make, tolerance_s = FILES[name]
     path = tmp_path / "call.mp3"  # a wrong extension for all of them

@@ -116,7 +116,7 @@ class Worked:
 @pytest.mark.parametrize(
     ("good", "speed", "stops"),
     [
-        pytest.param(20, "6", (0.4,), id="short"),
+        pytest.param(20, "6", (0.4,), id="short", marks=pytest.mark.chaos),
         pytest.param(480, "max", (0.2, 0.55), id="whole", marks=pytest.mark.chaos),
     ],
 )

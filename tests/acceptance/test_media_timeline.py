@@ -51,6 +51,7 @@ def joined(folder: Path, kind: str) -> bytes:
 
 @pytest.mark.parametrize("sessions", [1, 4])
 @pytest.mark.parametrize("kind", ["mp3", "opus", "ogg", "mp4", "adts", "mpegts"])
+@pytest.mark.gate_sample(3)
 async def test_a_change_of_rate_or_channels_within_a_file(tmp_path: Path, kind: str, sessions: int) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(joined(tmp_path, kind))
@@ -67,6 +68,7 @@ async def test_a_change_of_rate_or_channels_within_a_file(tmp_path: Path, kind: 
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "aac"), ("matroska", "flac"), ("webm", "libopus"), ("mpegts", "mp2")]
 )
+@pytest.mark.gate_sample(2)
 async def test_late_audio_with_a_gap_and_drift_has_correct_times(
     tmp_path: Path, container: str, codec: str, sessions: int
 ) -> None:

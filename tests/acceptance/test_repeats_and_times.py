@@ -41,6 +41,7 @@ CORRECTED = [
 
 
 @pytest.mark.parametrize("faults", CORRECTED, ids="+".join)
+@pytest.mark.gate_sample(3)
 async def test_every_word_appears_once_at_its_time(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
     async with tone_service(*faults) as settings:
         transcript = await transcribe(recording, settings)
@@ -54,6 +55,7 @@ NOISES = {"hiss": lambda s: sounds.noise(s, -55), "pink noise": lambda s: sounds
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 @pytest.mark.parametrize("faults", [["phantom=2"], ["drift=0.1"], ["drift=-0.25"], ["offset=0.1"]], ids="+".join)
+@pytest.mark.gate_sample(2)
 async def test_phantoms_and_wrong_times_are_corrected_in_noise(
     tmp_path: Path, spoken: list[ToneWord], noise: Callable[[float], Samples], faults: list[str]
 ) -> None:
@@ -144,6 +146,7 @@ MIXED_FAULTS += [["untimed=2"], ["untimed=3"]]
 @pytest.mark.parametrize("plan", SAME.values(), ids=SAME)
 @pytest.mark.parametrize("faults", MIXED_FAULTS, ids=lambda f: "+".join(f) or "none")
 @pytest.mark.parametrize("speed", [math.inf, pytest.param(4.0, marks=pytest.mark.chaos)])
+@pytest.mark.gate_sample(3)
 async def test_spoken_repetitions_appear_in_full(
     tmp_path: Path, plan: list[tuple[float, int]], faults: list[str], speed: float
 ) -> None:

@@ -50,6 +50,7 @@ def short_sections() -> Iterator[None]:
 @pytest.mark.usefixtures("short_sections")
 @pytest.mark.parametrize("coding", [WAV, FLAC, MP3], ids=lambda c: c.ending)
 @pytest.mark.parametrize("sessions", [2, 5, 32])
+@pytest.mark.gate_sample(3)
 async def test_any_number_of_sessions_gives_the_same_words(files: Path, coding: Coding, sessions: int) -> None:
     log = MemoryLog()
     async with tone_service() as service:
@@ -96,6 +97,7 @@ async def test_sections_run_at_the_same_time(files: Path) -> None:
     ],
     ids=lambda f: f[0],
 )
+@pytest.mark.gate_sample(2)
 async def test_a_broken_session_does_not_lose_words_of_its_section(
     files: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def rewritten_with_the_old_time(path: Path) -> None:
         (unreadable, audiofiles.WAV, 3),
     ],
 )
+@pytest.mark.gate_sample(2)
 async def test_the_path_is_not_used_after_the_file_was_opened(
     tmp_path: Path, change: Change, coding: Coding, sessions: int
 ) -> None:
@@ -150,6 +151,7 @@ async def test_a_file_that_is_modified_during_streaming_gives_no_transcript(
 
 @pytest.mark.parametrize("hash_was_known", [True, False])
 @pytest.mark.parametrize("change", [replaced, rewritten, rewritten_with_the_old_time, truncated])
+@pytest.mark.gate_sample(2)
 async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: Change, hash_was_known: bool) -> None:
     source = write_words(tmp_path / "call.wav", WORDS, 16000)
     async with tone_service() as settings:

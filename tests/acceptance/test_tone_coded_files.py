@@ -21,6 +21,7 @@ CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("coding", CODINGS, ids=str)
+@pytest.mark.gate_sample(3)
 async def test_every_word_appears_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(speech(12, seed=rate + channels))
     source = write_words(tmp_path / f"speech.{coding.ending}", words, rate, coding, channels)

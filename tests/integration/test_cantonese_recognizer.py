@@ -49,6 +49,7 @@ def sounds(duration_s: float) -> dict[str, Samples]:
 
 @pytest.mark.parametrize("final", [True, False])
 @pytest.mark.parametrize("kind", sounds(1))
+@pytest.mark.gate_sample(3)
 def test_no_text_of_the_prompt_without_speech(engine: Recognizer, kind: str, final: bool) -> None:
     assert engine.recognize(sounds(3)[kind], final=final).text == ""
 

@@ -47,7 +47,7 @@ def test_plan_prints_the_totals_and_the_files_that_will_fail(cli: Cli) -> None:
     assert "empty.wav: the file is empty (0 bytes)" in told.stdout.replace("\n", " ")
     assert "of speech" in told.stdout
     assert re.search(r"^cost +0\.00[1-9]\d* at 0\.4 an hour$", told.stdout, re.MULTILINE)
-    assert cli.run_process("plan", "in/a.wav").returncode == 0
+    assert cli.run("plan", "in/a.wav").returncode == 0
     assert not (cli.folder / "transcripts").exists()
 
 
@@ -65,7 +65,7 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
         assert queued["batch"] == "monday"
     assert cli.json("list", **service)["batches"][0]["counts"] == {"queued": 4}
     assert "monday: 4 jobs: 4 queued" in cli.run("status", "monday", **service).stdout
-    assert "monday" in cli.run_process("list", **service).stdout
+    assert "monday" in cli.run("list", **service).stdout
 
     fleet.start()
     watched = cli.run_process("status", "monday", "--watch", **service)

@@ -71,11 +71,11 @@ def test_cancel_a_job_and_a_batch(cli: Cli, settings: Settings, batch: BatchHand
 
 def test_pause_and_resume_a_batch(cli: Cli, settings: Settings, batch: BatchHandle, redis_url: str) -> None:
     asyncio.run(act(settings, batch.jobs[0].id))
-    assert cli.run_process("pause", "monday", STT_REDIS_URL=redis_url).stdout.endswith("3 jobs paused\n")
+    assert cli.run("pause", "monday", STT_REDIS_URL=redis_url).stdout.endswith("3 jobs paused\n")
     assert batch.status().counts == {JobState.QUEUED: 3}
     assert cli.run("status", "monday", STT_REDIS_URL=redis_url).stdout.count("queued (paused)") == 3
     assert cli.json("pause", "monday", STT_REDIS_URL=redis_url) == {"paused": []}
-    resumed = cli.run_process("resume", "monday", "--json", STT_REDIS_URL=redis_url)
+    resumed = cli.run("resume", "monday", "--json", STT_REDIS_URL=redis_url)
     assert len(json.loads(resumed.stdout)["resumed"]) == 3
     assert not any(job.paused for job in batch.status().jobs)
     assert batch.jobs[0].status().commits == 1
@@ -96,7 +96,7 @@ def test_retry_continues_after_the_committed_text(
     assert "1.5–2.0 s missing: never committed" in table
     assert "monday: 3 jobs: 1 failed, 2 incomplete" in table
 
-    retried = cli.run_process("retry", "--failed", "monday", "--json", STT_REDIS_URL=redis_url)
+    retried = cli.run("retry", "--failed", "monday", "--json", STT_REDIS_URL=redis_url)
     assert sorted(json.loads(retried.stdout)["queued"]) == sorted([failed, tail, rest])
     kept = {job.id: job.commits for job in batch.status().jobs}
     assert kept == {failed: 1, tail: 1, rest: 1}

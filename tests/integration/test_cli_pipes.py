@@ -55,9 +55,9 @@ def test_standard_output_gets_exactly_the_bytes_of_the_format(cli: Cli) -> None:
 def test_standard_input_among_files_gets_its_own_transcript(cli: Cli) -> None:
     words = write_audio(cli.folder / "a.wav", seed=1)
     other = write_audio(cli.folder / "b.flac", seed=2)
-    code, out, err = piped(cli, "run", "a.wav", "-", "--json", audio=(cli.folder / "b.flac").read_bytes())
-    assert code == 0, err
-    document = json.loads(out)  # one document, whatever the events on standard error are
+    done = cli.run("run", "a.wav", "-", "--json", audio=(cli.folder / "b.flac").read_bytes())
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)  # one document, whatever the events on standard error are
     assert [job["source"].rpartition("/")[2] for job in document["jobs"]] == ["a.wav", "standard input"]
     assert words_of(cli.folder / "transcripts" / "a.json") == words
     assert words_of(cli.folder / "transcripts" / "stdin.json") == other
@@ -106,9 +106,9 @@ def test_wrong_pipes_are_refused(
 
 
 def test_a_failed_source_leaves_standard_output_empty(cli: Cli) -> None:
-    code, out, err = piped(cli, "run", "-", "-o", "-", audio=b"this is not audio, but text" * 100)
-    assert (code, out) == (1, "")
-    assert "failed  standard input: " in err
+    done = cli.run("run", "-", "-o", "-", audio=b"this is not audio, but text" * 100)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "failed  standard input: " in done.stderr
 
 
 def test_open_shows_the_summary_in_the_browser(cli: Cli) -> None:
@@ -116,8 +116,8 @@ def test_open_shows_the_summary_in_the_browser(cli: Cli) -> None:
     browser = cli.folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" > opened\n')
     browser.chmod(0o755)
-    code, out, err = piped(cli, "run", "a.wav", "--open", "--format", "txt", BROWSER=f"{browser} %s")
-    assert code == 0, out + err
+    done = cli.run("run", "a.wav", "--open", "--format", "txt", BROWSER=f"{browser} %s")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert (cli.folder / "opened").read_text().strip() == (cli.folder / "transcripts" / "summary.html").as_uri()
 
 

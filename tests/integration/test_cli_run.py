@@ -254,7 +254,7 @@ def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
     assert words_of(cli.folder / "transcripts" / "a.json") == words
     assert not (cli.folder / "transcripts" / ".stt-batch" / "server.log").exists()
 
-    refused = cli.run_process("run", "a.wav", "--force", STT_URL=url, STT_API_KEY="wrong-key")
+    refused = cli.run("run", "a.wav", "--force", STT_URL=url, STT_API_KEY="wrong-key")
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"error: API key refused by {url} (HTTP 401: auth_error: the key in the ")
     assert "wrong-key" not in refused.stderr + refused.stdout + cli.log("worker")
@@ -272,10 +272,10 @@ def test_a_run_survives_refusals_at_its_start(cli: Cli) -> None:
     url = f"http://127.0.0.1:{port}"
     # Only websockets are used, so that each attempt is one connection to the server.
     environ = {"STT_URL": url, "STT_API_KEY": "right", "STT_TRANSPORT": "websocket"}
-    refused = cli.run_process("run", "a.wav", STT_SESSION_RETRIES="0", **environ)
+    refused = cli.run("run", "a.wav", STT_SESSION_RETRIES="0", **environ)
     assert refused.returncode == 1
     assert "HTTP 503: a configured fault" in refused.stderr
-    refused = cli.run_process("run", "a.wav", **environ)
+    refused = cli.run("run", "a.wav", **environ)
     assert "refuses this API key a permission (HTTP 403" in refused.stderr
     done = cli.json("run", "a.wav", "--speed", "max", **environ)
     assert done["failed"] == 0
@@ -319,7 +319,7 @@ def test_submit_worker_and_status_together(cli: Cli, redis_url: str) -> None:
     for name, words in said.items():
         assert words_of(cli.folder / "results" / f"{name}.json") == words
     (failed,) = [job for job in batch["jobs"] if job["state"] == "failed"]
-    one = cli.run_process("status", failed["id"], **service)
+    one = cli.run("status", failed["id"], **service)
     assert one.returncode == 0
     assert "source_" in one.stdout
     overview = cli.run("status", **service).stdout

@@ -76,7 +76,7 @@ def test_missing_sources_are_reported(cli: Cli, s3: S3Server, source: str, messa
 def test_credentials_the_store_refuses(cli: Cli, s3: S3Server) -> None:
     """Runs in a separate process, to check that it ends with the right exit code although threads of obstore still
     run."""
-    done = cli.run_process("run", f"s3://{BUCKET}/**", **{**s3.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    done = cli.run("run", f"s3://{BUCKET}/**", **{**s3.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
     assert (done.returncode, done.stdout) == (1, "")
     assert "the store refuses the credentials of this worker (SignatureDoesNotMatch); set AWS_ACCESS_KEY" in done.stderr
 

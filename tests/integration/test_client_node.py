@@ -93,6 +93,7 @@ async def test_a_wrong_key(node_server: NodeServer, recording: Path, transport: 
         *((transport, "use", (AuthRefused, "API key")) for transport in ("auto", "websocket", "polling")),
     ],
 )
+@pytest.mark.gate_sample(2)
 async def test_the_ways_socketio_itself_refuses(
     node_modules: Path, recording: Path, transport: str, refuse: str, error: tuple[type[EndpointError], str]
 ) -> None:
@@ -105,6 +106,7 @@ async def test_the_ways_socketio_itself_refuses(
 
 @pytest.mark.parametrize("trouble", ["disconnect_at_s", "kill_at_s"])
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.gate_sample(2)
 async def test_a_node_server_that_drops_its_client(
     node_modules: Path, recording: Path, trouble: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ for number in range(60):
 
 
 @pytest.mark.parametrize("coding", [audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS, audiofiles.WAV], ids=str)
+@pytest.mark.gate_sample(2)
 def test_a_source_can_be_closed_while_a_thread_reads_it(tmp_path: Path, coding: Coding) -> None:
     signal = (np.random.default_rng(0).standard_normal(44100 * 10) * 0.1).astype(np.float32)
     path = audiofiles.write_signal(tmp_path / f"a.{coding.ending}", np.column_stack([signal, signal]), 44100, coding)

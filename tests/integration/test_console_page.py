@@ -310,6 +310,7 @@ Promise.all([
 
 @pytest.mark.parametrize("keys", ["", "boss:operate:boss-key"])
 @pytest.mark.parametrize("other", ["127.0.0.1", "localhost"])
+@pytest.mark.gate_sample(2)
 def test_a_page_of_another_site_reaches_nothing(
     browser: Browser, redis_url: str, worker: Worker, tmp_path: Path, keys: str, other: str
 ) -> None:

@@ -63,6 +63,7 @@ def folder(cli: Cli, service: str) -> Path:
         (("--glossary",), "transcripts/1.json"),
     ],
 )
+@pytest.mark.gate_sample(3)
 def test_a_run_of_the_folder_guide(cli: Cli, folder: Path, words: tuple[str, ...], expected: str) -> None:
     (command,) = commands("folder.md", "run", *words)
     done = cli.run(*command)

@@ -100,6 +100,7 @@ HOSTILE = ["a b", "a'b\"c", "$(id)`id`", "@/:?#%&", "\\x41\\n", "*", "-n", "па
 
 
 @pytest.mark.parametrize("password", HOSTILE)
+@pytest.mark.gate_sample(3)
 def test_any_password_stays_one_word_everywhere(password: str, tmp_path: Path) -> None:
     made = made_secrets(tmp_path, VALKEY_PASSWORD=password, GRAFANA_PASSWORD=password)
     assert made["valkey"]["password"] == made["grafana"]["password"] == password
@@ -191,6 +192,7 @@ def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
         {"STT_SPEED": "2", "STT_LOG_FORMAT": "console"},
     ],
 )
+@pytest.mark.gate_sample(3)
 def test_its_settings_can_be_loaded(name: str, environ: dict[str, str], tmp_path: Path) -> None:
     service = compose.load(environ)["services"][name]
     (tmp_path / "secrets").mkdir()

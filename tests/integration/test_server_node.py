@@ -127,6 +127,7 @@ async def test_several_sessions_on_one_connection(node_modules: Path, tmp_path: 
 
 @pytest.mark.parametrize("transports", [POLLING_FIRST, WEBSOCKET_ONLY])
 @pytest.mark.parametrize("key", [None, "wrong"])
+@pytest.mark.gate_sample(2)
 async def test_without_an_accepted_key_the_client_is_told_401(
     node_modules: Path, transports: list[str] | None, key: str | None
 ) -> None:

@@ -130,6 +130,7 @@ def test_no_word_is_lost(detector: Silero, entry: dict[str, Any], condition: str
 
 @needs_recordings
 @pytest.mark.parametrize(("entry", "around"), sampled(SPOKEN, ("digital silence", "hiss", "music on hold")))
+@pytest.mark.gate_sample(3)
 def test_speech_between_other_sounds_is_streamed(detector: Silero, entry: dict[str, Any], around: str) -> None:
     """A recording with twelve seconds of other sound before and after it. Within the recording, only its quiet parts
     may be skipped."""

@@ -59,6 +59,7 @@ def hook(tmp_path: Path) -> Iterator[Receiver]:
 
 
 @pytest.mark.parametrize("path", sorted(golden.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.gate_sample(3)
 def test_the_present_worker_finishes_jobs_of_every_version(path: Path, fleet: Fleet, hook: Receiver) -> None:
     said = golden.audio(fleet.folder)
     with fleet.raw as raw:

@@ -49,6 +49,7 @@ def run_jobs(folder: Path, settings: Settings) -> Any:
     ],
     ids=str,
 )
+@pytest.mark.gate_sample(3)
 def test_the_jobs_are_requeued_and_the_worker_stays_away(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, tmp_path: Path, way: Sequence[Any]
 ) -> None:

@@ -93,8 +93,10 @@ class Cli:
 
     # -- commands in the test's process --------------------------------------------------------------------------------
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, audio: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end in the test's process. Raises any exception that the command did not catch.
+
+        `audio`: bytes of its standard input.
 
         The service and the worker that `stt-batch run` starts are forks (`tests.support.forked_stack`).
         """
@@ -102,7 +104,7 @@ class Cli:
         object_store._store_of.cache_clear()  # the cached clients use the credentials of the last command
         with chdir(self.folder), patch.object(stack, "Child", ForkedChild):
             done = CliRunner().invoke(
-                main, arguments, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
+                main, arguments, audio, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
             )
         object_store._store_of.cache_clear()
         if done.exception is not None and not isinstance(done.exception, SystemExit):

@@ -88,7 +88,7 @@ def test_images_and_gate_install_from_the_hashed_lists() -> None:
         installs = [
             line
             for line in text.splitlines()
-            if "pip install" in line or "/pip\" install" in line or " install -q" in line
+            if "pip install" in line or '/pip" install' in line or " install -q" in line
         ]
         installs = [line for line in installs if not line.strip().startswith(("#", "apt-get", "DEBIAN_FRONTEND"))]
         assert installs

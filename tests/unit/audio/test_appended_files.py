@@ -69,6 +69,7 @@ def test_appended_files_for_libsndfile_are_all_read(tmp_path: Path, kind: tuple[
 
 
 @pytest.mark.parametrize("kind", MEDIA, ids=lambda kind: "-".join([*kind[:2], *kind[2]]))
+@pytest.mark.gate_sample(3)
 def test_appended_files_for_ffmpeg_are_all_read(tmp_path: Path, kind: tuple[str, str, dict[str, str]]) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"".join(media(tmp_path / "one", number, kind) for number in range(3)))

@@ -38,6 +38,7 @@ def numbers(track: int) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", TRACK_FILES, ids=str)
+@pytest.mark.gate_sample(2)
 def test_each_track_can_be_chosen(tmp_path: Path, kind: TrackFile) -> None:
     path = write_tracks(tmp_path / f"a.{kind.ending}", SIGNALS, kind, TAGS)
     with open_source(path) as source:

@@ -71,6 +71,7 @@ def assert_exact_starts(source: Audio) -> None:
     ],
     ids=str,
 )
+@pytest.mark.gate_sample(3)
 def test_joined_streams_of_different_formats_are_read_completely(
     tmp_path: Path, muxer: str, first: tuple[str, int, int], second: tuple[str, int, int]
 ) -> None:
@@ -150,6 +151,7 @@ GARBAGE = np.random.default_rng(6).bytes(5000)
         ((24000, 1), (48000, 2), b"TAG" + bytes(125) + ID3),
     ],
 )
+@pytest.mark.gate_sample(2)
 def test_joined_mp3s_of_different_rates_and_channels_are_read_completely(
     tmp_path: Path, first: tuple[int, int], second: tuple[int, int], between: bytes
 ) -> None:
@@ -234,6 +236,7 @@ LINKS: list[tuple[Coding, int, int]] = [
 
 
 @pytest.mark.parametrize(("first", "second"), [*pairwise([*LINKS, LINKS[0]]), LINKS[2:0:-1]], ids=str)
+@pytest.mark.gate_sample(2)
 def test_chained_ogg_streams_are_read_completely(
     tmp_path: Path, first: tuple[Coding, int, int], second: tuple[Coding, int, int]
 ) -> None:

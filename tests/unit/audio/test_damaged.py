@@ -137,6 +137,7 @@ def test_bytes_that_look_like_mp3_frames_are_not_mp3(tmp_path: Path, data: bytes
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rate", [16000, 48000])
+@pytest.mark.gate_sample(2)
 def test_mp3_is_decoded_after_the_position_where_libsndfile_stops(tmp_path: Path, rate: int, seed: int) -> None:
     """Noise contains bytes that look like frames, where the decoder stops. After zeros it continues."""
     words = spoken(20)
@@ -303,6 +304,7 @@ def test_a_completely_undecodable_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("coding", [c for c in audiofiles.CODINGS if c.max_channels > 1], ids=str)
+@pytest.mark.gate_sample(3)
 def test_random_damage_never_hangs_or_escapes_as_another_error(tmp_path: Path, coding: Coding) -> None:
     path = write_blocks(tmp_path / f"a.{coding.ending}", [tones.encode(spoken(3))], 16000, coding, 2)
     whole = path.read_bytes()

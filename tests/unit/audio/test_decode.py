@@ -38,6 +38,7 @@ def reference(path: Path) -> np.ndarray:
     [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2, 3, 6) if n <= coding.max_channels],
     ids=str,
 )
+@pytest.mark.gate_sample(2)
 def test_each_coding_decodes_to_the_expected_mono_signal(tmp_path: Path, coding: Coding, channels: int) -> None:
     rate = coding.rates[-1]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)

@@ -63,6 +63,7 @@ def write(path: Path, kind: str, edits: list[Edit]) -> Path:
     ],
     ids=["double", "half", "second-double", "pause"],
 )
+@pytest.mark.gate_sample(3)
 def test_the_whole_recording_is_read_with_a_warning(tmp_path: Path, kind: str, edits: list[Edit]) -> None:
     words, warnings = read(write(tmp_path / "a.bin", kind, edits))
     assert [w.number for w in words] == [w.number for w in WORDS]

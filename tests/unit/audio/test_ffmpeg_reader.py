@@ -41,6 +41,7 @@ def heard(signal: np.ndarray, rate: int) -> list[ToneWord]:
 
 
 @pytest.mark.parametrize("media", MEDIA, ids=str)
+@pytest.mark.gate_sample(3)
 def test_words_have_their_times_in_every_container(tmp_path: Path, media: Media) -> None:
     words = spoken(6)
     signal = tones.encode(words, media.rate, duration_s=6.5)
@@ -61,6 +62,7 @@ def test_words_have_their_times_in_every_container(tmp_path: Path, media: Media)
 
 
 @pytest.mark.parametrize("media", MEDIA, ids=str)
+@pytest.mark.gate_sample(3)
 def test_a_start_in_the_middle_is_exact_in_every_container(tmp_path: Path, media: Media) -> None:
     rng = np.random.default_rng(3)
     path = write_media(
@@ -101,6 +103,7 @@ def test_a_gap_in_the_timestamps_becomes_silence(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["m4a-aac", "mkv-flac", "wma", "aac", "amr", "ts-aac"])
+@pytest.mark.gate_sample(2)
 def test_a_media_file_that_is_cut_off_is_reported(tmp_path: Path, name: str) -> None:
     media, words = BY_NAME[name], spoken(10)
     path = write_media(tmp_path / f"a.{media.ending}", tones.encode(words, media.rate, duration_s=10), media)

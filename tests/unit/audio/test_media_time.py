@@ -56,6 +56,7 @@ def assert_heard(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gate_sample(3)
 def test_audio_that_starts_after_the_video_keeps_its_time(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "a.bin", kind, lambda at: at + 4.0, video_s=12.0)
     found, length_s, _ = read(path)
@@ -72,6 +73,7 @@ def test_late_audio_without_video_keeps_its_time(tmp_path: Path, kind: str) -> N
 
 @pytest.mark.parametrize("hole_s", [0.02, 7.0])
 @pytest.mark.parametrize("kind", ["mp4", "mkv-flac", "mkv-ac3", "webm-opus", "ts-mp2", "flv-mp3"])
+@pytest.mark.gate_sample(3)
 def test_a_gap_delays_the_words_after_it(tmp_path: Path, kind: str, hole_s: float) -> None:
     """Two gaps of equal length: after the fifth word and after the eighth."""
 
@@ -85,6 +87,7 @@ def test_a_gap_delays_the_words_after_it(tmp_path: Path, kind: str, hole_s: floa
 
 @pytest.mark.parametrize("kind", ["mkv-flac", "webm-opus"])
 @pytest.mark.parametrize("has_length", [True, False])
+@pytest.mark.gate_sample(4)
 def test_a_recorder_that_paused_for_twenty_minutes_leaves_a_gap(tmp_path: Path, kind: str, has_length: bool) -> None:
     """Browsers and call recorders declare no length."""
 
@@ -102,6 +105,7 @@ def test_a_recorder_that_paused_for_twenty_minutes_leaves_a_gap(tmp_path: Path, 
 @pytest.mark.parametrize("codec", ["libmp3lame", "pcm_s16le", "ac3"])
 @pytest.mark.parametrize("field", [28, 32, 36], ids=["scale", "rate", "start"])
 @pytest.mark.parametrize("value", [1, 100, 1_000_000])
+@pytest.mark.gate_sample(3)
 def test_a_damaged_header_of_an_avi_file_makes_no_long_silence(
     tmp_path: Path, codec: str, field: int, value: int
 ) -> None:
@@ -118,6 +122,7 @@ def test_a_damaged_header_of_an_avi_file_makes_no_long_silence(
 
 @pytest.mark.parametrize("drift", [-0.01, 0.01])
 @pytest.mark.parametrize("kind", ["mp4", "mkv-flac", "webm-opus", "ts-mp2"])
+@pytest.mark.gate_sample(3)
 def test_words_follow_timestamps_that_drift_from_the_samples(tmp_path: Path, kind: str, drift: float) -> None:
     container, codec = KINDS[kind]
     rate, words = 48000, list(tones.speech(20, seed=3))

@@ -130,6 +130,7 @@ def test_ordinary_channels_are_mixed_with_equal_weights(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("name", ["from the middle on", "up to the middle", "again and again", "whole"])
 @pytest.mark.parametrize("coding", [WAV, FLAC], ids=str)
+@pytest.mark.gate_sample(2)
 def test_the_samples_do_not_depend_on_the_start_of_reading(tmp_path: Path, name: str, coding: Coding) -> None:
     rng = np.random.default_rng(11)
     path = write_signal(tmp_path / f"a.{coding.ending}", INVERTED[name](), RATE, coding)

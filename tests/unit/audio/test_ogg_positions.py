@@ -65,6 +65,7 @@ def assert_gap(path: Path, at_s: float, gap_s: float) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gap_s", [0.02, 6.0])
+@pytest.mark.gate_sample(2)
 def test_a_gap_becomes_silence_at_its_position(
     tmp_path: Path, files: dict[str, bytes], kind: str, gap_s: float
 ) -> None:

@@ -127,6 +127,7 @@ def test_each_sample_is_in_one_section_or_skipped(
     [(audiofiles.WAV, 16000, 1), (audiofiles.FLAC, 44100, 2), (audiofiles.MULAW, 8000, 1), (audiofiles.MP3, 44100, 1)],
     ids=str,
 )
+@pytest.mark.gate_sample(2)
 def test_no_cut_is_inside_a_word(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(tones.speech(120, seed=rate))
     path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=120)
@@ -147,6 +148,7 @@ def test_no_cut_is_inside_a_word(tmp_path: Path, coding: Coding, rate: int, chan
 
 
 @pytest.mark.parametrize("background", ["hiss", "loud hiss", "hum", "rumble"])
+@pytest.mark.gate_sample(2)
 def test_pauses_are_found_in_noise(background: str) -> None:
     words = list(tones.speech(200, seed=3))
     signal = tones.encode(words, duration_s=200)

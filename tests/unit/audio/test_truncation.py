@@ -68,6 +68,7 @@ def assert_cut_off_is_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.gate_sample(3)
 def test_a_truncated_media_file_is_reported(tmp_path: Path, name: str) -> None:
     media, path = PLAIN[name], tmp_path / "a"
     write_media(path, tones.encode(WORDS, media.rate, duration_s=LENGTH_S), media)
@@ -106,6 +107,7 @@ def test_a_truncated_libsndfile_format_is_reported(tmp_path: Path, coding: audio
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
 @pytest.mark.parametrize("length_s", [1.0, 3.017, 7.333])
+@pytest.mark.gate_sample(3)
 def test_a_complete_file_with_an_estimated_length_gives_no_warning(tmp_path: Path, rate: int, length_s: float) -> None:
     signal = tones.encode(WORDS, rate, duration_s=length_s)
     for name, container, codec in (("a", "mp3", "libmp3lame"), ("b", "adts", "aac"), ("c", "wav", "libmp3lame")):

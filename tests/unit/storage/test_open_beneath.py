@@ -152,6 +152,7 @@ def link_swapper(path: Path, inside: str, outside: str) -> tuple[Callable[[], No
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.gate_sample(2)
 def test_a_race_cannot_leave_the_allowed_folders(roots: Path, settings: Settings, what: str) -> None:
     link = roots / "inside" / "l"
     inside, outside = ("sub/a.wav", "../secret/a.wav") if what == "file" else ("sub", "../secret")

@@ -107,6 +107,7 @@ def noisy(noise: Callable[[float], Samples]) -> tuple[Samples, list[Sentence]]:
 @both_paces
 @steady
 @pytest.mark.parametrize("step_s", [0.1, -0.15])
+@pytest.mark.gate_sample(3)
 def test_a_drift_is_corrected_in_noise(noise: Callable[[float], Samples], step_s: float, paced: bool) -> None:
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)
@@ -135,6 +136,7 @@ def test_phantoms_are_dropped_in_noise(noise: Callable[[float], Samples], paced:
 
 @both_paces
 @any_noise
+@pytest.mark.gate_sample(3)
 def test_spoken_repetitions_stay_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
     said = [word for first in (0.6, 3.0, 5.4) for word in islice(next(sentences(9, words=(2, 2), lead_s=first)), 2)]
     signal = encode(said, tail_s=3.0)
