@@ -1,8 +1,8 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: two processes per core, since tests also wait. `-n` chooses
-  another number. A single file or test runs in this process, as does everything with a debugger, with `-s` or with
-  coverage.
+- Several files are tested in parallel: two processes per core, since tests also wait. `-n` chooses another number. A
+  single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
+- Of a large parametrized test with the marker `gate_sample`, only some cases run (`tests.support.gate_sample`).
 - Property tests have no time limit, because they would fail on a busy machine. In CI they always try the same cases.
   The profile `quick` of `poe test-unit` tries a fifth of the usual number.
 """
@@ -12,10 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import structlog
@@ -36,9 +34,10 @@ OWN_LOGGERS = ("worker", "tasks", "py.warnings")
 """Loggers whose levels a command sets."""
 PROCESSES_PER_CORE, MAX_PROCESSES = 2, 16
 
-# Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours.
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"stt-test-pycache-{os.getuid()}"))
+# Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours, and each
+# process of pytest-xdist 13 s on the modules of the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)

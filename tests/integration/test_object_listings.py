@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -132,7 +133,9 @@ async def test_the_memory_of_a_listing_does_not_grow(count: int) -> None:
             async for _ in list_sources(parse(f"s3://{BUCKET}/big/"), settings_of(endpoint)):
                 found += 1
                 if found == 5000:
+                    gc.collect()
                     at_first = tracemalloc.get_traced_memory()[0]
+            gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - at_first
         finally:
             tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 
 
+@cache
 def manifests() -> list[tuple[str, dict[str, Any]]]:
     """Return all objects, each with the name of its file."""
     return [

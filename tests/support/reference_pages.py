@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -41,6 +42,7 @@ EVENTS: Final = {
 }
 
 
+@cache
 def pages() -> dict[Path, str]:
     """Return the current text of each generated page."""
     found = {
