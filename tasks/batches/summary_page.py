@@ -6,7 +6,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,11 @@ from worker.text_escaping import printable
 MAX_ROWS: Final = 20_000
 _PACKAGE: Final = "tasks.batches"
 _ITEMS_MARK: Final = "<!-- items -->\n"
+_TEXTS_MARK: Final = "<!-- texts -->\n"
+_BLOCK_ITEMS: Final = 100
+"""Items in one `<noscript>` element. The script builds them in less than 10 ms."""
+_BLOCK_CHARACTERS: Final = 100_000
+"""Characters of the texts in one data block. The script reads a block in a few milliseconds."""
 _FIRST: Final = 240
 """Characters of a transcript that an item shows."""
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -75,7 +80,8 @@ class _Links:
 
 def _page(summary: BatchSummary, links: _Links, texts: list[TranscriptText]) -> Iterator[str]:
     shown = summary.jobs[:MAX_ROWS]
-    head, tail = asset(_PACKAGE, "library/library.html").split(_ITEMS_MARK)
+    head, rest = asset(_PACKAGE, "library/library.html").split(_ITEMS_MARK)
+    middle, tail = rest.split(_TEXTS_MARK)
     some = summary.state == "failed" and JobState.DONE in summary.counts
     values = {
         "policy": html.escape(content_policy()),
@@ -92,9 +98,32 @@ def _page(summary: BatchSummary, links: _Links, texts: list[TranscriptText]) -> 
         "data": json_block([_data(job, text) for job, text in zip(shown, texts, strict=True)], id="data"),
     }
     yield Template(head).substitute(values)
-    for job, text in zip(shown, texts, strict=True):
-        yield "".join(_item(job, text, links))
-    yield Template(tail).substitute(values)
+    yield from _items(["".join(_item(job, text, links)) for job, text in zip(shown, texts, strict=True)])
+    yield Template(middle).substitute(values)
+    yield from _text_blocks(texts)
+    yield tail
+
+
+def _items(items: Sequence[str]) -> Iterator[str]:
+    """Yield the HTML of the items. Those after the first block are in `<noscript>` elements, for the script of the page
+    to build when the browser is idle. The HTML contains no element of this name, because all texts are escaped."""
+    yield from items[:_BLOCK_ITEMS]
+    for start in range(_BLOCK_ITEMS, len(items), _BLOCK_ITEMS):
+        yield f"<noscript>{''.join(items[start : start + _BLOCK_ITEMS])}</noscript>\n"
+
+
+def _text_blocks(texts: Iterable[TranscriptText]) -> Iterator[str]:
+    """Yield the texts, in the order of the items, in blocks that the script of the page reads one by one."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text.text)
+        size += len(text.text)
+        if size > _BLOCK_CHARACTERS:
+            yield json_block(block, **{"class": "texts"}) + "\n"
+            block, size = [], 0
+    if any(block):
+        yield json_block(block, **{"class": "texts"}) + "\n"
 
 
 def _totals(summary: BatchSummary) -> Iterator[str]:
@@ -143,11 +172,11 @@ def _more(hidden: int, texts: list[TranscriptText]) -> str:
 
 
 def _data(job: JobLine, text: TranscriptText) -> list[Any]:
-    """Return what the script of the page sorts, filters and searches: name, state, length in seconds, confidence (or
-    -1), language, whether to review, and the text."""
+    """Return the data by which the script of the page sorts and filters: name, state, length in seconds, confidence
+    (or -1), language, and whether to review."""
     confidence = -1.0 if job.quality is None or job.quality.confidence is None else job.quality.confidence
     name = printable(job.source)
-    return [name, job.state.value, job.duration_s, confidence, text.language or "", int(bool(job.review)), text.text]
+    return [name, job.state.value, job.duration_s, confidence, text.language or "", int(bool(job.review))]
 
 
 def _item(job: JobLine, text: TranscriptText, links: _Links) -> Iterator[str]:

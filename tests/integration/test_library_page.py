@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tasks.batches import summary_page
 from tasks.batches.summary import JobLine, summarize
 from tasks.batches.summary_files import write_summary
 from tests.support.accessibility import violations
@@ -44,7 +45,9 @@ def write_transcript(folder: Path, name: str, text: str, language: str = "en") -
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(summary_page, "_BLOCK_ITEMS", 2)  # the page builds the second half of the list by itself
+    monkeypatch.setattr(summary_page, "_BLOCK_CHARACTERS", 40)
     write_transcript(tmp_path, "b2", "Heavy rain closed several roads.\nMore rain is expected.")
     write_transcript(tmp_path, "b10", f"No news {EVIL} today.")
     write_transcript(tmp_path, "yue", "我 send 咗 個 email 俾你\n落大雨", "yue")
@@ -122,6 +125,20 @@ def test_items_are_sorted_and_filtered(opened: Any, folder: Path) -> None:
     page.select_option("#language", "yue")
     assert names(page) == ["yue.wav"]
     expect(page.locator("details[open] summary")).to_contain_text("the file is empty")
+
+
+def test_a_reader_who_comes_back_finds_the_order_and_the_search_of_before(opened: Any, folder: Path) -> None:
+    page = opened(folder / "summary.html")
+    page.select_option("#sort", "longest")
+    page.fill("#find", "o")
+    expect(page.locator("#count")).to_contain_text("in 2 of 4 files")
+    page.click(".item:visible h3 a")
+    page.wait_for_selector("body.ready")
+    page.go_back()
+    page.wait_for_selector("body.ready")
+    assert [page.input_value(field) for field in ("#sort", "#find")] == ["longest", "o"]
+    expect(page.locator("#count")).to_contain_text("in 2 of 4 files")
+    expect(page.locator(".item:visible h3")).to_have_text(["b2.wav", "b10.wav"])
 
 
 def test_text_of_transcripts_is_never_markup(opened: Any, folder: Path) -> None:

@@ -96,7 +96,9 @@ def test_the_library_has_text_reasons_failures_and_links_but_no_absolute_path(fo
     assert "<details open>" in text
     assert ">the file is empty</li>" in text
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
-    assert json.loads(data)[0] == ["a.wav", "done", 60.0, 0.5, "en", 1, SAID.text]
+    assert json.loads(data)[0] == ["a.wav", "done", 60.0, 0.5, "en", 1]
+    (texts,) = re.findall(r'<script type="application/json" class="texts">(.*?)</script>', text)
+    assert json.loads(texts) == [SAID.text, ""]
     assert JobState.DONE in summarize("x", jobs, now=0.0).counts
 
 
@@ -110,6 +112,6 @@ def test_text_in_the_library_is_never_markup(folder: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e"
     said = TranscriptText(evil, evil)
     text = page(summarize(evil, [job(evil, evil)], now=0.0), folder, [said])
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == 3
     assert "<img" not in text
     assert "onerror=alert(1)>" not in text
