@@ -7,10 +7,10 @@ import pytest
 from tests.support.gate_sample import mark_the_rest
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnknownMarkWarning")  # the files have no configuration
 
 
 def items_of(pytester: pytest.Pytester, every: int) -> list[pytest.Item]:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers = matrix\n gate_sample\n")
     items = pytester.getitems(
         "import pytest\n"
         "@pytest.mark.parametrize('a', range(5))\n"
