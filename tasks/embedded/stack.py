@@ -32,7 +32,8 @@ from worker.settings_environment import as_environment
 STATE_FOLDER: Final = ".stt-batch"
 RESULT_TTL: Final = timedelta(days=365)
 """How long the ledger of a run stores finished jobs."""
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 180.0
+"""An overloaded machine needs more than a minute. A process that ends instead of starting is reported at once."""
 LOCK_TIMEOUT_S: Final = 6.0
 """Maximum seconds that a new run waits until the processes of a killed run have ended."""
 GRACE_S: Final = 1.2
