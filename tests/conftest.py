@@ -85,4 +85,14 @@ def _logging_as_it_was() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.NOTSET)
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
+    _reset_structlog()
+
+
+def _reset_structlog() -> None:
     structlog.reset_defaults()
+    # With Rich installed, structlog writes the variables of each function in a traceback, which takes seconds.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure([*structlog.get_config()["processors"][:-1], renderer])
+
+
+_reset_structlog()

@@ -111,6 +111,7 @@ def test_the_queue_requires_the_password_that_the_intake_has(stack: LocalCompose
     assert list((stack.folder / "volumes" / "valkey").rglob("*.aof"))
 
 
+@pytest.mark.chaos
 def test_a_custom_password_reaches_all_services(system: System) -> None:
     """The service and the worker of the fixture are healthy, so they have the password."""
     import redis

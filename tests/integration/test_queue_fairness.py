@@ -96,6 +96,7 @@ def test_jobs_sent_as_whole_messages_do_not_starve_others(
 
 
 @MANY
+@pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_two_workers_share_real_audio_fairly(fleet: Fleet, many: int) -> None:
     source, _ = fleet.audio("one", 3)

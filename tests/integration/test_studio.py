@@ -56,14 +56,28 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() for process in processes)
 
 
+def assert_the_page_has_the_key(folder: Path, studio: Studio, arguments: str) -> None:
+    """The arguments of a process are visible to all users, so the browser gets the key in a private file."""
+    page = folder / "open-studio.html"
+    assert arguments.strip() == page.as_uri()
+    assert studio.key not in arguments
+    assert f"{studio.url}/#key={studio.key}" in page.read_text()
+    assert page.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)])
 def test_a_signal_ends_everything_and_the_folder_continues(
     tmp_path: Path, service: str, number: signal.Signals
 ) -> None:
     folder = tmp_path / "studio"
-    studio = Studio(folder, service, "--no-browser")
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {opened}.new\nmv {opened}.new {opened}\n')
+    browser.chmod(0o755)
+    studio = Studio(folder, service, BROWSER=str(browser))
     try:
         studio.until_ready()
+        wait_until(opened.exists, "the browser is opened", timeout_s=30)
+        assert_the_page_has_the_key(folder, studio, opened.read_text())
         children = studio.processes()
         assert len(children) >= 6  # Valkey, worker and API, each with its supervisor
         body = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nno audio\r\n--b--\r\n'
@@ -79,6 +93,7 @@ def test_a_signal_ends_everything_and_the_folder_continues(
         assert studio.stop(number) == 0, studio.text()
         wait_until(partial(gone, children), "no process remains")
         assert "Traceback" not in studio.text()
+        assert not (folder / "open-studio.html").exists()
         again = Studio(folder, service, "--no-browser")
         try:
             again.until_ready()
@@ -89,24 +104,6 @@ def test_a_signal_ends_everything_and_the_folder_continues(
     finally:
         if studio.process.poll() is None:
             studio.stop(signal.SIGTERM)
-
-
-def test_the_browser_gets_the_key_in_no_argument(tmp_path: Path, service: str) -> None:
-    browser, opened = tmp_path / "browser", tmp_path / "opened"
-    browser.write_text(f'#!/bin/sh\necho "$@" > {opened}.new\nmv {opened}.new {opened}\n')
-    browser.chmod(0o755)
-    studio = Studio(tmp_path / "studio", service, BROWSER=str(browser))
-    try:
-        studio.until_ready()
-        wait_until(opened.exists, "the browser is opened", timeout_s=30)
-        page = tmp_path / "studio" / "open-studio.html"
-        assert opened.read_text().strip() == page.as_uri()
-        assert studio.key not in opened.read_text()
-        assert f"{studio.url}/#key={studio.key}" in page.read_text()
-        assert page.stat().st_mode & 0o077 == 0
-    finally:
-        studio.stop(signal.SIGTERM)
-    assert not page.exists()
 
 
 def test_a_signal_during_the_start_ends_everything(tmp_path: Path, service: str) -> None:

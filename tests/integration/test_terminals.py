@@ -101,6 +101,7 @@ def test_a_watch_reports_arriving_files_as_lines(cli: Cli, columns: int, rows: i
         valkey.stop()
 
 
+@pytest.mark.chaos
 def test_a_dumb_terminal_gets_plain_lines(cli: Cli) -> None:
     write_audio(cli.folder / "a.wav")
     environment = {**cli.environment, "TERM": "dumb"}

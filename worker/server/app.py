@@ -171,7 +171,10 @@ def run(
     service cannot start.
     """
     if not structlog.is_configured():
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        # structlog's own tracebacks show the values of variables, such as keys, and take seconds of CPU time.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        processors = [*structlog.get_config()["processors"][:-1], renderer]
+        structlog.configure(processors, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, on_ready, faults, side_task, recordings, load))
 
