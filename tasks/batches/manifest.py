@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from tasks.batches.unique_ids import UniqueIds
 from tasks.job_spec import JobSpec, checked_key, problems
 from worker.errors import BadJob
 from worker.storage.address import Address, is_url, show
@@ -47,35 +48,56 @@ def is_manifest(path: Path) -> bool:
 
 def read_manifest(path: Path) -> list[ManifestEntry]:
     """Return the entries of the manifest in order. Raises BadJob with the invalid lines and the reason for each."""
-    listed: list[ManifestEntry] = []
-    wrong: list[str] = []
-    ids: dict[str, int] = {}
+    return list(read_entries(path))
+
+
+def read_entries(path: Path) -> Iterator[ManifestEntry]:
+    """Yield the entries of the manifest in order, without all of them in memory. Raises BadJob after the last entry,
+    with the invalid lines and the reason for each. So the caller must not use an entry before the end."""
+    wrong = _Problems()
+    ids, count = UniqueIds(), 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for line, row in _csv(file) if path.suffix.lower() == ".csv" else _json_lines(file):
                 try:
                     entry = _entry(_object(row) if isinstance(row, str) else row, path.parent)
                 except BadJob as exc:
-                    wrong.append(f"line {line}: {exc}")
+                    wrong.add(f"line {line}: {exc}")
                     continue
-                if entry.id is not None and ids.setdefault(entry.id, line) != line:
-                    wrong.append(f"line {line}: line {ids[entry.id]} has the same id {entry.id}")
-                listed.append(entry)
-                if len(listed) > MAX_ENTRIES:
-                    wrong.append(f"more than {MAX_ENTRIES} entries; split the manifest")
+                if entry.id is not None and (first := ids.first_line(entry.id, line)) != line:
+                    wrong.add(f"line {line}: line {first} has the same id {entry.id}")
+                count += 1
+                if count > MAX_ENTRIES:
+                    wrong.add(f"more than {MAX_ENTRIES} entries; split the manifest")
                     break
+                yield entry
     except UnicodeDecodeError:
         raise BadJob(f"{path}: is not UTF-8 text; a manifest is CSV or JSON lines in UTF-8") from None
     except (OSError, csv.Error) as exc:
         raise BadJob(f"{path}: cannot be read: {exc}") from None
     except BadJob as exc:
-        wrong.append(str(exc))
-    if wrong:
-        more = f"; and {len(wrong) - _MAX_PROBLEMS} more" if len(wrong) > _MAX_PROBLEMS else ""
-        raise BadJob(f"{path}: {'; '.join(wrong[:_MAX_PROBLEMS])}{more}")
-    if not listed:
+        wrong.add(str(exc))
+    if wrong.count:
+        raise BadJob(f"{path}: {wrong}")
+    if not count:
         raise BadJob(f"{path}: has no entries")
-    return listed
+
+
+class _Problems:
+    """The first problems of a manifest, and the number of all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, problem: str) -> None:
+        self.count += 1
+        if self.count <= _MAX_PROBLEMS:
+            self._first.append(problem)
+
+    def __str__(self) -> str:
+        more = self.count - len(self._first)
+        return "; ".join(self._first) + (f"; and {more} more" if more else "")
 
 
 def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:

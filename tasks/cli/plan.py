@@ -20,7 +20,7 @@ from tasks.batches.summary import JobLine, without_source
 from tasks.cli import options
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import opens_media, sources
-from tasks.cli.sources.output_names import FoundSource
+from tasks.cli.sources.source_table import FoundSource
 from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_text, safe
 from tasks.client.producer import make_spec
@@ -106,7 +106,7 @@ def print_plan(
     # If the settings skip silence, speech is detected, because the length of the silence would be unknown otherwise.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
-    probes, failing = _probe_all(listing.found, settings, speech, wanted)
+    probes, failing = _probe_all(list(listing.found), settings, speech, wanted)
     failing += [_will_fail(show(path), "source_unsupported", "needs the extra `media`") for path in listing.other]
     passed_over = [one for one in listing.left_out if one.source not in listing.other]
     plan = estimate_batch(probes, failing, _limits(settings))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 
@@ -16,18 +16,14 @@ from tasks.cli.plan import print_plan
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import sources
 from tasks.cli.sources.find_recordings import LeftOutFile
-from tasks.cli.sources.output_names import NamedSource, name_outputs
-from tasks.cli.terminal_output import echo, echo_json
-from tasks.client.producer import Producer, make_spec, new_batch_id
-from tasks.job_spec import JobSpec
+from tasks.cli.sources.output_names import name_outputs
+from tasks.cli.submission import Submission
+from tasks.cli.terminal_output import echo, echo_json_list
+from tasks.client.producer import Producer, new_batch_id
 from worker.ledger.ledger import StateChange
 from worker.ledger.waiting import NO_WORKER
 from worker.settings import Settings
 from worker.storage.address import Address, is_url, parse
-
-T = TypeVar("T")
-AT_ONCE: Final = 5000
-"""Maximum number of jobs that are in memory and queued together."""
 
 
 @click.command(short_help="Queue files, folders, manifests and addresses for running workers.")
@@ -109,24 +105,28 @@ def command(
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
     hook = None if batch_webhook is None else parse(batch_webhook)
-    planned, jobs, passed_over, no_worker = asyncio.run(_submit(settings, paths, out, fields, force, hook))
+    submission, count, passed_over, no_worker = asyncio.run(_submit(settings, paths, out, fields, force, hook))
     if as_json:
-        found_jobs = [
-            {"id": job.job_id, "source": item.source.shown, "before": job.before}
-            for job, item in zip(jobs, planned, strict=True)
-        ]
         left_out = find_recordings.as_documents(passed_over)
-        echo_json({"batch": name, "jobs": found_jobs, "left_out": left_out, "worker_alive": not no_worker})
+        document = {"batch": name, "jobs": [], "left_out": left_out, "worker_alive": not no_worker}
+        echo_json_list(
+            document,
+            "jobs",
+            (
+                {"id": job.job_id, "source": item.source.shown, "before": job.before}
+                for item, job in submission.results()
+            ),
+        )
         return
     if quiet:
         return
     find_recordings.print_left_out(passed_over, everything=names_left_out)
-    for job, item in zip(jobs, planned, strict=True):
+    for item, job in submission.results():
         note = f"  ({_note(job, force=force)})" if job.before else ""
         echo(f"{job.job_id}  {item.source.shown}{note}")
-    echo(f"{format_count(len(jobs), 'job')} in {name}; follow with: stt-batch status {shlex.quote(name)}")
+    echo(f"{format_count(count, 'job')} in {name}; follow with: stt-batch status {shlex.quote(name)}")
     find_recordings.print_left_out_count(passed_over, everything=names_left_out)
-    if no_worker and any(not job.state.ended for job in jobs):
+    if no_worker and not submission.all_ended:
         echo(NO_WORKER, err=True)
 
 
@@ -144,43 +144,23 @@ async def _submit(
     fields: dict[str, Any],
     force: bool,
     batch_webhook: Address | None,
-) -> tuple[list[NamedSource], list[StateChange], list[LeftOutFile], bool]:
+) -> tuple[Submission, int, list[LeftOutFile], bool]:
+    """Queue the jobs. Returns them, their number, the files that are left out, and whether no worker is alive."""
     # Include files that need the package extra `media`, because workers may have it installed. A worker without it
     # reports that it is missing.
     listing = await sources(paths, settings, media=True)
     folder = next((Path(folder) for folder in out if not is_url(folder)), Path("/"))
-    planned = name_outputs(listing.found, folder, fields["formats"])
+    name_outputs(listing.found, folder, fields["formats"])
     producer = Producer(settings)
     try:
         if batch_webhook is not None:
             await producer.check_webhooks([batch_webhook])
-        # Specs need several times the memory of a listing, so only some of them exist at a time. The first pass finds
-        # every error before a job is queued.
-        ids = [one for some in _parts(planned) for one in await _identities(producer, some, fields)]
-        created: list[StateChange] = []
-        for some, keys in zip(_parts(planned), _parts(ids), strict=True):
-            jobs = [(key, _spec(item, fields)) for item, key in zip(some, keys, strict=True)]
-            created += await producer.enqueue(jobs, batch=fields["batch"], force=force)
+        submission = Submission(producer, listing.found, fields)
+        await submission.identify()
+        await submission.enqueue(batch=fields["batch"], force=force)
         if batch_webhook is not None:
             await producer.watch_batch(fields["batch"], batch_webhook)
-        return planned, created, listing.left_out, (await producer.queue_view.read()).no_worker
+        no_worker = (await producer.queue_view.read()).no_worker
+        return submission, len(listing.found), listing.left_out, no_worker
     finally:
         await producer.close()
-
-
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[first : first + AT_ONCE] for first in range(0, len(items), AT_ONCE))
-
-
-def _spec(item: NamedSource, fields: dict[str, Any]) -> JobSpec:
-    return make_spec(item.source, **options.of_source({**fields, "out_name": item.out_name}, item.found.options))
-
-
-async def _identities(producer: Producer, items: Sequence[NamedSource], fields: dict[str, Any]) -> list[str]:
-    """Return the ids of the jobs, from a manifest or computed from the sources. Raises SourceError, and BadJob for
-    invalid options and for a webhook that no worker can deliver."""
-    specs = [_spec(item, fields) for item in items]
-    await producer.check_webhooks({spec.webhook for spec in specs if spec.webhook is not None})
-    keyless = [spec for spec, item in zip(specs, items, strict=True) if item.found.id is None]
-    read = iter(await producer.identify_many(keyless))
-    return [next(read) if item.found.id is None else item.found.id for item in items]

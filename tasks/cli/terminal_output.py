@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,20 @@ def echo_error(text: str) -> None:
 def echo_json(document: Any, *, indent: int | None = 2) -> None:
     """Print a JSON document on standard output, on one line if `indent` is None."""
     echo_text(json.dumps(document, ensure_ascii=False, indent=indent))
+
+
+def echo_json_list(document: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """Print `document` as `echo_json` does, with `items` in its empty list `name`. Only one item at a time is in
+    memory."""
+    start, empty, end = json.dumps(document, ensure_ascii=False, indent=2).partition(f'\n  "{name}": []')
+    if not empty:
+        raise ValueError(f"the document has no empty list {name!r}")
+    separator = f'{start}\n  "{name}": [\n'
+    for item in items:
+        text = json.dumps(item, ensure_ascii=False, indent=2).replace("\n", "\n    ")
+        click.echo(printable_lines(f"{separator}    {text}"), nl=False)
+        separator = ",\n"
+    echo_text(f"\n  ]{end}" if separator == ",\n" else f"{start}{empty}{end}")
 
 
 def echo_text(text: str) -> None:

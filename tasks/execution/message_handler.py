@@ -20,7 +20,7 @@ from tasks.execution.job_reporter import JobReporter
 from tasks.execution.job_retry_policy import FailedAttempt, Retry, decide
 from tasks.execution.key_gate import KeyGate
 from tasks.execution.lease_renewer import LeaseRenewer
-from tasks.execution.redis_outage import Acquirer, release_after_outage
+from tasks.execution.redis_outage import RELEASE_TIMEOUT_S, Acquirer, release_after_outage
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
 from worker.backoff import exponential_s, jittered
@@ -32,6 +32,7 @@ from worker.errors import (
     SourceError,
     WorkerShortage,
 )
+from worker.ledger.command_limit import command_limit
 from worker.ledger.event_stream import EventStream
 from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.lease import Lease, LeaseNotRenewed
@@ -44,8 +45,6 @@ from worker.storage.sources.identify import SourceIdentifier
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
-RELEASE_TIMEOUT_S: Final = 2.0
-"""Maximum seconds to release a job at shutdown."""
 REQUEUE_PAUSE_S: Final = 2.0
 """Seconds until a message is requeued while Redis is unreachable. Without this pause the message would return at once,
 again and again."""
@@ -384,8 +383,8 @@ class MessageHandler:
         try:
             # If the release fails, the job only waits until its lease expires. So the shutdown does not wait longer for
             # the release.
-            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+            with command_limit(RELEASE_TIMEOUT_S):
                 await lease.release()
             logger.info("job released", job=lease.job_id)
-        except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
+        except (LedgerUnavailable, LeaseLost) as exc:
             logger.warning("job not released, its lease will expire", job=lease.job_id, error=str(exc))

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from worker.errors import LeaseLost, LedgerUnavailable
+from worker.ledger.command_limit import command_limit
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger, Refusal
 
@@ -20,6 +21,8 @@ POLL_S: Final = 1.0
 """Seconds between two tries to release a job whose attempt ended because Redis did not answer."""
 MAX_OUTAGE_S: Final = 3600.0
 """Maximum seconds of these tries. After that, the reaper requeues the job, which counts as an attempt."""
+RELEASE_TIMEOUT_S: Final = 2.0
+"""Maximum seconds to release a job. A worker that stops waits no longer, even if Redis hangs."""
 MAX_UNANSWERED: Final = 1000
 """Maximum number of acquisitions without an answer that a worker remembers."""
 
@@ -65,7 +68,8 @@ async def release_after_outage(
     deadline = loop.time() + MAX_OUTAGE_S
     while loop.time() < deadline and not stopping():
         try:
-            await lease.release()
+            with command_limit(RELEASE_TIMEOUT_S):
+                await lease.release()
         except LeaseLost:
             return False  # another worker has the job, or a failover of Redis has lost this acquisition
         except LedgerUnavailable:
@@ -76,4 +80,4 @@ async def release_after_outage(
     return False
 
 
-__all__ = ["Acquirer", "release_after_outage"]
+__all__ = ["RELEASE_TIMEOUT_S", "Acquirer", "release_after_outage"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import submit
+from tasks.cli import submission
 from tasks.client.producer import Producer
 from tests.integration.test_cli_control import act
 from tests.support.command_line import Cli, cli, words_of, write_audio
@@ -125,7 +125,7 @@ def test_a_paused_batch_and_one_that_is_incomplete(cli: Cli, settings: Settings,
 
 def test_many_files_are_queued_in_parts(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error in the last part is found before the first part is queued."""
-    monkeypatch.setattr(submit, "AT_ONCE", 2)
+    monkeypatch.setattr(submission, "AT_ONCE", 2)
     lines = [
         json.dumps({"source": f"{name}.wav", **({"id": f"key-{name}"} if name in "bd" else {})}) for name in "abcde"
     ]
@@ -150,7 +150,7 @@ def test_a_webhook_of_the_last_file_is_checked_before_the_first_one_is_queued(
         if any("refused" in url.shown for url in urls):
             raise BadJob("webhook: no worker can deliver it")
 
-    monkeypatch.setattr(submit, "AT_ONCE", 2)
+    monkeypatch.setattr(submission, "AT_ONCE", 2)
     monkeypatch.setattr(Producer, "check_webhooks", refuse)
     entries = [{"source": f"{name}.wav"} for name in "abc"]
     for entry in entries:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from tasks.execution import redis_outage
 from tests.support.api import api_settings, running_api
 from tests.support.command_line import Cli, cli, write_audio
 from tests.support.redis_server import Valkey
 from tests.support.wait import allowed_s
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import CALL_LIMIT_S, RedisConnection
+from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import load
 
@@ -33,6 +35,34 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path)
     yield server
     server.kill()
+
+
+@pytest.mark.parametrize("stops", [True, False])
+async def test_a_job_is_released_in_short_tries_so_that_a_worker_can_stop(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """The limit of a running job's commands is a minute, longer than a shutdown may last."""
+    monkeypatch.setattr(redis_outage, "RELEASE_TIMEOUT_S", LIMIT_S)
+    ledger = Ledger(load({}, redis_url=valkey.url), limit_s=60)
+    await ledger.create("a", '{"source": "/a.wav"}')
+    lease = await ledger.acquire("a", "me")
+    assert isinstance(lease, Lease)
+    valkey.signal(signal.SIGSTOP)
+    tries = []
+
+    async def wait(_seconds: float) -> None:
+        tries.append(time.monotonic())
+        if len(tries) == 2 and not stops:
+            valkey.signal(signal.SIGCONT)
+
+    released = await redis_outage.release_after_outage(lease, wait, lambda: stops and len(tries) > 1)
+    assert released is not stops
+    assert tries[1] - tries[0] < allowed_s(LIMIT_S + 0.5)
+    valkey.signal(signal.SIGCONT)
+    record = await ledger.get("a")
+    assert record is not None
+    assert stops or record.state == "queued"
+    await ledger.close()
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -88,6 +118,7 @@ async def test_the_limit_holds_although_a_client_library_loses_cancellations(red
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+    connection._limit_s = 10
     await connection.call(lambda redis: redis.ping())
     await connection.close()
 

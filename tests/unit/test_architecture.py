@@ -334,6 +334,7 @@ PARSE_ADDRESSES = {
     "tasks.address_fields": "a job's JSON",
     "tasks.cli.export": "--out",
     "tasks.cli.sources.expand_arguments": "arguments of a command",
+    "tasks.cli.sources.source_table": "its own database",
     "tasks.cli.submit": "--batch-webhook",
     "tasks.client.handles": "batch_webhook=",
     "tasks.doctor.storage": "--out, STT_ALLOWED_OUTPUTS",

@@ -22,7 +22,7 @@ from tasks.cli.run.json_output import JsonMode
 from tasks.cli.run.standard_streams import STANDARD_INPUT, check_one, print_transcript, store_input
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand_arguments import Listing, opens_media, sources
-from tasks.cli.sources.output_names import name_outputs
+from tasks.cli.sources.output_names import name_outputs, named
 from tasks.cli.terminal_output import echo_error
 from tasks.embedded.recognizer_choice import check_recognizer, for_language
 from tasks.job_spec import FORMATS
@@ -145,7 +145,7 @@ def command(
     if to_stdout:
         out = _temporary_folder(temporary, settings)
     listing = _find(paths, settings, show=not quiet and not json_mode)
-    planned = name_outputs(listing.found, out, formats)
+    name_outputs(listing.found, out, formats)
     files = [
         File(
             item.source,
@@ -155,7 +155,7 @@ def command(
             options=item.found.options,
             label="standard input" if item.source.text == str(piped) else "",
         )
-        for item in planned
+        for item in named(listing.found)
     ]
     if to_stdout:
         check_one(files, formats)

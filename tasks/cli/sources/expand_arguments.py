@@ -19,10 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from tasks.batches.manifest import ManifestEntry, is_manifest, read_manifest
+from tasks.batches.manifest import ManifestEntry, is_manifest, read_entries
 from tasks.batches.number_format import format_count
 from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOutFile, scan_folder
-from tasks.cli.sources.output_names import FoundSource
+from tasks.cli.sources.source_table import FoundSource, SourceTable
 from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
@@ -37,20 +37,14 @@ _REASONS: Final = 3
 class Listing:
     """The sources of all arguments in order, without repetitions."""
 
-    found: list[FoundSource] = field(default_factory=list)
+    found: SourceTable = field(default_factory=SourceTable)
     left_out: list[LeftOutFile] = field(default_factory=list)
     """Media files that are not transcribed, with the reasons."""
-    _keys: set[object] = field(default_factory=set)
 
     @property
     def other(self) -> list[str]:
         """Return the media files that need the package extra `media`, which is not installed."""
         return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
-
-    def add(self, item: FoundSource) -> None:
-        if item.key not in self._keys:
-            self._keys.add(item.key)
-            self.found.append(item)
 
 
 def opens_media() -> bool:
@@ -101,14 +95,14 @@ def _local(text: str, media: bool, listing: Listing) -> None:
     if not _exists(text):
         root = _root(text)
         for match in _matches(text):
-            listing.add(_file(match, PurePosixPath(match.relative_to(root).as_posix())))
+            listing.found.add(_file(match, PurePosixPath(match.relative_to(root).as_posix())))
     elif path.is_dir():
         _walk(path, PurePosixPath(), media, listing)
     elif is_manifest(path):
-        for entry in read_manifest(path):
-            listing.add(_of_entry(entry, path.parent.absolute()))
+        for entry in read_entries(path):
+            listing.found.add(_of_entry(entry, path.parent.absolute()))
     else:
-        listing.add(_file(path, PurePosixPath(path.name)))
+        listing.found.add(_file(path, PurePosixPath(path.name)))
 
 
 def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> None:
@@ -116,7 +110,7 @@ def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> 
         if isinstance(item, LeftOutFile):
             listing.left_out.append(item)
         else:
-            listing.add(_file(item, below / item.relative_to(folder).as_posix()))
+            listing.found.add(_file(item, below / item.relative_to(folder).as_posix()))
 
 
 def _file(path: Path, place: PurePosixPath) -> FoundSource:
@@ -140,7 +134,7 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
             if one.problem:
                 listing.left_out.append(LeftOutFile(one.address.shown, one.problem))
             elif media or not is_other_media_name(Path(one.place.name)):
-                listing.add(FoundSource(one.address, _place(one.place), one.size_bytes))
+                listing.found.add(FoundSource(one.address, _place(one.place), one.size_bytes))
             else:
                 listing.left_out.append(LeftOutFile(one.address.shown, NEEDS_MEDIA))
     except SourceNotFound as exc:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.sources.expand_arguments import Listing, sources
-from tasks.cli.sources.output_names import FoundSource, name_outputs
+from tasks.cli.sources.output_names import name_outputs, named
+from tasks.cli.sources.source_table import FoundSource, NamedSource, SourceTable
 from worker.errors import BadJob
 from worker.settings import load
 from worker.storage.address import from_path
@@ -29,8 +30,13 @@ def listed(root: Path, *arguments: str, media: bool = False) -> Listing:
     return asyncio.run(sources([str(root / argument) for argument in arguments], load({}), media=media))
 
 
+def named_sources(found: SourceTable, out: Path) -> list[NamedSource]:
+    name_outputs(found, out, FORMATS)
+    return list(named(found))
+
+
 def names(root: Path, *arguments: str, out: str = "out") -> dict[str, str]:
-    planned = name_outputs(listed(root, *arguments).found, root / out, FORMATS)
+    planned = named_sources(listed(root, *arguments).found, root / out)
     return {str(item.source.path.relative_to(root)): item.out_name for item in planned}
 
 
@@ -109,7 +115,7 @@ def test_a_manifest(tmp_path: Path) -> None:
         "source,id,out_name\na.wav,call-1,\nb.wav,,b\nx/b.wav,,\n../up.wav,,\nhttps://h/c.mp3?sig=1,,\n"
     )
     found = listed(tmp_path, "lists/l.csv", "lists/x").found
-    planned = {item.source.shown: item.out_name for item in name_outputs(found, tmp_path / "out", FORMATS)}
+    planned = {item.source.shown: item.out_name for item in named_sources(found, tmp_path / "out")}
     assert planned == {
         f"{tmp_path}/lists/a.wav": "a",
         f"{tmp_path}/lists/b.wav": "b",
@@ -143,7 +149,10 @@ def test_every_file_has_a_name_of_its_own(items: list[tuple[list[str], int]]) ->
         )
         for parts, depth in items
     ]
-    planned = name_outputs(found, Path("/out"), FORMATS)
+    table = SourceTable()
+    for one in found:
+        table.add(one)
+    planned = named_sources(table, Path("/out"))
     assert [item.source for item in planned] == [item.source for item in found]
     folded = [item.out_name.casefold() for item in planned]
     assert len({item.out_name for item in planned}) == len(found)
