@@ -16,6 +16,7 @@ from tests.support.redis_server import redis_server
 from tests.support.redis_topologies import Server, cluster_of_one_shard
 from tests.support.stand_in_workers import StandInWorkers
 from worker.errors import LedgerUnavailable, SettingsError
+from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import Ledger
 from worker.settings import load
 
@@ -72,6 +73,49 @@ def test_a_worker_of_celery_ends_with_the_reason(urls: dict[str, str], tmp_path:
         assert "Traceback" not in workers.text()
     finally:
         workers.close()
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """URLs of a server with a password, and of its read-only replica."""
+    folder = tmp_path_factory.mktemp("secured")
+    primary = Server(folder / "primary", "--save", "", "--requirepass", "word")
+    link = ("--replicaof", f"127.0.0.1 {primary.port}", "--masterauth", "word")
+    replica = Server(folder / "replica", "--save", "", *link)
+    yield {"primary": primary.url, "replica": replica.url}
+    primary.kill()
+    replica.kill()
+
+
+@pytest.mark.parametrize("protocol", ["2", "3"])
+@pytest.mark.parametrize(
+    ("login", "place", "error", "text"),
+    [
+        ("", "primary", LedgerUnavailable, "refuses the login; check STT_REDIS_URL"),
+        (":wrong@", "primary", LedgerUnavailable, "refuses the login; check STT_REDIS_URL"),
+        ("nobody:word@", "primary", LedgerUnavailable, "refuses the login; check STT_REDIS_URL"),
+        (":word@", "primary/99", SettingsError, "a database that the server does not have; use a lower number"),
+        ("", "replica", LedgerUnavailable, r"is a read-only replica; set STT_REDIS_URL to its primary, or to .*://"),
+    ],
+)
+async def test_a_wrong_address_is_named_with_its_remedy(
+    secured: dict[str, str], protocol: str, login: str, place: str, error: type[Exception], text: str
+) -> None:
+    name, _, database = place.partition("/")
+    url = secured[name].replace("//", f"//{login}").removesuffix("0") + (database or "0")
+    connection = RedisConnection(f"{url}?protocol={protocol}", retries=0)
+    with pytest.raises(error, match=text):
+        await connection.call(lambda redis: redis.set("a", 1, ex=9))
+    with pytest.raises(error, match=text):
+        await connection.pipeline(lambda pipeline: pipeline.set("a", 1, ex=9))
+    await connection.close()
+
+
+async def test_a_server_without_tls_is_suspected(redis_url: str) -> None:
+    connection = RedisConnection(redis_url.replace("redis:", "rediss:"), retries=0, limit_s=0.2)
+    with pytest.raises(LedgerUnavailable, match="without TLS if the server has none"):
+        await connection.call(lambda redis: redis.ping())
+    await connection.close()
 
 
 async def test_a_server_that_is_no_sentinel_is_named(redis_url: str) -> None:

@@ -56,6 +56,8 @@ _TEMPORARY: Final = re.compile(
 )
 """Matches error texts of temporary refusals: memory or disk is full, Redis is busy or still starts, or another server
 is about to take over."""
+_NO_DATABASE: Final = "DB index is out of range"
+_REPLICA: Final = re.compile(r"read[- ]only (replica|slave)")
 _CODES: Final = {
     "OutOfMemoryError",
     "ReadOnlyError",
@@ -119,6 +121,8 @@ class RedisConnection:
         except ValueError as exc:
             raise SettingsError(f"STT_REDIS_URL: {exc}") from None
         self.address = address.shown
+        # A server without TLS waits for the rest of what it takes for a command.
+        self._tls_hint = ", without TLS if the server has none" if address.tls else ""
         self._pool = make_pool(address, retries)
         self._redis: Redis = Redis(connection_pool=self._pool)
         self._replicas, self._limit_s = replicas, limit_s
@@ -158,7 +162,7 @@ class RedisConnection:
         except builtins.TimeoutError as exc:
             raise LedgerUnavailable(
                 f"Redis at {self.address} does not answer within {most_s:g} s; it hangs or is overloaded: "
-                "restart it, or set STT_REDIS_URL to the right address"
+                f"restart it, or set STT_REDIS_URL to the right address{self._tls_hint}"
             ) from exc
 
     @contextmanager
@@ -189,11 +193,21 @@ class RedisConnection:
                 "start it, or set STT_REDIS_URL to the right address"
             ) from exc
         except RedisError as exc:
-            if is_permanent(exc):
-                raise LedgerRefused(
-                    f"Redis at {self.address} permanently refuses a command: {exc}; another program may have "
-                    "written to a key below STT_REDIS_PREFIX"
+            if _NO_DATABASE in str(exc):
+                raise SettingsError(
+                    f"STT_REDIS_URL: {self.address} names a database that the server does not have; use a lower "
+                    "number, or raise `databases` in the configuration of Redis"
                 ) from exc
+            if _REPLICA.search(str(exc)):
+                raise LedgerUnavailable(
+                    f"Redis at {self.address} is a read-only replica; set STT_REDIS_URL to its primary, or to the "
+                    "Sentinels that watch it (sentinel://)"
+                ) from exc
+            if is_permanent(exc):
+                remedy = "another program may have written to a key below STT_REDIS_PREFIX"
+                if "WRONGTYPE" not in str(exc):
+                    remedy = "check the version and the configuration of Redis"
+                raise LedgerRefused(f"Redis at {self.address} permanently refuses a command: {exc}; {remedy}") from exc
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 
     async def script(

@@ -38,9 +38,10 @@ async def _set_up(connection: AbstractConnection) -> Mapping[str, Any]:
     try:
         await connection.on_connect_check_health(check_health=False)
     except (ResponseError, AuthenticationError):
-        # A Sentinel has no command SELECT and other users, and a cluster has only one database.
-        facts = await _hello(connection)
-        check_mode(facts)
+        # A Sentinel has no command SELECT and other users, and a cluster has only one database. After a refused login
+        # redis-py has closed the connection, and another command would log in again, without end.
+        if connection.is_connected:
+            check_mode(await _hello(connection))
         raise
     facts = await _hello(connection)
     check_mode(facts)
