@@ -13,19 +13,12 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
+from worker.transcript.subtitles.character_contexts import CONTEXTS, UNDECIDED
+from worker.transcript.subtitles.chinese_surnames import SURNAME_RULES, TITLE
+
 _Rule = tuple[re.Pattern[str], str]
 """A pattern whose group 1 is the part that the rule replaces, and its replacement. "" restores the original."""
 
-_TITLE: Final = (
-    "先生|小姐|女士|太太|太[^平空陽阳]|太$|生[^活產产意命]|生$|生活?[得嗰個]|[Ss]ir|醫生|医生|律師|律师|教授|老師|老师|經理|经理|主任|主席|同學|同学|校長|校长"
-    "|局長|局长|司長|司长|處長|处长|部長|部长|議員|议员|警官|督察|師傅|师傅|師兄|师兄|師奶|师奶|醫師|医师|博士|導演|导演|老闆|老板|總|总|"
-    "伯|叔|姨|婆|公子|家姐|哥|姐|仔(?!細|细)|姑娘|護士|护士|記者|记者|法官|官|隊長|队长|牧師|牧师|神父|氏|某|姓|婦|妇"
-)
-_NAMES: Final = (
-    "余文乐|余文樂|余诗曼|余光中|余秋雨|余华|余天|余男|余安安|余安安|余慕莲|余若薇|余嘉伦|余香凝|余衍隆|余德丞|余仁生|余振强"
-    "|于谦|于右任|于丹|于和伟|于正|于洋|于朦胧|于品海|范冰冰|范玮琪|范徐丽泰|郁达夫|云浩影|岳飞|岳云鹏|谷德昭|朱古力|周星驰|周润发"
-    "|游乃海|胡杏儿|胡定欣|姜大卫|姜涛|沈殿霞|千岛|万梓良|万绮雯|余永姍|余永珊"
-)
 _NUMBER: Final = "一二两兩三四五六七八九十几幾百千万萬每嗰呢哩几多边邊半0-9〇数數双雙整単单成"
 _ANIMAL_OR_THING: Final = (
     "猫|狗|手[^机機提袋续續]|手$|脚|鸟|鸡|鸭|鹅|牛|羊|猪|马|鱼|虾|蟹|兔|鼠|龟|老鼠|老虎|熊|象|眼|耳|杯|碗|碟|袜|鞋|船|艇|股票|股|基金|歌|鬼|怪|狼|蚊|乌蝇|曱甴|蚂蚁|松鼠|刺猬|海豚|鲸|鲨|蟑螂|蜘蛛|麻雀|燕|鹿|骆驼|猩猩"
@@ -82,7 +75,7 @@ _WORDS: Final[tuple[tuple[str, str], ...]] = (
     # 钟: 鐘 (bell, clock), and 鍾 in 鍾意 and in names.
     (r"(钟)", "鐘"),
     (r"(钟)(?=[意情爱馗灵]|唔钟|楚)|龙(钟)|姓(钟)|阿(钟)|(钟)(?=楚红|嘉欣|镇涛|欣潼|汉良|无艳|士元|逸杰|树根)", "鍾"),
-    (rf"(?<![分秒点闹时大敲个两三四五六七八九十半几粒句夠够撳摁])(钟)(?={_TITLE})", "鍾"),
+    (rf"(?<![分秒点闹时大敲个两三四五六七八九十半几粒句夠够撳摁])(钟)(?={TITLE})", "鍾"),
     # 只: a measure word between a verb or pronoun and a noun.
     (
         r"[大细](只)(?=佬|$|[，。？！、 ]|[啊呀嘅㗎好冇])|(只)(?=揪|车|袖|杯|药|鸭|船|麻雀|猪|帽|产品|葵扇|平底"
@@ -94,7 +87,7 @@ _WORDS: Final[tuple[tuple[str, str], ...]] = (
         "隻",
     ),
     (
-        r"咗(只)(?![有系係会能得剩是要可])|(只)只|只(只)|[影冇无](只)(?=$|[，。啊呀])|(只)抽"
+        r"咗(只)(?![有系係会能得剩是要可])|(只)(只)|[影冇无](只)(?=$|[，。啊呀])|(只)抽"
         r"|[你佢我](只)(?=[大为衰新乸死头标])"
         r"|(?:^|[^一-鿿]|[似买同])(只)(?=[衰新野大]|蕉|鲨|玩具|蜘蛛|蟬|蝉|檐蛇|game|app|波士|味|茶包|油鸡|绵羊|玉"
         r"|钻石|橙|病|乸|化骨)"
@@ -189,7 +182,7 @@ _WORDS: Final[tuple[tuple[str, str], ...]] = (
     (r"[打荡盪玩](千)秋|秋(千)", "韆"),
     (r"[打荡盪玩]千(秋)|(秋)千", "鞦"),
     (r"(卷)(?=起|入|埋|走)", "捲"),
-    (r"(蒙)(?=查查|胧|眼|光|猪眼|蒙光)|[天眼](蒙)|[天眼]蒙(蒙)", "矇"),
+    (r"(蒙)(?=查查|胧|眼|光|猪眼|蒙光)|[天眼](蒙)(蒙)?", "矇"),
     (r"(复)(?=合)(?!合[材物肥弓型词式体板句元维])", "復"),
     (r"(复)(?=杂|印|制品|述|数|利|式|方|眼|姓)", "複"),
     (r"回(复)(?=平静|水准|原|正常|本来|状态|体力|青春|冷静|自由|元气|到)", "復"),
@@ -350,28 +343,10 @@ def _compiled(rules: Iterable[tuple[str, str]]) -> tuple[_Rule, ...]:
     return tuple((re.compile(pattern), right) for pattern, right in rules)
 
 
-_AS_IT_IS: Final = "余于范姜沈云谷岳涂仇曲朱向卜占胡游周松咸郁干台里"
-"""Surnames whose traditional form is the same character."""
-_BEFORE_NAME: Final = "姓|^阿|叫|係|系|同|搵|揾|問|问|見|见|話|话|請|请|位"
-_SURNAME_RULES: Final = (
-    (rf"(?:{_BEFORE_NAME})(?:阿|老|小)?([{_AS_IT_IS}])(?={_TITLE}|$|[，。？！、 ])", ""),
-    (rf"姓([{_AS_IT_IS}])", ""),
-    (r"阿([余于范姜沈云谷岳涂仇曲朱胡游周松])(?![头頭])", ""),
-    (rf"(?<![其剩业業多盈结結残殘年关關对對由至属屬位等基处處不])([余于范姜沈谷岳涂仇曲朱胡游周])(?={_TITLE})", ""),
-    (
-        r"(?<![其剩业多盈结残年关对由至属位等基处不])([余于范姜沈谷岳涂仇曲朱胡游周])(?=[一-鿿]{1,2}(?:先生|小姐"
-        r"|女士|太太|醫生|医生|議員|议员|教授|律師|律师))",
-        "",
-    ),
-)
-_NAME_RULES: Final = tuple((rf"({name[0]})(?={name[1:]})", "") for name in _NAMES.split("|") if name[0] in _AS_IT_IS)
-_REMAINDER: Final = (r"[度其劫](余)(?=生)", "餘")
-
-
 # The rules are compiled when they are first used. Compiling them takes 50 ms, and each worker imports this module.
 @cache
 def _rules_simplified() -> tuple[_Rule, ...]:
-    return _compiled((*_SIMPLIFIED, *_SURNAME_RULES, *_NAME_RULES, _REMAINDER))
+    return _compiled((*_SIMPLIFIED, *CONTEXTS, *SURNAME_RULES))
 
 
 @cache
@@ -381,4 +356,4 @@ def _rules_traditional() -> tuple[_Rule, ...]:
 
 @cache
 def _rules_undecided() -> tuple[_Rule, ...]:
-    return _compiled(rule for rule in _SIMPLIFIED if rule[1] in ("係", "隻"))
+    return _compiled((*(rule for rule in (*_SIMPLIFIED, *CONTEXTS) if rule[1] in ("係", "隻")), *UNDECIDED))
