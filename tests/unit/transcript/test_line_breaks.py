@@ -74,6 +74,7 @@ def test_words_of_the_lexicon_stay_whole(word: str) -> None:
             "林鄭月娥",
             "3 x 4",
         ),
+        *("沙田第一城", "元朗十八鄉", "屯門三十六區", "西貢十四鄉"),  # places named by a number
     ],
 )
 def test_numbers_and_names_stay_whole(phrase: str) -> None:
@@ -81,7 +82,7 @@ def test_numbers_and_names_stay_whole(phrase: str) -> None:
     assert stays_whole(f"大家都知道{phrase}", phrase)
 
 
-@pytest.mark.parametrize("sign", "⋯…‧•・／〜°℉］｝々ー」』）】》”’％℃！？，。、；：·～〕〗｠ヽゝ")
+@pytest.mark.parametrize("sign", "⋯…‧•・／〜°℉］｝々ー」』）】》”’％℃！？，。、；：·～〕〗｠ヽゝ﹐﹑﹒﹔﹕﹖﹗﹚﹜﹞﹪")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_line_begins_with_closing_punctuation(sign: str, preset: Preset) -> None:
     for size in (14, 15, 16, 17):
@@ -115,6 +116,17 @@ def test_other_scripts_follow_uax_14(word: str) -> None:
     lines = [line for cue in cues(transcript(segment(text, 0, 20, words=()))) for line in cue.lines]
     assert "".join(lines).replace(" ", "").count(word) == 12
     assert sum(line.count(word) for line in lines) == 12
+
+
+@pytest.mark.parametrize(
+    "text", ["오늘은 날씨가 정말로 좋습니다", "인공지능은 우리생활을 바꿉니다", "AI는 3월에 발표되었습니다"]
+)
+def test_korean_breaks_between_words_only(text: str) -> None:
+    for begin in range(8):
+        repeated = "가" * begin + " " + " ".join([text] * 3)
+        found = cues(transcript(segment(repeated.strip(), 0, 20, words=())))
+        words = " ".join(line for cue in found for line in cue.lines).split()
+        assert set(words) <= set(repeated.split())
 
 
 def test_thai_breaks_at_the_words_of_the_service() -> None:

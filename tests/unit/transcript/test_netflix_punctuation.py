@@ -28,6 +28,11 @@ NETFLIX = Style(preset="netflix-zh-hant")
         ("Hello, world. It's 3.5...", "Hello, world. It's 3.5..."),
         ("呢個(即係嗰個)都得", "呢個（即係嗰個）都得"),
         ("｢好｣､係｡", "「好」、係。"),
+        ("你好﹐佢﹑我﹖﹙係﹚", "你好，佢、我？（係）"),  # small form variants
+        *(
+            (text, text)
+            for text in ("9 a.m.之後", "去 U.S.A.讀書", "Dr. 陳", "Mr.李", "No. 三", "張 Ltd. 公司", "p.m. 先開")
+        ),
     ],
 )
 def test_punctuation_of_chinese_text_is_full_width(text: str, expected: str) -> None:

@@ -15,15 +15,16 @@ from typing import Final
 
 CLOSING: Final = frozenset(
     "。，、；：？！…⋯—–～〜·‧•・／）」』】》〉〕］｝〗〙｠”’％℃℉°‰%)]}!?,.;:々〻ゝゞヽヾー｡､･，．：；！？＞"
+    "﹐﹑﹒﹔﹕﹖﹗﹘﹚﹜﹞﹣﹪"  # small form variants
 )
 """Characters that must not start a line."""
-OPENING: Final = frozenset("（「『【《〈〔［｛〖〘｟“‘([{＜＄￥￡$¥€£#＃")
+OPENING: Final = frozenset("（「『【《〈〔［｛〖〘｟“‘([{＜＄￥￡$¥€£#＃﹙﹛﹝﹟﹩")
 """Characters that must not end a line."""
 
 _HAN: Final = (
     "\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_WIDE_SIGNS: Final = "\u3000-\u3004\u3008-\u3020\u302a-\u303f\ufe30-\ufe4f\uff00-\uffef"
+_WIDE_SIGNS: Final = "\u3000-\u3004\u3008-\u3020\u302a-\u303f\ufe30-\ufe4f\ufe50-\ufe6f\uff00-\uffef"
 _HANGUL: Final = "\uac00-\ud7af"
 _IS_HAN: Final = re.compile(f"[{_HAN}]")
 _IS_WIDE_SIGN: Final = re.compile(f"[{_WIDE_SIGNS}]")

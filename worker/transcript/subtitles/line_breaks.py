@@ -25,6 +25,11 @@ _UNSPACED: Final = re.compile(
 _HAN_OR_NOT: Final = re.compile("[\u4e00-\u9fff]+|[^\u4e00-\u9fff]+")
 # A run of katakana is a word: ショッピングモール.
 _KATAKANA: Final = re.compile("[\u30a1-\u30fa\u30fc-\u30fe\u31f0-\u31ff\uff66-\uff9f]+")
+# Korean has spaces between its words. A word may contain Latin letters and digits: AI는, 3월에.
+_KOREAN_WORD: Final = re.compile(
+    "[A-Za-z0-9]*[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]"
+    "[A-Za-z0-9\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]*"
+)
 
 
 def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
@@ -35,7 +40,12 @@ def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
     these indices."""
     if not _UNSPACED.search(text):
         return [at for at in range(1, len(text)) if text[at - 1].isspace()]
-    inside = {at for run in _KATAKANA.finditer(text) for at in range(run.start() + 1, run.end())}
+    inside = {
+        at
+        for words in (_KATAKANA, _KOREAN_WORD)
+        for word in words.finditer(text)
+        for at in range(word.start() + 1, word.end())
+    }
     known = {at for at in word_begins if 0 < at < len(text) and _COMPLEX.match(text[at - 1]) and _starts(text, at)}
     return sorted(known.union(_uax14(text)) - inside)
 

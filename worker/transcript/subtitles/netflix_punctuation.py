@@ -16,9 +16,14 @@ _HAN: Final = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _IS_HAN: Final = re.compile(f"[{_HAN}]")
 _WIDE: Final = "，。？！；：、「」『』（）《》〈〉【】⋯～"
 _FULL_WIDTH: Final = {",": "，", ".": "。", "?": "？", "!": "！", ";": "；", ":": "：", "~": "～"}
-_HALF_WIDTH_FORMS: Final = str.maketrans("｡､｢｣･．", "。、「」・。")
+_HALF_WIDTH_FORMS: Final = str.maketrans("｡､｢｣･．﹐﹑﹒﹔﹕﹖﹗﹙﹚", "。、「」・。，、。；：？！（）")
 _ELLIPSIS: Final = re.compile(r"[.。…⋯‥]{2,}|[…⋯‥]|・{3,}|·{3,}")
 _MARK: Final = re.compile(r"[,.?!;:~]+(?: +[,.?!;:~]+)*")
+_ABBREVIATION: Final = re.compile(
+    r"(?<![A-Za-z])(?:(?:[A-Za-z]\.)+[A-Za-z]|Dr|Mr|Mrs|Ms|Prof|St|No|Ltd|Co|Inc|Corp|Dept|Vol|Ave|Rd|Jr|Sr|vs|etc|approx|ext)$",
+    re.IGNORECASE,
+)
+"""The letters before the dot of an abbreviation, as in a.m. or Dr. The dot does not end a sentence."""
 _BRACKETS: Final = re.compile(rf"\(([^()]*[{_HAN}][^()]*)\)")
 _SINGLE: Final = re.compile(rf"(?<!\w)'([^']*[{_HAN}][^']*)'(?!\w)")
 _SPACE: Final = re.compile(rf" *([{_WIDE}]) *")
@@ -64,6 +69,8 @@ def _marks(text: str) -> str:
     chars = list(text)
     for match in _MARK.finditer(text):
         begin, end = match.span()
+        if match.group() == "." and _ABBREVIATION.search(text[:begin]):
+            continue
         before = text[:begin].rstrip()[-1:]
         if _belongs(before, text[end:].lstrip()[:1], direct=text[end : end + 1]):
             chars[begin:end] = [_FULL_WIDTH.get(mark, mark) for mark in match.group()]
