@@ -45,12 +45,19 @@ def pcm_frames(
         if not len(block):  # an empty array cannot be cast to bytes
             continue
         pcm = to_pcm16(block).data.cast("B")
-        at = 0
+        at, ready = 0, []
         while len(rest) + len(pcm) - at >= wanted:
             end = at + wanted - len(rest)
-            yield rest + pcm[at:end]
+            ready.append(rest + pcm[at:end])
             rest, at, wanted = b"", end, frame_samples * BYTES_PER_SAMPLE
         rest += pcm[at:]
+        # A live session waits seconds before it asks for the next frame. Meanwhile no generator of its audio refers to
+        # a block: a session of 44.1 kHz stereo FLAC took 230 KB more memory
+        # otherwise, one of 16 kHz WAV 15 KB.
+        del block, pcm
+        ready.reverse()
+        while ready:
+            yield ready.pop()
     if rest:
         yield rest
 

@@ -61,9 +61,10 @@ def resample_blocks(blocks: Iterable[Samples], in_rate: int, out_rate: int) -> I
     """Resample an iterable of blocks from `in_rate` to `out_rate`. Yields no empty block."""
     resampler = StreamResampler(in_rate, out_rate)
     for block in blocks:
-        out = resampler.process(block)
-        if len(out):
-            yield out
+        ready = [resampler.process(block)]
+        del block  # see `pcm_frames`: a waiting generator refers to no block
+        if len(ready[0]):
+            yield ready.pop()
     out = resampler.flush()
     if len(out):
         yield out

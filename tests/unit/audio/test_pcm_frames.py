@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support.audiofiles import FLAC, WAV, write_signal
 from worker.audio.decoding.decode import open_source
-from worker.audio.pcm_frames import pcm_frames, to_pcm16, wire_frames
+from worker.audio.pcm_frames import Samples, pcm_frames, to_pcm16, wire_frames
+from worker.audio.resample import resample_blocks
 
 
 def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:
@@ -106,3 +110,19 @@ def test_wire_frames_of_a_16_bit_file_at_the_wire_rate_equal_its_samples(tmp_pat
     path = write_signal(tmp_path / "a.wav", noise(20_000), 16000, WAV)
     with open_source(path) as source:
         assert b"".join(wire_frames(source, 16000, 4000)) == path.read_bytes()[-40_000:]
+
+
+def test_a_waiting_generator_keeps_no_block_in_memory() -> None:
+    """A live session waits between two frames, and a process runs hundreds of them."""
+    blocks: list[weakref.ref[Samples]] = []
+
+    def source() -> Iterator[Samples]:
+        for _ in range(3):
+            ready = [np.zeros(8000, np.float32)]
+            blocks.append(weakref.ref(ready[0]))
+            yield ready.pop()
+
+    frames = pcm_frames(resample_blocks(source(), 8000, 16000), 4000)
+    next(frames)
+    assert blocks
+    assert all(block() is None for block in blocks)

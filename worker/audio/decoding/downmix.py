@@ -195,7 +195,8 @@ class Downmix:
             length = self._lengths.popleft()
             blocks.append(signal[at : at + length])
             at += length
-        self._ready = [signal[at:]] if at < len(signal) else []
+        # A copy, because a view would prevent the whole signal from being freed.
+        self._ready = [signal[at:].copy()] if at < len(signal) else []
         return blocks
 
 

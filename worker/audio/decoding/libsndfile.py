@@ -199,9 +199,11 @@ class SndfileStream:
         mix = to_mono(
             info.channels, dtype, self._warn, channel, rate=info.sample_rate, first_s=self._now_s(), stored=stored
         )
-        own = np.empty((size, info.channels), dtype=dtype) if mix.shares_buffer else None
         while True:
-            with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
+            # Blocks that are views of their buffer get one of their own, which is freed together with the block.
+            own = nullcontext(np.empty((size, info.channels), dtype)) if mix.shares_buffer else None
+            with own or scratch(size, info.channels, dtype) as buffer:
+                own = None
                 silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
                 if not frames and (self._failed or self._at < (info.frames or 0)):
                     silent, frames = self._skip_damage(buffer)
@@ -212,7 +214,10 @@ class SndfileStream:
                     blocks += mix.push(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
                 blocks += mix.push(buffer[:frames])
             self._at += silent + frames
-            yield from blocks
+            del buffer
+            blocks.reverse()
+            while blocks:
+                yield blocks.pop()
         yield from mix.flush()
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:

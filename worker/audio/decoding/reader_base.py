@@ -85,8 +85,10 @@ class ReaderBase(ABC):
         for block in blocks:
             skip = max(0, start_frame - self.frames_decoded)
             self.frames_decoded += len(block)
-            if skip < len(block):
-                yield block[skip:] if skip else block
+            ready = [block[skip:] if skip else block] if skip < len(block) else []
+            del block  # see `pcm_frames`: a waiting generator refers to no block
+            if ready:
+                yield ready.pop()
 
     def _at_one_rate(
         self, blocks: Iterable[PlacedBlock], one_rate: RateConverter, start_s: float
