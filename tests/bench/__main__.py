@@ -15,13 +15,14 @@ from tests.bench.parts import Bench
 from tests.bench.say import say
 
 PARTS = (
-    *("whole", "frame", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start", "jobs", "plan"),
-    *("help", "first", "rerun", "recognize", "recognize-hour", "follow", "queue"),
+    *("whole", "codecs", "frame", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start"),
+    *("jobs", "plan", "help", "first", "rerun", "recognize", "recognize-hour", "follow", "queue"),
     *("beside", "beside-live"),
 )
 FOR_THE_GATE = ("beside-loop",)  # a part of `beside`
 SHORT = (
     "whole",
+    "codecs",
     "frame",
     "session",
     "memory",

@@ -13,6 +13,7 @@ import soundfile
 from tests.evaluate.transcribers import whole_file
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
+from tests.support.mediafiles import Media, write_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,16 @@ class Spec:
     name: str
     rate: int
     channels: int
-    coding: Coding
+    coding: Coding | Media
 
 
 MULAW = Spec("8 kHz mu-law WAV", 8000, 1, audiofiles.MULAW)
 FLAC = Spec("44.1 kHz stereo FLAC", 44100, 2, audiofiles.FLAC)
 WAV = Spec("16 kHz mono WAV", 16000, 1, audiofiles.WAV)
+MP3 = Spec("44.1 kHz stereo MP3", 44100, 2, audiofiles.MP3)
+OPUS = Spec("48 kHz stereo Opus", 48000, 2, audiofiles.OPUS)
+AAC = Spec("44.1 kHz stereo AAC", 44100, 2, Media("m4a-aac", "m4a", "ipod", "aac", 44100, 2))
+LOSSY = (MP3, OPUS, AAC)
 
 
 def make(folder: Path, minutes: float, spec: Spec) -> Path:
@@ -41,7 +46,11 @@ def make(folder: Path, minutes: float, spec: Spec) -> Path:
     noise = rng.standard_normal((len(minute), spec.channels)).astype(np.float32) * 0.01
     sound = minute[:, None] * np.linspace(1, 0.8, spec.channels, dtype=np.float32) + noise
     whole, rest = divmod(round(minutes * 60 * spec.rate), len(sound))
-    return audiofiles.write_blocks(path, [*[sound] * whole, sound[:rest]], spec.rate, spec.coding, spec.channels)
+    blocks = [*[sound] * whole, sound[:rest]]
+    if isinstance(spec.coding, Media):
+        write_media(path, np.concatenate(blocks), spec.coding)
+        return path
+    return audiofiles.write_blocks(path, blocks, spec.rate, spec.coding, spec.channels)
 
 
 def repeated(paths: Sequence[Path], folder: Path, minutes: float) -> Path:

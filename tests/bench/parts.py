@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,15 @@ class Bench(WaitParts):
 
     def whole(self) -> dict[str, Any]:
         """Measure the whole pipeline at full speed, and alternately the minimum costs of its stages."""
+        return self._against_floors(self._cases())
+
+    def codecs(self) -> dict[str, Any]:
+        """Measure the same for lossy codecs, with files of five minutes."""
+        return self._against_floors([(spec.name, files.make(self._folder, 5, spec)) for spec in files.LOSSY])
+
+    def _against_floors(self, cases: Sequence[tuple[str, Path]]) -> dict[str, Any]:
         found = {}
-        for name, path in self._cases():
+        for name, path in cases:
             floors, costs, speeds = [], [], []
             with machine.sink() as url:
                 for _ in range(self._times):

@@ -8,6 +8,7 @@ from typing import Any
 
 Measured = Mapping[str, Any]
 FLAC, WAV = "44.1 kHz stereo FLAC", "16 kHz mono WAV"
+LOSSY = {"MP3": "44.1 kHz stereo MP3", "Opus": "48 kHz stereo Opus", "AAC": "44.1 kHz stereo AAC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Row:
         return f"{sign} {self.at_least:,g}", f"{sign} {self.aim:,g}"
 
 
+def _ratio(name: str) -> Callable[[Measured], float]:
+    return lambda measured: float(measured[name]["ratio"])
+
+
 def _wall(measured: Measured) -> float:
     return float(measured["wall_ratio"])
 
@@ -46,6 +51,10 @@ def _wall(measured: Measured) -> float:
 ROWS = (
     Row("CPU against the sum of the stages, FLAC", "x", "whole", lambda m: m[FLAC]["ratio"], 1.12, 1.08, digits=2),
     Row("CPU against the sum of the stages, WAV", "x", "whole", lambda m: m[WAV]["ratio"], 1.5, 1.3, digits=2),
+    *(
+        Row(f"CPU against the sum of the stages, {codec}", "x", "codecs", _ratio(name), 1.2, 1.1, digits=2)
+        for codec, name in LOSSY.items()
+    ),
     Row("CPU of a live session against a loop, WAV", "x", "frame", lambda m: m[WAV]["ratio"], 2.0, 1.5, digits=2),
     Row("live sessions on one core, FLAC", "", "live-flac", lambda m: m["most"], 350, 500, more=True, digits=0),
     Row("live sessions on one core, WAV", "", "live-wav", lambda m: m["most"], 1000, 2000, more=True, digits=0),
