@@ -9,6 +9,7 @@ Measured with libsndfile 1.2.2 and python-soundfile 0.14:
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ from worker.audio.file_formats.coding_names import fits_int16, length_is_estimat
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo, sndfile_reason
 from worker.audio.undecoded_ranges import UndecodedLog
+from worker.errors import SttError
 from worker.transient_os_errors import source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile reports 2**63 - 1 if a header declares no length
@@ -127,7 +129,13 @@ class SndfileStream:
     def _open(self) -> _Reader:
         self._file = self._readable()
         try:
-            return self._reader_of(self._file)
+            reader = self._reader_of(self._file)
+            if isinstance(self._file, io.FileIO):
+                self._file.close()  # the reader has its own descriptor
+            return reader
+        except SttError:
+            self._file.close()
+            raise
         except soundfile.LibsndfileError as exc:
             self._file.close()
             self._check_shortage(exc)
@@ -147,15 +155,25 @@ class SndfileStream:
         return _ErrorRecordingFile(self._path, FilePart(0, self._path.stat().st_size))
 
     def _reader_of(self, source: BinaryIO | _ErrorRecordingFile) -> _Reader:
-        file = source if isinstance(source, _ErrorRecordingFile) else source.fileno()
         try:
-            return _Reader(file, closefd=False)
+            return _Reader(self._given(source), closefd=True)
         except soundfile.LibsndfileError as exc:
             coding = _TELEPHONE.get(self._path.suffix.lower())
             if coding is None or exc.code not in _UNRECOGNISED_CODES or self._failure() is not None:
                 raise
             source.seek(0)
-            return _Reader(file, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=False)
+            given = self._given(source)
+            return _Reader(given, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=True)
+
+    def _given(self, source: BinaryIO | _ErrorRecordingFile) -> int | _ErrorRecordingFile:
+        """Return what libsndfile gets: the object, or a descriptor of its own. Of a file that it refuses, libsndfile
+        1.2.0 closes the descriptor whatever `closefd` is, so a shared one would be closed twice."""
+        if isinstance(source, _ErrorRecordingFile):
+            return source
+        try:
+            return os.dup(source.fileno())
+        except OSError as exc:
+            raise source_error(exc, str(self._path)) from exc
 
     def _failure(self) -> OSError | None:
         return self._file.failure if isinstance(self._file, _ErrorRecordingFile) else None

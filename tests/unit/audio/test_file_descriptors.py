@@ -1,0 +1,64 @@
+"""Descriptors of a source: none is closed twice, whatever libsndfile does, and none remains open."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from worker.audio.decoding import libsndfile
+from worker.audio.decoding.decode import open_source
+from worker.errors import SourceError, WorkerShortage
+
+
+def open_descriptors() -> list[str]:
+    return sorted(str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.exists())
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    open_source(path).close()  # the first source of a process opens descriptors that stay
+    return path
+
+
+def test_a_library_that_closes_the_descriptor_of_a_refused_file(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libsndfile 1.2.0, which Debian 12 has, closes it even with `closefd=False`."""
+
+    class Closing:
+        def __init__(self, file: int, **_options: Any) -> None:
+            os.close(file)
+            raise soundfile.LibsndfileError(1)
+
+    audio.write_bytes(b"no audio")
+    before = open_descriptors()
+    monkeypatch.setattr(libsndfile, "_Reader", Closing)
+    with pytest.raises(SourceError, match=r"a\.flac"):
+        open_source(audio)
+    assert open_descriptors() == before
+
+
+def test_an_open_source_has_two_descriptors_and_a_closed_one_none(audio: Path) -> None:
+    before = open_descriptors()
+    source = open_source(audio)
+    assert len(open_descriptors()) == len(before) + 2  # of the opened file, and of libsndfile
+    source.close()
+    assert open_descriptors() == before
+
+
+def test_too_few_descriptors_are_a_shortage_of_the_worker(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_descriptor: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = open_descriptors()
+    monkeypatch.setattr(libsndfile.os, "dup", none_left)
+    with pytest.raises(WorkerShortage):
+        open_source(audio)
+    monkeypatch.undo()
+    assert open_descriptors() == before
