@@ -89,7 +89,7 @@ class _Surroundings(NamedTuple):
     """The levels and steady stretches of consecutive blocks, which decide the thresholds of the blocks between.
 
     The surroundings of two neighbouring blocks are the same but for two blocks. Decoded and joined once for all blocks
-    of a query, a threshold takes 70 µs instead of 140."""
+    of a query, a query of 5 s takes 490 µs instead of 580."""
 
     first: int
     """Number of the first block."""

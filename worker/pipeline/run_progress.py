@@ -19,7 +19,7 @@ PROGRESS_EVERY_S: Final = 0.25
 
 class SectionPositions(NamedTuple):
     """How far a section is sent and committed, in samples of the file. A report for every second of each live session
-    reads them: 3 µs, where `SectionFacts` takes 12."""
+    reads them: 0.7 µs, where `SectionFacts` takes 4."""
 
     start: int
     end: int
