@@ -99,6 +99,16 @@ def test_a_particle_or_complement_follows_its_word(particle: str) -> None:
         assert not any(line.startswith(particle) for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    "phrase", ["down 咗", "book 咗", "check 緊", "run 晒", "project 嘅", "cancel 㗎", "十號颶風信號"]
+)
+def test_a_particle_follows_its_english_word(phrase: str) -> None:
+    for size in range(8, 18):
+        text = "聽日我哋一齊去嗰邊食飯飲茶行街睇"[-size:] + phrase + "大家都話嗰度啲嘢好好食又唔使等位"
+        lines = [line for cue in cues(transcript(segment(text, 0, 7, words=()))) for line in cue.lines]
+        assert any(phrase in line for line in lines), lines
+
+
 @pytest.mark.parametrize(("verb", "rest"), [("放入", "去"), ("行出", "嚟"), ("企埋", "去"), ("要多", "俾千幾蚊")])
 def test_a_verb_of_two_words_stays_whole(verb: str, rest: str) -> None:
     for size in range(2, 15):
