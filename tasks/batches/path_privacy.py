@@ -54,14 +54,22 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
     common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
     if common == "/":  # relative to the root, the names would still be full paths
         return {path: PurePosixPath(path).name for path in paths}
-    return {path: os.path.relpath(path, common) for path in paths}
+    return {path: _below(path, common) for path in paths}
 
 
 def _output(output: str, root: str) -> str:
     if is_url(output) or not output.startswith("/"):
         return output
-    shared = os.path.commonpath([output, root])
-    return PurePosixPath(output).name if shared == "/" else os.path.relpath(output, root)
+    if not output.startswith(f"{root}/") and os.path.commonpath([output, root]) == "/":
+        return PurePosixPath(output).name
+    return _below(output, root)
+
+
+def _below(path: str, folder: str) -> str:
+    """Return `path` relative to `folder`; both are absolute."""
+    if path.startswith(f"{folder}/") and "/." not in path and "//" not in path:
+        return path[len(folder) + 1 :]  # the usual case; relpath takes twenty times as long
+    return os.path.relpath(path, folder)
 
 
 def _text(text: str, source: str, name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from worker.errors import BadJob, SourceRefused
 from worker.storage.address import Address, from_path, is_url, show
 from worker.storage.forbidden_characters import control_characters
 from worker.text_escaping import printable
+
+_UNUSUAL: Final = re.compile(r"//|/\.(/|$)|/$")
+"""Parts that `Path` removes from a path."""
 
 
 def make_spec(source: str | Path | Address, **options: Unpack[JobOptions]) -> JobSpec:
@@ -39,7 +43,9 @@ def make_spec(source: str | Path | Address, **options: Unpack[JobOptions]) -> Jo
 def _absolute(place: str | Path | Address) -> str | Address:
     """Return a path as the address of the absolute path. A URL is returned as text, which JobSpec parses."""
     if isinstance(place, Address):
-        return from_path(place.path.absolute()) if place.is_file else place
+        # A path that the search for recordings found is already absolute. A second Path would double the time.
+        ready = not place.is_file or (place.text.startswith("/") and not _UNUSUAL.search(place.text))
+        return place if ready else from_path(place.path.absolute())
     return place if isinstance(place, str) and is_url(place) else from_path(Path(place).absolute())
 
 

@@ -34,6 +34,8 @@ RESULT_TTL: Final = timedelta(days=365)
 """How long the ledger of a run stores finished jobs."""
 START_TIMEOUT_S: Final = 180.0
 """An overloaded machine needs more than a minute. A process that ends instead of starting is reported at once."""
+CONNECT_TIMEOUT_S: Final = 120.0
+"""Seconds that a worker waits for a connection to the embedded service: the maximum of the setting."""
 LOCK_TIMEOUT_S: Final = 6.0
 """Maximum seconds that a new run waits until the processes of a killed run have ended."""
 GRACE_S: Final = 1.2
@@ -168,7 +170,7 @@ class Stack:
                 "server_host": "127.0.0.1",
                 "server_port": server_port,
                 # The worker plans its first files while the service loads its model, and connects before the end.
-                "connect_timeout_s": max(self.settings.connect_timeout_s, START_TIMEOUT_S),
+                "connect_timeout_s": max(self.settings.connect_timeout_s, CONNECT_TIMEOUT_S),
                 "server_max_sessions": max(self.settings.server_max_sessions, self.settings.worker_sessions + 8),
             }
         if self._api:
@@ -190,7 +192,10 @@ class Stack:
                 await _all(waits)
         except TimeoutError:
             logs = ", ".join(str(child.log) for child in self._children)
-            raise StackError(f"the embedded stack did not start within {START_TIMEOUT_S:g} s; see {logs}") from None
+            raise StackError(
+                f"{' and '.join(self._loading) or 'the API'} did not start within {START_TIMEOUT_S:g} s; run the same "
+                f"command again when the machine is less busy, or see {logs}"
+            ) from None
 
     def _api_settings(self) -> dict[str, object]:
         self.api_key, wanted = token_urlsafe(24), self.settings.http_port
