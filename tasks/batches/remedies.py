@@ -6,6 +6,7 @@ logs and records. For these, the remedy of their error code is added where peopl
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _BY_CODE: Final = {
@@ -40,10 +41,14 @@ _BY_CODE: Final = {
 }
 
 
+_IN_BRACKETS: Final = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
+"""A part of a reason, such as the answers of several decoders, which semicolons separate."""
+
+
 def with_remedy(code: str, text: str) -> str:
     """Return an error text with a remedy: its own after a semicolon, or that of its error code."""
     remedy = _BY_CODE.get(code)
     # The reason of an incomplete file lists its missing parts with semicolons.
-    if remedy is None or ("; " in text and code != "incomplete"):
+    if remedy is None or ("; " in _IN_BRACKETS.sub("", text) and code != "incomplete"):
         return text
     return f"{text}; {remedy}"

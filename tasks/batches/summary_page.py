@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tasks.batches.number_format import format_duration, format_speed
+from tasks.batches.remedies import with_remedy
 from tasks.batches.summary import KIND, BatchSummary, JobLine, without_source
 from tasks.batches.transcript_texts import TranscriptText
 from worker.ledger.records import JobState
@@ -189,7 +190,7 @@ def _item(job: JobLine, text: TranscriptText, links: _Links) -> Iterator[str]:
         lines = " ".join(text.text[: 2 * _FIRST].split())
         language = f' lang="{text.language}"' if _LANGUAGE.fullmatch(text.language or "") else ""
         yield f'<p class="first" dir="auto"{language}>{escape(lines[:_FIRST])}{"…" if len(lines) > _FIRST else ""}</p>'
-    errors = [without_source(job.error, job.source)] if job.error else []
+    errors = [with_remedy(job.error_code or "", without_source(job.error, job.source))] if job.error else []
     reasons = [*errors, *(f"needs review: {reason}" for reason in job.review), *job.warnings]
     if reasons:
         yield f'<ul class="why">{"".join(f"<li>{escape(reason)}</li>" for reason in reasons)}</ul>'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import Cli, cli, words_of, write_audio
+from tests.support.command_line import TIMEOUT_S, Cli, cli, words_of, write_audio
 
 __all__ = ["cli"]
 
@@ -23,7 +23,7 @@ def piped(cli: Cli, *arguments: str, audio: bytes | None = None, **environment: 
         env=cli._environ({"TMPDIR": str(cli.folder / "tmp"), **environment}),
         input=audio,
         capture_output=True,
-        timeout=100,
+        timeout=TIMEOUT_S,
         check=False,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -128,7 +128,7 @@ def test_a_reader_that_ends_early_ends_the_command_without_a_traceback(cli: Cli)
     process.stdout.close()  # `| true`
     assert process.stderr is not None
     err = process.stderr.read()
-    process.wait(60)
+    process.wait(TIMEOUT_S)
     assert process.returncode != 0
     assert "Traceback" not in err
     assert "Exception ignored" not in err
@@ -146,7 +146,7 @@ def test_standard_output_on_a_full_disk_gives_one_error(cli: Cli, command: tuple
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=100,
+            timeout=TIMEOUT_S,
             check=False,
         )
     text = "the output cannot be written: No space left on device; check its disk and run the command again"

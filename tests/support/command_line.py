@@ -29,6 +29,7 @@ from worker.storage import object_store
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
+TIMEOUT_S = 280.0  # longer than the embedded stack may take to start; only a command that hangs reaches it
 
 
 def write_audio(path: Path, duration_s: float = 3.0, seed: int = 1) -> list[str]:
@@ -74,7 +75,7 @@ class Cli:
     def run_process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end in a new process."""
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=TIMEOUT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def fork(self, command: str, *arguments: str, **environment: str) -> ForkedProcess:

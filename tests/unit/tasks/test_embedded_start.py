@@ -51,3 +51,5 @@ async def test_a_start_that_hangs_names_the_parts_that_are_not_ready_and_the_rem
     parts = f"the recognizer {ENGINE} and the queue and the worker"
     assert str(caught.value).startswith(f"{parts} did not start within 0.05 s; run the same command again")
     assert str(tmp_path / ".stt-batch" / "worker.log") in str(caught.value)
+    # The processes check the values of their settings again.
+    assert Settings(connect_timeout_s=embedded.settings.connect_timeout_s).connect_timeout_s == stack.CONNECT_TIMEOUT_S

@@ -94,7 +94,7 @@ def test_the_library_has_text_reasons_failures_and_links_but_no_absolute_path(fo
     assert '<p class="first" dir="auto" lang="en">Heavy rane. 我哋聽日見</p>' in text
     assert "needs review: mean confidence 0.5" in text
     assert "<details open>" in text
-    assert ">the file is empty</li>" in text
+    assert ">the file is empty; fetch or export the file again</li>" in text
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
     assert json.loads(data)[0] == ["a.wav", "done", 60.0, 0.5, "en", 1]
     (texts,) = re.findall(r'<script type="application/json" class="texts">(.*?)</script>', text)
