@@ -49,6 +49,7 @@ def test_an_open_source_has_two_descriptors_and_a_closed_one_none(audio: Path) -
     source = open_source(audio)
     assert len(open_descriptors()) == len(before) + 2  # of the opened file, and of libsndfile
     source.close()
+    del source
     assert open_descriptors() == before
 
 
