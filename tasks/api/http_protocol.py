@@ -62,7 +62,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._stop(name)
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
@@ -74,7 +74,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self._is_idle() and not self._in_body and self.timeout_keep_alive_task is None:
             self._start("head", HEAD_S, self._head_late)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:

@@ -99,11 +99,13 @@ class MultipartReader:
                 value += chunk
                 size += len(chunk)
                 if len(value) > MAX_FIELD_BYTES or size > MAX_FIELDS_BYTES:
-                    raise Problem(413, f"the field {name!r} is too long; send audio as a file with a file name")
+                    raise Problem(
+                        413, f"the field {name!r} is too long; send audio as a file with a file name", param=name
+                    )
             try:
                 fields.append((name, value.decode()))
             except UnicodeDecodeError:
-                raise Problem(400, f"the field {name!r} is not UTF-8") from None
+                raise Problem(400, f"the field {name!r} is not UTF-8", param=name) from None
         return fields
 
     async def _next_part(self) -> _Part | None:

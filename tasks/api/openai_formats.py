@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +15,10 @@ from worker.transcript.model import Segment, Transcript
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES: Final = ("segment", "word")
+LANGUAGE: Final = r"^([A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*)?$"
+"""A language tag such as `en`, `yue` or `zh-Hant-HK`, or an English name such as `english`. Whether the service knows
+the language is only known when a worker asks it."""
+MAX_LANGUAGE: Final = 35
 _CJK: Final = 0x2E80
 """Characters from here on are written without spaces between words."""
 
@@ -83,6 +88,9 @@ def request_of(fields: Sequence[tuple[str, str]]) -> TranscriptionRequest:
     chosen = single.get("response_format", "json")
     if chosen not in FORMATS:
         raise _bad(f"response_format {chosen[:40]!r} is not supported; use {', '.join(FORMATS)}", "response_format")
+    language = single.get("language")
+    if language is not None and not (len(language) <= MAX_LANGUAGE and re.fullmatch(LANGUAGE, language)):
+        raise _bad(f"language {language[:40]!r} is not a language code, such as en or zh-HK", "language")
     names = ("timestamp_granularities", "timestamp_granularities[]")
     wanted = tuple(part for name, value in fields if name in names for part in value.split(",") if part)
     if any(one not in GRANULARITIES for one in wanted):
@@ -97,7 +105,7 @@ def request_of(fields: Sequence[tuple[str, str]]) -> TranscriptionRequest:
     if "temperature" in single and not _is_temperature(single["temperature"]):
         raise _bad("temperature must be a number from 0 to 1", "temperature")
     return TranscriptionRequest(
-        language=single.get("language"),
+        language=language,
         response_format=chosen,
         granularities=wanted or ("segment",),
         stream=stream in ("true", "1"),

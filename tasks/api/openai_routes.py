@@ -122,8 +122,7 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
             if exc.status != 422:
                 raise
             # OpenAI's API has 400 for every invalid value.
-            param = "file" if exc.code in ("no_file", "source_damaged") else "language"
-            raise Problem(400, exc.detail, code=exc.code, param=param) from None
+            raise Problem(400, exc.detail, code=exc.code, **exc.more) from None
         identity = uploads.identify(file)
         try:
             await uploads.record(file, identity, claim=claim)
@@ -166,6 +165,7 @@ def _check_duration(context: ApiContext, duration_s: float) -> None:
             f"the audio has {duration_s:.0f} s, more than {limit_s:g} s (STT_HTTP_SYNC_MAX_S); send it to "
             "POST /v1/jobs, which has no such limit, and follow the job",
             code="audio_too_long",
+            param="file",
             jobs="/v1/jobs",
         )
 
@@ -218,7 +218,9 @@ async def _transcript(context: ApiContext, record: JobRecord) -> Transcript:
         raise Problem(422, "the job was cancelled", code=code)
     # The text may contain the path of the upload on this server.
     reason = (record.error or "the job failed").rpartition(": ")[2] if code.startswith(_SOURCE_CODES) else record.error
-    raise Problem(400 if code.startswith(_SOURCE_CODES) else 502, reason or "the job failed", code=code)
+    if code.startswith(_SOURCE_CODES):
+        raise Problem(400, reason or "the job failed", code=code, param="file")
+    raise Problem(502, reason or "the job failed", code=code)
 
 
 async def _rendered(context: ApiContext, record: JobRecord, wanted: TranscriptionRequest) -> Response:

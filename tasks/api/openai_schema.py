@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tasks.api.openai_formats import FORMATS, GRANULARITIES
+from tasks.api.openai_formats import FORMATS, GRANULARITIES, LANGUAGE, MAX_LANGUAGE
 
 _IGNORED: Final = "accepted and ignored"
 REQUEST_BODY: Final[dict[str, Any]] = {
@@ -17,7 +17,12 @@ REQUEST_BODY: Final[dict[str, Any]] = {
                 "properties": {
                     "file": {"type": "string", "format": "binary", "description": "the audio"},
                     "model": {"type": "string", "description": f"{_IGNORED}; the workers choose the service"},
-                    "language": {"type": "string", "maxLength": 35, "description": "language of the audio"},
+                    "language": {
+                        "type": "string",
+                        "maxLength": MAX_LANGUAGE,
+                        "pattern": LANGUAGE,
+                        "description": "language of the audio, such as en or zh-HK",
+                    },
                     "prompt": {"type": "string", "description": _IGNORED},
                     "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
                     "temperature": {"type": "number", "minimum": 0, "maximum": 1, "description": _IGNORED},

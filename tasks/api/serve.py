@@ -13,8 +13,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from tasks.api.connection_reader import ConnectionReader
 from tasks.api.context import ApiContext
-from tasks.api.http_protocol import LimitedHttpProtocol
 from tasks.api.memory_allocator import return_large_blocks
 from tasks.background.health_and_metrics import Monitor
 from tasks.event_loop import new_event_loop
@@ -103,7 +103,7 @@ def server_config(app: FastAPI, grace_s: int) -> uvicorn.Config:
     """Return the configuration of the server. `grace_s`: maximum seconds that running requests may take at the end."""
     return uvicorn.Config(
         app,
-        http=LimitedHttpProtocol,
+        http=ConnectionReader,  # type: ignore[arg-type]  uvicorn accepts any factory of protocols
         log_config=None,
         access_log=False,
         server_header=False,

@@ -84,7 +84,7 @@ class UploadRequest:
         except TimeoutError:
             raise Problem(408, f"the upload took more than {limit_s:g} s; raise STT_UPLOAD_TIMEOUT_S") from None
         if not self.files:
-            raise Problem(422, "the form has no file; send one or more as `file`", code="no_file")
+            raise Problem(422, "the form has no file; send one or more as `file`", code="no_file", param="file")
 
     async def _store_file(self, part: FilePart) -> None:
         if len(self.files) >= MAX_FILES:
@@ -99,7 +99,7 @@ class UploadRequest:
         self._unused[address.text] = stored
         metrics.HTTP_UPLOAD_BYTES.inc(stored.size_bytes)
         if not stored.size_bytes:
-            raise Problem(422, f"{part.name or part.field}: the file is empty", code="source_damaged")
+            raise Problem(422, f"{part.name or part.field}: the file is empty", code="source_damaged", param="file")
         self.files.append(UploadedFile(stored))
 
     async def _limited(self, part: FilePart) -> AsyncIterator[Buffer]:
@@ -111,6 +111,7 @@ class UploadRequest:
                     413,
                     f"the file has more than {limit_gb:g} GB (STT_UPLOAD_MAX_GB); split it",
                     code="upload_too_large",
+                    param="file",
                 )
             yield chunk
 

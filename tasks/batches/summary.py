@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Final, Literal, Self
 
@@ -101,7 +101,7 @@ def _rounded(number: float | None) -> float | None:
 
 
 class FailureGroup(_SummaryModel):
-    """Failed jobs with the same reason. Numbers in the reason are replaced by N."""
+    """Failed jobs with the same reason. Its numbers are a range, such as 3–17, where those of the errors differ."""
 
     code: str
     reason: str
@@ -185,8 +185,7 @@ def review_texts(quality: Quality | None) -> tuple[str, ...]:
 
 
 def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
-    """Group the failed jobs by reason, the most frequent reason first. The reason of a group has the numbers of its
-    errors if they are the same in all of them, and N in their place otherwise."""
+    """Group the failed jobs by reason, the most frequent reason first."""
     groups: dict[tuple[str, str], list[JobLine]] = defaultdict(list)
     for job in jobs:
         if job.error is not None:
@@ -194,12 +193,12 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
     return tuple(
         FailureGroup(
             code=code,
-            reason=_exact_reason(some) or reason,
+            reason=common_reason((job.error or "", job.source) for job in some),
             count=len(some),
             jobs=tuple(job.id for job in some if job.id is not None),
             sources=tuple(job.source for job in some[:MAX_NAMED_SOURCES]),
         )
-        for (code, reason), some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+        for (code, _), some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     )
 
 
@@ -225,10 +224,22 @@ def _reason_with_numbers(error: str, source: str) -> str:
     return _HINT.split(text.lstrip(": "), maxsplit=1)[0].strip()
 
 
-def _exact_reason(jobs: Sequence[JobLine]) -> str | None:
-    """Return the reason that all errors give with the same numbers, or None if they differ."""
-    found = {_reason_with_numbers(job.error or "", job.source) for job in jobs}
-    return found.pop() if len(found) == 1 else None
+def common_reason(errors: Iterable[tuple[str, str]]) -> str:
+    """Return the reason of errors that differ in their numbers only, given as pairs of text and source. Numbers that
+    differ become a range, such as 3–17, and times or other values without an order become an ellipsis."""
+    reasons = sorted({_reason_with_numbers(error, source) for error, source in errors})
+    spans = map(_span, zip(*(_NUMBER.findall(reason) for reason in reasons), strict=False))
+    return _NUMBER.sub(lambda _: next(spans, "…"), reasons[0]).strip() or "no reason given"
+
+
+def _span(values: Sequence[str]) -> str:
+    numbers = {number for value in values for number in value.split("–")}
+    if len(set(values)) == 1:
+        return values[0]
+    try:
+        return "–".join((min(numbers, key=float), max(numbers, key=float)))
+    except ValueError:
+        return "…"
 
 
 def _state(jobs: Sequence[JobLine]) -> State:

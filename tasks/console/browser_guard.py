@@ -25,6 +25,9 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""Paths without secrets, which answer under every host name: a probe of a container platform or a load balancer uses
+the name of a service that this server does not know."""
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -69,7 +72,8 @@ class BrowserGuard:
         token = session_token(headers)
         if context.keyring and not token and path.startswith("/v1/"):
             return  # it has no rights, and gets 401
-        if (reason := self._policy.refused_host(headers.get("host", ""))) is not None:
+        probe = path in _PROBES and scope["method"] in SAFE_METHODS
+        if not probe and (reason := self._policy.refused_host(headers.get("host", ""))) is not None:
             raise Problem(421, reason, code="wrong_host")
         if (reason := self._policy.refused_origin(scope["method"], path, headers)) is not None:
             raise Problem(403, reason, code="cross_site")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tasks.api.context import ApiContext
 from tasks.api.job_documents import status_of
-from tasks.batches.summary import reason_of
+from tasks.batches.summary import common_reason, reason_of
 from tasks.job_spec import JobStatus, source_of
 from worker.ledger.job_listing import JobFilter
 from worker.ledger.ledger import JobRecord, JobState
@@ -33,8 +33,8 @@ class FailureReader:
         self._groups: dict[str, Any] = {}
 
     async def groups(self) -> dict[str, Any]:
-        """Return the groups, the largest first, with some jobs of each as examples. Clients that ask within MAX_AGE_S
-        get the same answer."""
+        """Return the groups, the largest first, with some jobs of each as examples. `code` and `reason` identify a
+        group, `shown` is the reason for people. Clients that ask within MAX_AGE_S get the same answer."""
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if now - self._read_at > MAX_AGE_S:
@@ -44,10 +44,12 @@ class FailureReader:
     async def _fresh(self) -> dict[str, Any]:
         counts = await self._context.listing.counts()
         found: dict[Group, list[JobStatus]] = {}
+        errors: dict[Group, set[tuple[str, str]]] = {}
         read = 0
         async for records in self._pages():
             for record in records:
                 found.setdefault(_group(record), []).append(status_of(record, self._context.settings))
+                errors.setdefault(_group(record), set()).add(_error(record))
             read += len(records)
             if read >= MAX_READ:
                 break
@@ -55,6 +57,7 @@ class FailureReader:
             {
                 "code": code,
                 "reason": reason,
+                "shown": common_reason(errors[code, reason]),
                 "count": len(jobs),
                 "examples": [{"id": one.id, "name": one.source.rpartition("/")[2]} for one in jobs[:MAX_EXAMPLES]],
             }
@@ -85,7 +88,11 @@ class FailureReader:
 
 
 def _group(record: JobRecord) -> Group:
-    return record.error_code or "error", reason_of(record.error or record.state.value, source_of(record))
+    return record.error_code or "error", reason_of(*_error(record))
+
+
+def _error(record: JobRecord) -> tuple[str, str]:
+    return record.error or record.state.value, source_of(record)
 
 
 __all__ = ["FailureReader"]

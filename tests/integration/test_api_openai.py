@@ -106,6 +106,7 @@ async def test_errors_are_those_of_the_client_library(api: Api, client: AsyncOpe
     with pytest.raises(openai.APIStatusError) as long:
         await call(model="whisper-1", file=recording(6.0))
     assert long.value.status_code == 413
+    assert long.value.param == "file"
     assert "POST /v1/jobs" in str(long.value)
     assert not await api.context.ledger.recent_jobs()
     async with AsyncOpenAI(base_url=f"{api.url}/v1", api_key="wrong", max_retries=0) as stranger:
@@ -114,6 +115,37 @@ async def test_errors_are_those_of_the_client_library(api: Api, client: AsyncOpe
     async with AsyncOpenAI(base_url=f"{api.url}/v1", api_key=KEYS["reader"], max_retries=0) as reader:
         with pytest.raises(openai.PermissionDeniedError):
             await reader.audio.transcriptions.create(model="whisper-1", file=recording())
+
+
+REFUSED = (
+    ("language", {"language": "no such language"}),
+    ("language", {"language": "../etc"}),
+    ("language", {"language": "x" * 36}),
+    ("response_format", {"response_format": "xml"}),
+    ("response_format", {"response_format": "JSON"}),
+    ("temperature", {"temperature": "warm"}),
+    ("temperature", {"temperature": 1.5}),
+    ("temperature", {"temperature": float("nan")}),
+    ("stream", {"extra_body": {"stream": "perhaps"}}),
+    ("stream", {"response_format": "srt", "extra_body": {"stream": "true"}}),
+    ("timestamp_granularities", {"timestamp_granularities": ["word"]}),
+    ("timestamp_granularities", {"timestamp_granularities": ["day"], "response_format": "verbose_json"}),
+    ("file", {"file": ("a.wav", b"")}),
+    ("file", {"file": ("a.wav", b"no audio")}),
+)
+
+
+async def test_every_wrong_parameter_is_a_bad_request_that_names_it(api: Api, client: AsyncOpenAI) -> None:
+    for param, arguments in REFUSED:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.audio.transcriptions.create(**{"model": "whisper-1", "file": recording(), **arguments})  # type: ignore[call-overload]
+        error = refused.value
+        assert (error.param, error.type, bool(error.code)) == (param, "invalid_request_error", True), arguments
+    raw = ({"files": {"language": (None, b"\xff")}}, {"files": {"file": (None, "text")}})
+    for param, form in zip(("language", "file"), raw, strict=True):
+        answer = await api.alice.post("/v1/audio/transcriptions", **form)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    assert not await api.context.ledger.recent_jobs()
 
 
 async def test_a_file_that_is_no_audio_is_refused_at_once(api: Api, client: AsyncOpenAI) -> None:

@@ -169,6 +169,10 @@ def test_a_name_that_was_rebound_is_refused(redis_url: str, keys: str) -> None:
             for path in ("/", "/console/session", "/console/main.js", *(["/v1/jobs"] if not keys else [])):
                 answer = send(url, "GET", path, host=host)
                 assert (answer.status, answer.json["code"]) == (421, "wrong_host"), (host, path)
+            for path in ("/healthz", "/readyz"):  # probes of a platform use names that this server does not know
+                assert send(url, "GET", path, host=host).status == 200
+                assert send(url, "GET", path, host=host, origin="http://evil.example:1").status == 403
+            assert send(url, "POST", "/healthz", host=host).status == 421
         for host in (f"localhost:{port}", f"127.0.0.1:{port}", "stt.example.org"):
             assert send(url, "GET", "/console/session", host=host).status == 200
         if keys:  # a program with a key may use any name
@@ -221,6 +225,7 @@ def test_failures_are_grouped_by_reason_and_retried_as_a_group(url: str, redis_u
     assert [(group["code"], group["count"]) for group in found["groups"]] == [("bad", 12), ("worse", 1)]
     assert found["total"] == found["read"] == 13
     first = found["groups"][0]
+    assert first["shown"] == "0–11 bytes are missing"
     assert sorted(one["name"] for one in first["examples"]) == sorted(f"j{n}.wav" for n in range(12))
     assert boss.send("POST", "/console/failures/retry", {"code": "bad", "reason": first["reason"]}).json == {
         "retried": 12

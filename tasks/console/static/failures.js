@@ -17,11 +17,11 @@ export const failures = async (box) => {
     await refresh(true);
   };
   const one = (group) => {
-    const button = h("button", { type: "button", id: `retry-${group.code}-${group.reason}`, text: `Retry ${number(group.count)}`, "aria-label": `Retry ${count(group.count, "job")}: ${group.reason}` });
+    const button = h("button", { type: "button", id: `retry-${group.code}-${group.reason}`, text: `Retry ${number(group.count)}`, "aria-label": `Retry ${count(group.count, "job")}: ${group.shown}` });
     button.addEventListener("click", () => retry(group, button));
     return h("tr", {},
       h("td.num", { "data-label": "jobs", text: number(group.count) }),
-      h("td", {}, h("b", { text: group.reason }), h("span.why", { text: group.code }),
+      h("td", {}, h("b", { text: group.shown }), h("span.why", { text: group.code }),
         h("details.small", {}, h("summary", { text: "Jobs" }), h("ul", {}, ...group.examples.map((job) => h("li", {}, h("a", { href: `#/job/${encodeURIComponent(job.id)}`, text: job.name })))))),
       may.operate() ? h("td.fit", {}, button) : null);
   };

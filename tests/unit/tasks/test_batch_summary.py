@@ -81,17 +81,19 @@ def test_failures_are_grouped_by_their_common_reason() -> None:
     ]
     assert [group.reason for group in groups] == [
         "libsndfile cannot read this",
-        "N s missing: never committed",
+        "1.5–17.0 s missing: never committed",
         "the file is empty (0 bytes)",
     ]
     assert groups[2].sources == ("/in/a.wav", "/in/b.wav")
     assert reason_of("", "x") == "no reason given"
 
 
-def test_a_reason_has_its_numbers_if_they_are_the_same_in_all_errors() -> None:
+def test_a_reason_has_the_numbers_of_its_errors_or_their_range() -> None:
     jobs = [failed(f"/in/{name}", f"/in/{name}: cut off at {at} s") for name, at in (("a.wav", 3), ("b.wav", 3))]
     assert [group.reason for group in grouped(jobs)] == ["cut off at 3 s"]
-    assert [group.reason for group in grouped([*jobs, failed("/c", "/c: cut off at 4 s")])] == ["cut off at N s"]
+    assert [group.reason for group in grouped([*jobs, failed("/c", "/c: cut off at 4 s")])] == ["cut off at 3–4 s"]
+    other = (failed("/d", "/d: try 10 of 12 at 07:45"), failed("/e", "/e: try 9 of 12 at 11:03"))
+    assert [group.reason for group in grouped(other)] == ["try 9–10 of 12 at …"]
     assert reason_of("a: cannot be read", "/in/a") == "…: cannot be read"
 
 
