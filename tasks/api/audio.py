@@ -27,7 +27,7 @@ from worker.storage.sources.local_file import open_local
 
 router: Final = APIRouter(tags=["results"], dependencies=SECURITY)
 CHUNK_BYTES: Final = 1 << 18
-_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _TYPES: Final = {
     **{"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "ogg": "audio/ogg", "oga": "audio/ogg"},
     **{"opus": "audio/ogg", "m4a": "audio/mp4", "mp4": "audio/mp4", "aac": "audio/aac", "webm": "audio/webm"},

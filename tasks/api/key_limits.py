@@ -11,8 +11,12 @@ Requests are counted in this process. Waiting jobs and audio are counted in Redi
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -32,6 +36,15 @@ RESOLVE_INTERVAL_S: Final = 0.2
 """Minimum seconds between two such look-ups of a key. Each costs about as much as twenty submissions."""
 
 
+@dataclass(slots=True)
+class _Reserved:
+    """Submissions of one key that have passed the limits and are not counted in Redis yet."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    jobs: int = 0
+    audio_s: float = 0.0
+
+
 class KeyLimits:
     """Counts and checks. Belongs to the event loop of its connection."""
 
@@ -44,6 +57,7 @@ class KeyLimits:
         self._buckets: dict[str, tuple[float, float]] = {}
         """Free requests of each key, and the time when they were counted."""
         self._resolved_at: dict[str, float] = {}
+        self._reserved: defaultdict[str, _Reserved] = defaultdict(_Reserved)
 
     def count_request(self, principal: Principal) -> None:
         """Count one request. Raises Problem 429 above the requests a second of the key."""
@@ -61,10 +75,32 @@ class KeyLimits:
             )
         self._buckets[principal.name] = free - 1, now
 
+    @asynccontextmanager
+    async def reserved(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> AsyncIterator[None]:
+        """Check the limits before jobs are recorded, and count the jobs as waiting within the block, which must note
+        them. Without this, requests that arrive together would all pass the limit. Raises Problem 429."""
+        if not (self._max_waiting or self._max_audio_s):
+            yield
+            return
+        reserved = self._reserved[principal.name]
+        async with reserved.lock:
+            await self.check_submission(principal, jobs, audio_s)
+            reserved.jobs += jobs
+            reserved.audio_s += audio_s
+        try:
+            yield
+        finally:
+            reserved.jobs -= jobs
+            reserved.audio_s -= audio_s
+
     async def check_submission(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> None:
-        """Check the limits before jobs are recorded. `audio_s`: their audio, as far as known. Raises Problem 429."""
+        """Check the limits for a request that is still incomplete. `audio_s`: its audio, as far as known. Raises
+        Problem 429."""
+        # Read before the counts in Redis: a job that is noted meanwhile then counts twice rather than never.
+        reserved = self._reserved[principal.name]
+        more, more_s = reserved.jobs, reserved.audio_s
         if self._max_waiting:
-            waiting = await self._waiting(principal)
+            waiting = await self._waiting(principal) + more
             if waiting + jobs > self._max_waiting:
                 raise too_many(
                     f"the key {principal.name} has {waiting} waiting jobs of at most {self._max_waiting} "
@@ -73,7 +109,7 @@ class KeyLimits:
                     WAITING_RETRY_S,
                 )
         if self._max_audio_s:
-            used = await self._audio_s(principal)
+            used = await self._audio_s(principal) + more_s
             if used + audio_s > self._max_audio_s or used >= self._max_audio_s:
                 raise self._audio_problem(principal, used)
 

@@ -124,14 +124,15 @@ async def submit_manifest(
     specs = await asyncio.to_thread(_specs, context, entries, name, folder)
     await context.limits.check_submission(principal, len(specs))
     ids = await _identities(context, principal, entries, specs)
-    await claim_batch(context, principal, name)
-    created = await context.producer.enqueue(
-        list(zip(ids, specs, strict=True)), batch=name, force=force, producer=scope_of(principal)
-    )
+    async with context.limits.reserved(principal, len(specs)):
+        await claim_batch(context, principal, name)
+        created = await context.producer.enqueue(
+            list(zip(ids, specs, strict=True)), batch=name, force=force, producer=scope_of(principal)
+        )
+        new = [one for one in created if one.before is not one.state]
+        await context.limits.note_jobs(principal, {one.job_id: None for one in new})
     if hook is not None:
         await context.producer.watch_batch(name, hook)
-    new = [one for one in created if one.before is not one.state]
-    await context.limits.note_jobs(principal, {one.job_id: None for one in new})
     document = SubmittedManifest(batch=name, url=batch_url(name), total=len(created), new=len(new))
     return Response(document.model_dump_json(), 202, headers={"Location": document.url}, media_type="application/json")
 

@@ -125,7 +125,8 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
             raise Problem(400, exc.detail, code=exc.code, **exc.more) from None
         identity = uploads.identify(file)
         try:
-            await uploads.record(file, identity, claim=claim)
+            async with uploads.reserved():
+                await uploads.record(file, identity, claim=claim)
         except BaseException:
             await _release(context, identity, claim)
             raise
@@ -141,7 +142,7 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
 
 
 async def _check(context: ApiContext, uploads: UploadRequest, wanted: TranscriptionRequest) -> UploadedFile:
-    """Check the only file of the request and its duration, and create its job. Raises Problem 400, 413, 422 or 429."""
+    """Check the only file of the request and its duration. Raises Problem 400, 413 or 422."""
     if len(uploads.files) != 1:
         raise Problem(400, "send one file", code="invalid_value", param="file")
     file = uploads.files[0]
@@ -153,7 +154,6 @@ async def _check(context: ApiContext, uploads: UploadRequest, wanted: Transcript
         reason = str(exc).replace(file.stored.address.text, shown)
         raise Problem(400, reason, code=exc.code, param="file") from None
     _check_duration(context, file.duration_s or 0.0)
-    await uploads.check_limits()
     return file
 
 

@@ -90,10 +90,10 @@ async def _submit_reference(
     else:
         identity = await _identified(context, principal, spec)
     await claim_batch(context, principal, spec.batch)
-    await context.limits.check_submission(principal, 1)
-    change = await context.submissions.submit(identity, spec, group_of(principal, spec.batch, force=force))
-    if change.before is not change.state:
-        await context.limits.note_jobs(principal, {identity: None})
+    async with context.limits.reserved(principal, 1):
+        change = await context.submissions.submit(identity, spec, group_of(principal, spec.batch, force=force))
+        if change.before is not change.state:
+            await context.limits.note_jobs(principal, {identity: None})
     return change, spec
 
 

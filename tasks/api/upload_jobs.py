@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -126,12 +126,12 @@ class UploadRequest:
             file.spec = validated({**options, "source": file.stored.address})
         self._context.policy.check_rest(self.files[0].spec)
         await self.measure()
-        await self.check_limits()
-        await claim_batch(self._context, self._principal, self.files[0].spec.batch)
         changes = []
-        for number, file in enumerate(self.files, 1):
-            one_key = key if key is None or len(self.files) == 1 else f"{key}.{number}"
-            changes.append((file, await self._submit(file, one_key, force=force)))
+        async with self.reserved():
+            await claim_batch(self._context, self._principal, self.files[0].spec.batch)
+            for number, file in enumerate(self.files, 1):
+                one_key = key if key is None or len(self.files) == 1 else f"{key}.{number}"
+                changes.append((file, await self._submit(file, one_key, force=force)))
         return changes
 
     async def measure(self) -> None:
@@ -140,10 +140,10 @@ class UploadRequest:
             for file in self.files:
                 file.duration_s = await duration_of(file.stored.address, self._context.settings)
 
-    async def check_limits(self) -> None:
-        """Raises Problem 429."""
+    def reserved(self) -> AbstractAsyncContextManager[None]:
+        """Reserve the jobs of all files in the limits of the key while they are recorded. Raises Problem 429."""
         audio_s = sum(file.duration_s or 0.0 for file in self.files)
-        await self._context.limits.check_submission(self._principal, len(self.files), audio_s)
+        return self._context.limits.reserved(self._principal, len(self.files), audio_s)
 
     async def _submit(self, file: UploadedFile, key: str | None, *, force: bool) -> StateChange:
         context, principal, spec = self._context, self._principal, file.spec

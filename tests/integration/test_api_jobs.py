@@ -393,6 +393,23 @@ async def test_limits_of_a_key(redis_url: str, tmp_path: Path) -> None:
         await api.upload(b"4")
 
 
+async def test_requests_that_arrive_together_do_not_exceed_the_limits_of_their_key(
+    redis_url: str, tmp_path: Path
+) -> None:
+    settings = api_settings(redis_url, tmp_path, http_key_max_waiting=5, http_allowed_sources="s3://calls")
+    async with running_api(settings) as api:
+        by_reference = [
+            api.alice.post("/v1/jobs", json={"source": f"s3://calls/{n}"}, headers={"Idempotency-Key": f"k{n}"})
+            for n in range(8)
+        ]
+        uploads = [api.alice.post("/v1/jobs", files={"file": ("a.wav", b"%d" % n)}) for n in range(8)]
+        lists = [api.alice.post("/v1/batches", content=f"source,id\ns3://calls/m{n},m{n}\n",
+                                headers={"content-type": "text/csv"}) for n in range(4)]  # fmt: skip
+        statuses = [answer.status_code for answer in await asyncio.gather(*by_reference, *uploads, *lists)]
+        assert sorted(set(statuses)) == [202, 429]
+        assert len(await api.context.ledger.recent_jobs()) == statuses.count(202) == 5
+
+
 async def test_the_hours_of_audio_of_a_key_are_limited_per_day(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
