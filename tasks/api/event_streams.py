@@ -69,7 +69,8 @@ async def job_events(
     record = await find_job(context, principal, job_id)
     given = last_event_id or after
     position = given.removesuffix(_END) if given else _START
-    if max(numbers_of(position)) > MAX_ID:
+    numbers = set(numbers_of(position))
+    if max(numbers) > MAX_ID or numbers == {MAX_ID}:  # Redis refuses to read after the greatest possible id
         raise Problem(422, f"Last-Event-ID: {position} is not an id of this stream; omit it to start from the first")
     if given and given.endswith(_END) and record.state.ended:
         return Response(status_code=204)  # an EventSource then connects no more

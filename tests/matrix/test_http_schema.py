@@ -45,5 +45,6 @@ def test_no_answer_contradicts_the_openapi_document(tmp_path: Path) -> None:
         assert httpx2.get(f"{api.url}/openapi.json", timeout=300).status_code == 200
         check = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json"]
         check += ["-H", f"Authorization: Bearer {KEYS['boss']}", "--max-examples", "20", "--no-color"]
+        check += ["--suppress-health-check", "too_slow"]  # depends on the load of the machine only
         done = subprocess.run(check, cwd=tmp_path, stdout=file, stderr=file, check=False, timeout=3400)
     assert done.returncode == 0, output.read_text()[-8000:]
