@@ -103,7 +103,7 @@ def server_config(app: FastAPI, grace_s: int) -> uvicorn.Config:
     """Return the configuration of the server. `grace_s`: maximum seconds that running requests may take at the end."""
     return uvicorn.Config(
         app,
-        http=ConnectionReader,  # type: ignore[arg-type]  uvicorn accepts any factory of protocols
+        http=ConnectionReader,  # type: ignore[arg-type]  # uvicorn accepts any factory of protocols
         log_config=None,
         access_log=False,
         server_header=False,
