@@ -48,8 +48,12 @@ def url(redis_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 def items(body: bytes) -> dict[str, list[Any]]:
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', body.decode())
-    return {one[0]: one for one in json.loads(data)}
+    """Return the entries of the library by source, with their texts at the end."""
+    page = body.decode()
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    blocks = re.findall(r'<script type="application/json" class="texts">(.*?)</script>', page)
+    texts = [text for block in blocks for text in json.loads(block)]
+    return {one[0]: [*one, text] for one, text in zip(json.loads(data), texts, strict=True)}
 
 
 def test_the_library_has_the_current_texts_and_links_to_the_pages(url: str) -> None:

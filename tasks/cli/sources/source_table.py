@@ -62,7 +62,8 @@ class SourceTable:
 
     def __init__(self) -> None:
         # SQLite writes a database without a name to an unnamed file, of which half a megabyte is in memory.
-        self.database = sqlite3.connect("", isolation_level=None)
+        # Another thread may run the garbage collection that closes it.
+        self.database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         """Other modules may add tables of their own, with the number of the source as their key."""
         self.database.executescript("PRAGMA journal_mode = OFF; PRAGMA cache_size = -500")
         self.database.execute(_TABLE)
