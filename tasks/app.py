@@ -23,6 +23,7 @@ from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.observability import log_setup
 from tasks.service_check import check_service
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
+from worker.ledger.outage_reasons import client_limit_reason, replica_reason
 from worker.settings import Settings, load
 
 _LOG: Final = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ def _translated() -> Iterator[None]:
             raise LedgerRefused(
                 f"the queue in Redis refuses messages: {exc}; see the type of the key STT_QUEUE names"
             ) from exc
+        if (reason := client_limit_reason(exc) or replica_reason(exc)) is not None:
+            raise LedgerUnavailable(f"no messages can be sent: Redis {reason}") from exc
         raise LedgerUnavailable(f"the queue in Redis cannot be reached: {exc}; check STT_REDIS_URL") from exc
 
 

@@ -74,7 +74,11 @@ class Monitor:
         audio = QueueAudioReader(self._settings, connection)
         try:
             while True:
-                self._redis_problem = await self._queue(reader, breaker, views) or await _measure_audio(audio)
+                self._redis_problem = (
+                    await self._queue(reader, breaker, views)
+                    or await _measure_audio(audio)
+                    or await _replica_problem(connection)
+                )
                 metrics.count_sent_audio()
                 due = loop.time() + CHECK_S
                 await asyncio.sleep(CHECK_S)
@@ -127,6 +131,15 @@ async def _measure_audio(reader: QueueAudioReader) -> str | None:
         return str(exc)
     metrics.QUEUE_AUDIO.labels("waiting").set(found.waiting_s)
     metrics.QUEUE_AUDIO.labels("running").set(found.running_s)
+    return None
+
+
+async def _replica_problem(connection: RedisConnection) -> str | None:
+    """Return why the process cannot write to Redis, or None. Its readings also work on a read-only replica."""
+    try:
+        await connection.check_primary()
+    except LedgerUnavailable as exc:
+        return str(exc)
     return None
 
 

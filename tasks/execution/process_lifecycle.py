@@ -25,7 +25,7 @@ from tasks.observability.heartbeat import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
-from worker.ledger.connection import WORKER_CALL_LIMIT_S, RedisConnection
+from worker.ledger.connection import WORKER_CALL_LIMIT_S, ReadOnlyReplica, RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.key_breaker import KeyBreaker
 from worker.ledger.ledger import Ledger
@@ -97,7 +97,7 @@ class WorkerProcess:
 
     def prepare(self) -> None:
         """Check the settings and the ledger, and start monitoring. Called before the worker connects to its broker.
-        Raises SettingsError, LedgerNewer."""
+        Raises SettingsError, LedgerNewer, ReadOnlyReplica."""
         settings = load()
         check_settings(settings)
         # Before the first message is taken: an old worker must not write into a ledger that it cannot read.
@@ -180,14 +180,15 @@ def check_settings(settings: Settings) -> None:
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version can use the ledger. Raises LedgerNewer if it cannot, and SettingsError for a server of an
-    unsupported kind. If Redis is unreachable, no error is raised, because the first job makes the same check."""
+    """Check that this version can use the ledger. Raises LedgerNewer if it cannot, SettingsError for a server of an
+    unsupported kind, and ReadOnlyReplica for a replica. If Redis is unreachable, no error is raised, because the first
+    job makes the same check."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
             await ledger.check_schema()
-    # Not an outage: this version can never use the ledger.
-    except LedgerNewer:
+    # Not outages: this version can never use the ledger, and a replica does not become a primary by itself.
+    except (LedgerNewer, ReadOnlyReplica):
         raise
     except (LedgerUnavailable, TimeoutError) as exc:
         reason = str(exc) or f"no answer within {REDIS_CHECK_TIMEOUT_S:g} s"

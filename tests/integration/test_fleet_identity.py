@@ -75,12 +75,42 @@ def test_a_source_replaced_between_submit_and_start(fleet: Fleet) -> None:
     assert (record.state, record.error_code, record.commits) == (JobState.FAILED, "source_changed", 0)
 
 
-def test_a_source_deleted_while_it_is_streamed(fleet: Fleet) -> None:
+@pytest.mark.parametrize("between", [False, True], ids=["while it waits", "between two attempts"])
+def test_a_source_that_is_renamed_before_an_attempt(fleet: Fleet, between: bool) -> None:
+    path, words = fleet.audio("named", 14)
+    moved = path.with_name("renamed.wav")
+    worker = fleet.start() if between else None
+    job = submit(path, settings=fleet.settings, speed=2.0)
+    if worker is not None:
+        wait_until(lambda: fleet.record(job.id).commits, "a commit", timeout_s=60)
+        worker.kill()
+    before = fleet.record(job.id)
+    path.rename(moved)
+    fleet.start()
+    fleet.until_ended(job.id)
+    record = fleet.record(job.id)
+    assert (record.state, record.error_code) == (JobState.FAILED, "source_not_found")
+    assert record.error is not None
+    assert path.name in record.error
+    assert record.commits == before.commits, "what was committed is kept"
+
+    moved.rename(path)
+    again = CliRunner().invoke(main, ["retry", job.id], env=fleet.environ)
+    assert again.exit_code == 0, again.output
+    fleet.until_ended(job.id)
+    fleet.assert_done(job.id, words)
+
+
+@pytest.mark.parametrize("how", ["delete", pytest.param("rename", marks=pytest.mark.chaos)])
+def test_a_source_deleted_or_renamed_while_it_is_streamed(fleet: Fleet, how: str) -> None:
     path, words = fleet.audio("deleted", 10)
     fleet.start()
     job = submit(path, settings=fleet.settings, speed=2.0)
     wait_until(lambda: fleet.record(job.id).commits, "a commit", timeout_s=60)
-    path.unlink()
+    if how == "delete":
+        path.unlink()
+    else:
+        path.rename(path.with_name("elsewhere.wav"))
     fleet.until_ended(job.id)
     fleet.assert_done(job.id, words)
     assert fleet.record(job.id).attempts == 1

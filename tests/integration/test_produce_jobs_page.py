@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
@@ -73,6 +74,8 @@ def ends_as_done(identity: str, redis_url: str) -> bool:
 def test_a_program_sends_a_celery_task_from_its_own_tasks_module(program: Path, shared_redis: str) -> None:
     run(sys.executable, "tasks.py", folder=program, redis_url=shared_redis)
     assert ends_as_done("call-17", shared_redis)
+    with Celery("shop", broker=shared_redis, backend=shared_redis, set_as_current=False) as app:
+        assert app.AsyncResult("call-17").state == "PENDING", "the workers store no results of Celery"
 
 
 def test_a_program_adds_an_intake_entry_from_its_own_worker_module(program: Path, shared_redis: str) -> None:

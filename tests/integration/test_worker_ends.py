@@ -1,8 +1,10 @@
-"""Tests each way to end a worker: its jobs return to the queue, and the worker does not start again by itself."""
+"""Tests each way to end a worker: it is not ready from the first signal on, its jobs return to the queue, and the worker
+does not start again by itself."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 import redis
 
 from tasks.app import make_app
+from tasks.cli.health import problem
 from tasks.client.handles import submit_many
+from tests.support.forked_process import ForkedProcess
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 from worker.ledger.keys import Keys
@@ -38,6 +42,14 @@ def run_jobs(folder: Path, settings: Settings) -> Any:
     return batch
 
 
+def send(one: Any, process: ForkedProcess, settings: Settings) -> None:
+    if one == "shutdown":
+        with make_app(settings) as app:
+            app.control.shutdown()
+    else:
+        process.send_signal(one)
+
+
 @pytest.mark.parametrize(
     "way",
     [
@@ -53,15 +65,23 @@ def run_jobs(folder: Path, settings: Settings) -> Any:
 def test_the_jobs_are_requeued_and_the_worker_stays_away(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, tmp_path: Path, way: Sequence[Any]
 ) -> None:
-    process = workers.start(STT_CELERY_REMOTE_CONTROL="1")
+    health = str(tmp_path / "health")
+    process = workers.start(STT_CELERY_REMOTE_CONTROL="1", STT_HEALTH_FILE=health)
     batch = run_jobs(tmp_path, settings)
-    for one in way:
-        if one == "shutdown":
-            with make_app(settings) as app:
-                app.control.shutdown()
-        else:
-            process.send_signal(one)
+    wait_until(lambda: problem(health, ready=True) is None, "the worker is ready", timeout_s=60)
+    # While Redis delays all writes, the jobs cannot be released, and the end of the worker takes a second.
+    process.send_signal(signal.SIGSTOP)
+    send(way[0], process, settings)
+    raw.client_pause(1000, all=False)
+    process.send_signal(signal.SIGCONT)
+    wait_until(lambda: "shutting down" in (problem(health, ready=True) or ""), "it is not ready", poll_s=0.01)
+    for one in way[1:]:
+        send(one, process, settings)
+    while process.poll() is None:
+        assert problem(health, ready=True) is not None, "ready again"
+        time.sleep(0.01)
     assert process.wait(60) == 0, workers.text()
+    assert not Path(health).exists()
     status = batch.status()
     assert status.counts == {JobState.QUEUED: 4}
     assert all(job.commits > 0 and job.attempts == 0 for job in status.jobs)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks.app import make_app
 from tasks.cli.health import problem
 from tasks.client.handles import submit_many
 from tests.support.fleet import Fleet, Worker
@@ -33,6 +34,15 @@ def until_ready(worker: Worker, health: Path) -> None:
         timeout_s=120,
     )
     assert worker.process.poll() is None, worker.text()
+
+
+def until_ended_without_ready(worker: Worker, health: Path) -> None:
+    """Wait until the worker is not ready, and until it ends. Fails if it is ready again meanwhile."""
+    wait_until(lambda: problem(str(health), ready=True), "the worker is not ready", timeout_s=30, poll_s=0.01)
+    while worker.process.poll() is None:
+        assert problem(str(health), ready=True) is not None, "ready again"
+        time.sleep(0.01)
+    assert worker.process.wait(60) == 0, worker.text()
 
 
 def children(worker: Worker) -> list[psutil.Process]:
@@ -74,7 +84,7 @@ def test_a_killed_process_is_replaced_and_its_jobs_continue(fleet: Fleet, tmp_pa
     text = fleet.workers[0].text()
     assert {json.loads(line).get("process") for line in text.splitlines()} >= {1, 2}
     worker.signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0, worker.text()
+    until_ended_without_ready(worker, health)
     assert not health.exists()
     assert not [pid for pid in after if psutil.pid_exists(pid)]
 
@@ -97,6 +107,27 @@ def test_no_process_outlives_the_command(fleet: Fleet, tmp_path: Path, number: s
     assert len(gone) == 2
     records = [fleet.record(job_id) for job_id in ids]
     assert all(record.state == "queued" and record.attempts == 0 and record.commits > 0 for record in records)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, "shutdown"], ids=str)
+def test_the_whole_worker_is_not_ready_from_the_first_signal_on(
+    fleet: Fleet, tmp_path: Path, way: signal.Signals | str
+) -> None:
+    health = tmp_path / "health"
+    worker = launch(fleet, STT_HEALTH_FILE=str(health), STT_CELERY_REMOTE_CONTROL="1")
+    until_ready(worker, health)
+    files = [fleet.audio(f"e{n}", 30, seed=n) for n in range(4)]
+    batch = submit_many([path for path, _ in files], settings=fleet.settings, speed=2.0)
+    ids = [job.id for job in batch.jobs]
+    wait_until(lambda: all(fleet.record(job_id).commits > 0 for job_id in ids), "four jobs run", timeout_s=60)
+    if isinstance(way, str):
+        with make_app(fleet.settings) as app:
+            app.control.shutdown()
+    else:
+        worker.signal(way)
+    until_ended_without_ready(worker, health)
+    assert all(fleet.record(job_id).state == "queued" and fleet.record(job_id).attempts == 0 for job_id in ids)
 
 
 def test_a_process_that_cannot_start_ends_the_command_with_its_reason(fleet: Fleet) -> None:

@@ -37,7 +37,8 @@ from redis.exceptions import (
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from worker.ledger.command_limit import enforced_limit, limit_s
 from worker.ledger.connection_pool import close_pool, make_pool
-from worker.ledger.server_check import UnsupportedServer
+from worker.ledger.outage_reasons import IS_REPLICA, client_limit_reason, replica_reason
+from worker.ledger.server_check import UnsupportedServer, hello_facts
 from worker.redis_url import CLUSTER_UNSUPPORTED, parse_redis_url
 
 REPLICAS_TIMEOUT_S: Final = 10.0
@@ -57,7 +58,6 @@ _TEMPORARY: Final = re.compile(
 """Matches error texts of temporary refusals: memory or disk is full, Redis is busy or still starts, or another server
 is about to take over."""
 _NO_DATABASE: Final = "DB index is out of range"
-_REPLICA: Final = re.compile(r"read[- ]only (replica|slave)")
 _CODES: Final = {
     "OutOfMemoryError",
     "ReadOnlyError",
@@ -89,6 +89,10 @@ def is_permanent(error: BaseException) -> bool:
 def script_text(name: str) -> str:
     """Return the Lua source of a script of the ledger, preceded by the functions that all scripts share."""
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
+
+
+class ReadOnlyReplica(LedgerUnavailable):
+    """The server of STT_REDIS_URL is a replica, which refuses all writes."""
 
 
 class WriteUnconfirmed(LedgerUnavailable):
@@ -183,11 +187,8 @@ class RedisConnection:
         except (AuthenticationError, AuthorizationError) as exc:
             raise LedgerUnavailable(f"Redis at {self.address} refuses the login; check STT_REDIS_URL ({exc})") from exc
         except (ConnectionError, TimeoutError, OSError) as exc:
-            if "max number of clients" in str(exc):
-                raise LedgerUnavailable(
-                    f"Redis at {self.address} accepts no more connections: its limit `maxclients` is reached; raise it "
-                    "in the configuration of Redis, or run fewer processes"
-                ) from exc
+            if (reason := client_limit_reason(exc)) is not None:
+                raise LedgerUnavailable(f"Redis at {self.address} {reason}") from exc
             raise LedgerUnavailable(
                 f"Redis at {self.address} does not answer ({str(exc) or type(exc).__name__}); "
                 "start it, or set STT_REDIS_URL to the right address"
@@ -198,11 +199,8 @@ class RedisConnection:
                     f"STT_REDIS_URL: {self.address} names a database that the server does not have; use a lower "
                     "number, or raise `databases` in the configuration of Redis"
                 ) from exc
-            if _REPLICA.search(str(exc)):
-                raise LedgerUnavailable(
-                    f"Redis at {self.address} is a read-only replica; set STT_REDIS_URL to its primary, or to the "
-                    "Sentinels that watch it (sentinel://)"
-                ) from exc
+            if (reason := replica_reason(exc)) is not None:
+                raise ReadOnlyReplica(f"Redis at {self.address} {reason}") from exc
             if is_permanent(exc):
                 remedy = "another program may have written to a key below STT_REDIS_PREFIX"
                 if "WRONGTYPE" not in str(exc):
@@ -314,6 +312,15 @@ class RedisConnection:
                 if isinstance(answer, Exception) and not is_permanent(answer):
                     raise answer
             return answers
+
+    async def check_primary(self) -> None:
+        """Raise ReadOnlyReplica if the server is a replica. Reads still work on a replica, so they do not show this."""
+        try:
+            answer = await self.call(lambda redis: redis.execute_command("HELLO"))
+        except LedgerRefused:
+            return  # servers before Redis 6 do not know the command
+        if hello_facts(answer).get("role", "master") != "master":
+            raise ReadOnlyReplica(f"Redis at {self.address} {IS_REPLICA}")
 
     async def close(self) -> None:
         """Close all connections."""
