@@ -11,7 +11,6 @@ from tasks.execution.message_handler import Outcome
 from tasks.execution.process_lifecycle import WorkerProcess
 from tasks.exit_despite_threads import leave_soon
 from worker.errors import LedgerNewer, SettingsError
-from worker.ledger.connection import ReadOnlyReplica
 
 _process = WorkerProcess()
 
@@ -32,7 +31,7 @@ def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
 def _on_init(sender: Any, **_: Any) -> None:
     try:
         _process.prepare()
-    except (SettingsError, LedgerNewer, ReadOnlyReplica) as exc:
+    except (SettingsError, LedgerNewer) as exc:
         refuse(sender, str(exc))
 
 

@@ -24,7 +24,7 @@ from tasks.execution.message_handler import MessageHandler
 from tasks.observability.heartbeat import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
-from worker.errors import LedgerNewer, LedgerUnavailable
+from worker.errors import LedgerNewer, LedgerUnavailable, SettingsError
 from worker.ledger.connection import WORKER_CALL_LIMIT_S, ReadOnlyReplica, RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.key_breaker import KeyBreaker
@@ -97,7 +97,7 @@ class WorkerProcess:
 
     def prepare(self) -> None:
         """Check the settings and the ledger, and start monitoring. Called before the worker connects to its broker.
-        Raises SettingsError, LedgerNewer, ReadOnlyReplica."""
+        Raises SettingsError, LedgerNewer."""
         settings = load()
         check_settings(settings)
         # Before the first message is taken: an old worker must not write into a ledger that it cannot read.
@@ -180,16 +180,18 @@ def check_settings(settings: Settings) -> None:
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version can use the ledger. Raises LedgerNewer if it cannot, SettingsError for a server of an
-    unsupported kind, and ReadOnlyReplica for a replica. If Redis is unreachable, no error is raised, because the first
+    """Check that this version can use the ledger. Raises LedgerNewer if it cannot, and SettingsError for a server of an
+    unsupported kind and for a read-only replica. If Redis is unreachable, no error is raised, because the first
     job makes the same check."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
             await ledger.check_schema()
-    # Not outages: this version can never use the ledger, and a replica does not become a primary by itself.
-    except (LedgerNewer, ReadOnlyReplica):
+    # Not an outage: this version can never use the ledger.
+    except LedgerNewer:
         raise
+    except ReadOnlyReplica as exc:  # a replica does not become a primary by itself
+        raise SettingsError(str(exc)) from exc
     except (LedgerUnavailable, TimeoutError) as exc:
         reason = str(exc) or f"no answer within {REDIS_CHECK_TIMEOUT_S:g} s"
         logger.warning("Redis is unreachable at the start", error=reason)

@@ -132,8 +132,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.client": ("tasks.job_spec", "tasks.event_loop", *_LEDGER, "worker.transcript.model"),
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
-    "tasks.celery_program": (),
+    "tasks.celery_program": ("worker.ledger.outage_reasons",),
     "tasks.app": (
+        "worker.ledger.outage_reasons",
         "tasks.celery_config",
         "tasks.celery_program",
         "tasks.service_check",

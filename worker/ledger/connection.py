@@ -316,7 +316,7 @@ class RedisConnection:
     async def check_primary(self) -> None:
         """Raise ReadOnlyReplica if the server is a replica. Reads still work on a replica, so they do not show this."""
         try:
-            answer = await self.call(lambda redis: redis.execute_command("HELLO"))
+            (answer,) = await self.pipeline(lambda pipeline: pipeline.execute_command("HELLO"))
         except LedgerRefused:
             return  # servers before Redis 6 do not know the command
         if hello_facts(answer).get("role", "master") != "master":

@@ -21,8 +21,8 @@ def client_limit_reason(error: object) -> str | None:
     if _TOO_MANY_CLIENTS not in str(error):
         return None
     return (
-        "accepts no more connections: its limit `maxclients` is reached; raise it in the configuration of Redis, or run "
-        "fewer processes"
+        "accepts no more connections: its limit `maxclients` is reached; raise it in the configuration of Redis, or "
+        "run fewer processes"
     )
 
 
