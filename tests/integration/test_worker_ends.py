@@ -1,5 +1,5 @@
-"""Tests each way to end a worker: from the first signal on it is not ready, its jobs return to the queue, and it does not
-start again by itself."""
+"""Tests each way to end a worker: from the first signal on it is not ready, its jobs return to the queue, and it does
+not start again by itself."""
 
 from __future__ import annotations
 
