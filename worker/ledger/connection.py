@@ -125,7 +125,7 @@ class RedisConnection:
         except ValueError as exc:
             raise SettingsError(f"STT_REDIS_URL: {exc}") from None
         self.address = address.shown
-        # A server without TLS waits for the rest of what it takes for a command.
+        # A server without TLS takes the first bytes of TLS for an incomplete command, and waits for the rest.
         self._tls_hint = ", without TLS if the server has none" if address.tls else ""
         self._pool = make_pool(address, retries)
         self._redis: Redis = Redis(connection_pool=self._pool)
