@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,9 +39,11 @@ def check(name: str, value: Any, file: Path, allowed: frozenset[str]) -> Any:
 
     Raises SettingsError if the name is not in `allowed`, or if the value leads out of the folder of the file."""
     if name not in allowed:
+        # The name may be a typing error: the options of each command are unknown here.
+        close = get_close_matches(name, OPTIONS, n=1, cutoff=0.8) if allowed is OPTIONS else []
         raise SettingsError(
             f"{file}: a project's file must not set {name}, because it may come from a stranger: set it in the user's"
-            " stt-batch.toml, in the environment, or as an option"
+            f" stt-batch.toml, in the environment, or as an option{f'; or did you mean {close[0]}?' if close else ''}"
         )
     if name in _PATHS:
         return _inside(name, value, file)

@@ -91,6 +91,15 @@ def test_a_strangers_folder_cannot_set_addresses_secrets_places_or_code(folder: 
         assert f"{folder / 'stt-batch.toml'}: a project's file must not set {name}" in result.stderr
 
 
+@pytest.mark.parametrize(("name", "meant"), [("languge", "language"), ("formats", "format"), ("chanels", "channels")])
+def test_a_mistyped_option_in_a_projects_file_is_recognized(folder: Path, name: str, meant: str) -> None:
+    project(folder, f'[run]\n{name} = "en"')
+    result = invoke("config")
+    assert result.exit_code == 2
+    assert f"must not set {name}" in result.stderr
+    assert f"; or did you mean {meant}?" in result.stderr
+
+
 def test_a_new_setting_is_refused_in_a_projects_file_until_it_is_allowed() -> None:
     assert Settings.model_fields.keys() >= project_rules.SETTINGS
     assert set(SECRET_SETTINGS).isdisjoint(project_rules.SETTINGS)
