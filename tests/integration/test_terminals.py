@@ -61,6 +61,19 @@ def test_a_run_shows_loading_words_time_left_and_its_results(cli: Cli, columns: 
     assert all(end <= columns for end in ends)
 
 
+def test_two_quick_interrupts_restore_the_terminal_and_name_the_next_step(cli: Cli) -> None:
+    write_audio(cli.folder / "a.wav", duration_s=60)
+    with terminal("run", "a.wav", "--speed", "1", folder=cli.folder, environment=cli.environment) as shown:
+        wait_until(lambda: "job started" in cli.log("worker"), "the run works", timeout_s=60, poll_s=0.05)
+        shown.press("\x03")
+        wait_until(lambda: shown.has_shown("stopping"), "the run stops", timeout_s=60, poll_s=0.01)
+        shown.press("\x03")
+        assert shown.wait(30) == 130
+    assert shown.raw.rfind(b"\x1b[?25h") > shown.raw.rfind(b"\x1b[?25l")  # the cursor is visible again
+    assert "interrupted; run the same command again to continue" in shown.rows
+    cli.assert_nothing_left()
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 @pytest.mark.parametrize("speed", ["1", "4", "max"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
 
@@ -135,11 +136,7 @@ class BatchRun:
         if not self._to_stdout:
             self._write_summary(elapsed_s)
         if self._signal is not None:
-            self._temporary.close()
-            echo("interrupted; run the same command again to continue", err=True)
-            # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
-            sys.stdout.flush()
-            os._exit(128 + self._signal)
+            self._exit(self._signal)
         return 0 if overall.done == overall.total else 1
 
     def _write_summary(self, elapsed_s: float) -> None:
@@ -166,7 +163,12 @@ class BatchRun:
 
         def stop(number: int) -> None:
             if self._signal is not None:
-                os._exit(128 + number)  # the second signal: exit at once, the supervisors end the stack
+                # The second signal: exit at once, the supervisors end the stack. A third one needs no event loop, as
+                # a stopped terminal (Ctrl-S) blocks the end of the live view.
+                for each in end_signals():
+                    signal.signal(each, signal.SIG_DFL)
+                self._view.close()
+                self._exit(number)
             self._signal = number
             self._view.status("stopping")
             if task is not None:
@@ -174,6 +176,15 @@ class BatchRun:
 
         for number in end_signals():
             loop.add_signal_handler(number, stop, number)
+
+    def _exit(self, number: int) -> NoReturn:
+        """Exit after a signal. Skips the interpreter's shutdown, which would wait for a thread that still reads a large
+        file."""
+        with suppress(OSError):  # after a second signal, the stack may still write to its folder
+            self._temporary.close()
+        echo("interrupted; run the same command again to continue", err=True)
+        sys.stdout.flush()
+        os._exit(128 + number)
 
     async def _everything(self) -> None:
         identified: asyncio.Queue[Identified | None] = asyncio.Queue(READ_AHEAD)

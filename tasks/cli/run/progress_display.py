@@ -52,6 +52,7 @@ class RunDisplay:
         # A dumb terminal cannot move its cursor, so it gets the lines of a pipe.
         self._bars = console.is_terminal and not console.is_dumb_terminal and not console.quiet
         self._print_failures = print_failures
+        self._live: Live | None = None
         self._names = short_names(file.source.text for file in tracker.files if file.source.is_file)
         self._status, self._status_at = "starting", time.monotonic()
         self._recent: list[File] = []
@@ -66,7 +67,13 @@ class RunDisplay:
     def live(self) -> AbstractContextManager[object]:
         if not self._bars:
             return nullcontext()
-        return Live(get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True)
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True)
+        return self._live
+
+    def close(self) -> None:
+        """Remove the live view and show the cursor again, for an exit that skips the end of `live`."""
+        if self._live is not None:
+            self._live.stop()
 
     def status(self, text: str) -> None:
         """Show what the run does before it streams, or while it stops; empty during the work."""
