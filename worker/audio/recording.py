@@ -15,6 +15,7 @@ from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
 from worker.audio.decoded_disk_space import UNBOUNDED, DecodedSpace, JobSpace, SpaceInUse, TooLarge
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats.coding_names import seeks_exactly
+from worker.audio.forward_reader import ForwardReader
 from worker.audio.frame_feed import FrameFeed, Piece
 from worker.audio.opened_file import SourceFile, as_source_file
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE
@@ -87,15 +88,16 @@ class Recording:
         return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, pieces)
 
     def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
-        """Create another feed of section `number`, to read parts of the section again. The second reading does not
-        change `duration_s`, `warnings` and `undecoded`. Raises SourceError."""
+        """Create another feed of section `number`, to read parts of the section again, in order of time if possible
+        (see `ForwardReader`). The second reading does not change `duration_s`, `warnings` and `undecoded`. Raises
+        SourceError."""
         plan, section = self.sections[number]
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
         else:
             # Stored separately from the readers of the first pass, whose warnings and lengths describe the whole
             # source.
-            reader = open_source(self.path, *self.selection.reader_of(plan.channel))
+            reader = ForwardReader(open_source(self.path, *self.selection.reader_of(plan.channel)))
             self._second_readers.append(reader)
         pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
         return FrameFeed(reader, self.rate, frame_samples, pieces)

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from worker.audio.frame_feed import FrameFeed
-from worker.audio.segmentation.speech_or_noise import SoundRange, find_sounds
+from worker.audio.segmentation.speech_or_noise import SoundRange, find_sounds, is_too_short
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
 from worker.pipeline.session_sequence import SectionRecord, Service, SessionSequence
@@ -164,6 +164,8 @@ class SecondPass:
 
     async def _sounds_in(self, part: UnansweredRange) -> list[SoundRange]:
         """Decode a range without text and find the sounds in it."""
+        if is_too_short(part.end - part.start, last=part.last):
+            return []
         place = (part.start, part.end)
         # Cached, because each search would decode and examine the same audio.
         if place not in self._sounds:

@@ -37,8 +37,11 @@ async def speech_share(
         return None
     spoken = windows = 0
     try:
+        feed, opened = None, -1
+        # The ranges are in order of section and time, so one feed per section reads forward and decodes each part once.
         for section, start_s, end_s in ranges:
-            feed = await asyncio.to_thread(source.second_feed, section, source.rate)
+            if feed is None or section != opened:
+                feed, opened = await asyncio.to_thread(source.second_feed, section, source.rate), section
             made.reset()
             found = await feed.scan(start_s, end_s, made)
             if found.voice is not None:

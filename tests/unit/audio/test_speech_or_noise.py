@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from worker.audio.segmentation.scan import FLOOR_DB, STEP_DB, WINDOW_S, Scan
-from worker.audio.segmentation.speech_or_noise import find_sounds
+from worker.audio.segmentation.speech_or_noise import find_sounds, is_too_short
 
 
 def scan(*parts: tuple[float, float, float], detector: bool = True) -> Scan:
@@ -40,6 +40,18 @@ def test_short_speech_is_reported_only_if_no_text_follows() -> None:
     assert find_sounds(scan(SILENCE, (0.4, -30, 0.9), SILENCE), last=True) == []
     assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=False) == []
     assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=True) != []
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_audio_that_is_too_short_to_scan_never_contains_a_reported_sound(last: bool, probability: float) -> None:
+    lengths_s = np.arange(0.0, 4.0, 0.05)
+    short = [length_s for length_s in lengths_s if is_too_short(length_s, last=last)]
+    for length_s in short:
+        windows = int(np.ceil(length_s / WINDOW_S)) + 1
+        assert find_sounds(scan((windows * WINDOW_S, -30, probability)), last=last) == []
+    # The test of the length leaves out no more than that: a little longer speech is found.
+    assert find_sounds(scan((max(short) + 0.1, -30, 1.0)), last=last) != []
 
 
 def test_distant_stretches_are_separate() -> None:

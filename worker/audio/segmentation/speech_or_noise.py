@@ -63,7 +63,7 @@ def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
     the scanned audio."""
     if not found.windows:
         return []
-    speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
+    speech_s, sound_s = _needed_s(last=last)
     levels = np.maximum(decibels(found.low), decibels(found.high))
     loudest = float(np.partition(levels, -min(_LOUDEST, len(levels)))[-min(_LOUDEST, len(levels))])
     quiet = levels < max(loudest - SPREAD_DB, FAINT_DB)
@@ -77,6 +77,18 @@ def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
     rest = _stretches(sound, quiet, "unknown" if found.voice is None else "noise", sound_s)
     stretches += [s for s in rest if s.kind == "unknown" or s.pauses or s.seconds >= NOISE_S]
     return sorted(stretches, key=lambda stretch: stretch.start)
+
+
+def is_too_short(length_s: float, *, last: bool) -> bool:
+    """Return whether audio of this length (s) has no room for a sound that `find_sounds` returns. The scan of such
+    audio can be omitted."""
+    # The last window may be shorter than the others, but counts fully. One more window allows for rounding.
+    return length_s + 2 * WINDOW_S < min(_needed_s(last=last))
+
+
+def _needed_s(*, last: bool) -> tuple[float, float]:
+    """Return the minimum seconds of speech, and of other sound."""
+    return (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
 
 
 def _stretches(sound: Mask, quiet: Mask, kind: SoundKind, need_s: float) -> list[SoundRange]:
