@@ -82,12 +82,14 @@ class ForwardReader:
 
     def _decode_next(self) -> bool:
         """Decode the next block. Returns False at the end of the source."""
-        # An iteration that ended or failed cannot continue, so it is stored again only if it yields a block.
+        # An iteration that failed cannot continue, so it is stored again only after success. One that ended is stored,
+        # too: for a range at the end of the source, nothing must be decoded again.
         blocks, self._blocks = self._blocks, None
         block = next(blocks, None) if blocks is not None else None
+        self._blocks = blocks
         if block is None:
             return False
-        self._last_start, self._last, self._blocks = self._last_end, block, blocks
+        self._last_start, self._last = self._last_end, block
         return True
 
     def close(self) -> None:
