@@ -26,18 +26,17 @@ Call = Callable[[], None]
 class TimerGrid:
     """Calls functions at the first slot of the grid that is not before their time. Each slot has one timer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._slots: dict[int, dict[Call, None]] = {}
 
-    def add(self, call: Call, when: float) -> dict[Call, None]:
-        """Call `call` at the loop's time `when` or up to a slot later. Returns the calls of the slot; remove `call`
-        from them to cancel it."""
+    def add(self, loop: asyncio.AbstractEventLoop, call: Call, when: float) -> dict[Call, None]:
+        """Call `call` at the time `when` of `loop`, the loop of this grid, or up to a slot later. Returns the calls of
+        the slot; remove `call` from them to cancel it."""
         number = math.ceil(when * SLOTS_PER_S - _ROUNDING)
         calls = self._slots.get(number)
         if calls is None:
             calls = self._slots[number] = {}
-            self._loop.call_at(number / SLOTS_PER_S, self._fire, number)
+            loop.call_at(number / SLOTS_PER_S, self._fire, number)
         calls[call] = None
         return calls
 
@@ -46,6 +45,7 @@ class TimerGrid:
             call()
 
 
+# A grid must not refer to its loop: a value that refers to its key would keep both in memory forever.
 _GRIDS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, TimerGrid]] = WeakKeyDictionary()
 
 
@@ -53,5 +53,5 @@ def grid_of(loop: asyncio.AbstractEventLoop) -> TimerGrid:
     """Return the grid that all sessions on the event loop share."""
     grid = _GRIDS.get(loop)
     if grid is None:
-        grid = _GRIDS[loop] = TimerGrid(loop)
+        grid = _GRIDS[loop] = TimerGrid()
     return grid

@@ -48,5 +48,5 @@ class Wakeup:
         if until - self._loop.time() < MIN_WAIT_S:
             return self._loop.call_at(until, self.set).cancel
         call = self.set
-        calls = self._grid.add(call, until)
+        calls = self._grid.add(self._loop, call, until)
         return lambda: calls.pop(call, None)

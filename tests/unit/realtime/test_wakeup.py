@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from tests.support import virtual_time
-from worker.realtime.timer_grid import SLOTS_PER_S
+from worker.realtime.timer_grid import MIN_WAIT_S, SLOTS_PER_S
 from worker.realtime.wakeup import Wakeup
 
 
@@ -67,7 +71,7 @@ def test_a_wait_of_less_than_a_frame_is_exact() -> None:
     assert virtual_time.run(run()) == pytest.approx(0.031)
 
 
-def test_a_cancelled_wait_leaves_no_timer() -> None:
+def test_a_cancelled_wait_does_not_end_the_next_one() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         wakeup = Wakeup(loop)
@@ -77,7 +81,21 @@ def test_a_cancelled_wait_leaves_no_timer() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.sleep(2)
         began = loop.time()
-        await wakeup.wait(began + 1)  # the cancelled timer did not set it
+        await wakeup.wait(began + 1)
         assert loop.time() == pytest.approx(began + 1)
 
     virtual_time.run(run())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_closed_event_loop_is_freed_with_its_timers(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def run() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.get_running_loop()
+        await Wakeup(loop).wait(loop.time() + MIN_WAIT_S)
+        return weakref.ref(loop)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        loop = runner.run(run())
+    del runner
+    gc.collect()
+    assert loop() is None
