@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
+from tasks.batches.temporary_database import TemporaryDatabase
 
 
 class UniqueIds:
-    """The ids of a manifest with the line of each, in a temporary SQLite database."""
+    """The ids of a manifest with the line of each, in a temporary database."""
 
     def __init__(self) -> None:
-        # SQLite writes a database without a name to an unnamed file, of which half a megabyte is in memory.
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA cache_size = -500")
+        self._database = TemporaryDatabase()
         self._database.execute("CREATE TABLE id(id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
-
-    def __del__(self) -> None:
-        self._database.close()
 
     def first_line(self, one: str, line: int) -> int:
         """Return the first line that had this id: `line`, unless the id was given before."""

@@ -54,8 +54,7 @@ def name_outputs(found: SourceTable, out: Path, formats: Sequence[str]) -> None:
         name = folded(decoded(same[2]))
         raise BadJob(f"{same[0]} sources have the same out_name, {name}: give each source another out_name")
     root = encoded(folded(os.path.join(os.path.realpath(out), "")))  # noqa: PTH118  with a slash at its end
-    moved = "CREATE TABLE moved AS SELECT number, level, name, folded FROM output LIMIT 0"
-    sql.execute(moved)
+    sql.execute("CREATE TABLE moved AS SELECT number, level, name, folded FROM output LIMIT 0")
     while sql.executemany("INSERT INTO moved VALUES(?, ?, ?, ?)", _longer_names(found, root)).rowcount > 0:
         sql.execute("REPLACE INTO output SELECT number, 0, level, name, folded FROM moved")
         sql.execute("DELETE FROM moved")

@@ -1,16 +1,16 @@
-"""A table of sources in a temporary SQLite database, so that memory does not grow with their number."""
+"""A table of sources in a temporary database, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from tasks.batches.temporary_database import TemporaryDatabase
 from worker.storage.address import Address, parse
 
 _TABLE: Final = """
@@ -61,16 +61,10 @@ class SourceTable:
     """Sources in the order in which they were added, without repetitions."""
 
     def __init__(self) -> None:
-        # SQLite writes a database without a name to an unnamed file, of which half a megabyte is in memory.
-        # Another thread may run the garbage collection that closes it.
-        self.database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self.database = TemporaryDatabase()
         """Other modules may add tables of their own, with the number of the source as their key."""
-        self.database.executescript("PRAGMA journal_mode = OFF; PRAGMA cache_size = -500")
         self.database.execute(_TABLE)
         self._count = 0
-
-    def __del__(self) -> None:
-        self.database.close()
 
     def __len__(self) -> int:
         return self._count
