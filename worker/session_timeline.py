@@ -69,7 +69,8 @@ class Timeline:
         if not self._spans:
             return 0.0
         position = min(max(session_position, 0.0), float(self.sent))
-        # Most sessions send one range without a gap. Each word needs two conversions: 1.3 µs each, 2.2 µs by search.
+        # Most sessions send one range without a gap. Each word needs two conversions: the search takes 2.2 µs for
+        # each, this shortcut 1.3.
         if len(self._spans) == 1 and (begin := self._spans[0].file_start) is not None:
             return begin + position
         index = max(0, bisect_right(self._starts, position) - 1)

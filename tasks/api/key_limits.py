@@ -77,8 +77,8 @@ class KeyLimits:
 
     @asynccontextmanager
     async def reserved(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> AsyncIterator[None]:
-        """Check the limits before jobs are recorded, and count the jobs as waiting within the block, which must note
-        them. Without this, requests that arrive together would all pass the limit. Raises Problem 429."""
+        """Check the limits, and count the jobs as waiting until the block ends. The block records the jobs and calls
+        `note_jobs`. Without this, requests that arrive together would all pass the limits. Raises Problem 429."""
         if not (self._max_waiting or self._max_audio_s):
             yield
             return

@@ -16,8 +16,8 @@ ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES: Final = ("segment", "word")
 LANGUAGE: Final = r"^([A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*)?$"
-"""A language tag such as `en`, `yue` or `zh-Hant-HK`, or an English name such as `english`. Whether the service knows
-the language is only known when a worker asks it."""
+"""A language tag such as `en`, `yue` or `zh-Hant-HK`, or an English name such as `english`. Only the
+service knows which languages it supports, so an unknown one fails the job later."""
 MAX_LANGUAGE: Final = 35
 _CJK: Final = 0x2E80
 """Characters from here on are written without spaces between words."""

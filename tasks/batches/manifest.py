@@ -52,8 +52,8 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
 
 
 def read_entries(path: Path) -> Iterator[ManifestEntry]:
-    """Yield the entries of the manifest in order, without all of them in memory. Raises BadJob after the last entry,
-    with the invalid lines and the reason for each. So the caller must not use an entry before the end."""
+    """Yield the entries of the manifest in order, one at a time in memory. Raises BadJob after the last entry, with the
+    invalid lines and the reason for each, so the caller must read all entries before it uses one."""
     wrong = _Problems()
     ids, count = UniqueIds(), 0
     try:

@@ -101,7 +101,7 @@ def _rounded(number: float | None) -> float | None:
 
 
 class FailureGroup(_SummaryModel):
-    """Failed jobs with the same reason. Its numbers are a range, such as 3–17, where those of the errors differ."""
+    """Failed jobs with the same reason. In `reason`, numbers that differ between the jobs are a range, such as 3–17."""
 
     code: str
     reason: str
@@ -233,6 +233,7 @@ def common_reason(errors: Iterable[tuple[str, str]]) -> str:
 
 
 def _span(values: Sequence[str]) -> str:
+    """Return the range of numbers that are at the same place in several reasons. A value may be a range itself."""
     numbers = {number for value in values for number in value.split("–")}
     if len(set(values)) == 1:
         return values[0]

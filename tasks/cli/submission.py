@@ -34,9 +34,10 @@ class _Identity:
 
 
 class Submission:
-    """`sources`: a table whose outputs have names. `fields`: fields of JobSpec for all sources."""
+    """The jobs of one `submit` command. Call `identify`, then `enqueue`, then read `results`."""
 
     def __init__(self, producer: Producer, sources: SourceTable, fields: dict[str, Any]) -> None:
+        """`sources`: a table to which `name_outputs` has added names. `fields`: fields of JobSpec for all sources."""
         self._producer, self._sources, self._fields = producer, sources, fields
         self._database = sources.database
         self._database.execute(_TABLE)
@@ -91,7 +92,7 @@ class Submission:
 
     @property
     def all_ended(self) -> bool:
-        """Whether no job waits or runs, because all had ended before."""
+        """Whether every job had ended before it was submitted, so that none waits or runs."""
         return all(job.state.ended for _, job in self.results())
 
     def _spec(self, item: NamedSource) -> JobSpec:

@@ -111,7 +111,7 @@ async def test_a_wrong_address_is_named_with_its_remedy(
     await connection.close()
 
 
-async def test_a_server_without_tls_is_suspected(redis_url: str) -> None:
+async def test_a_timeout_over_tls_suggests_an_address_without_tls(redis_url: str) -> None:
     connection = RedisConnection(redis_url.replace("redis:", "rediss:"), retries=0, limit_s=0.2)
     with pytest.raises(LedgerUnavailable, match="without TLS if the server has none"):
         await connection.call(lambda redis: redis.ping())

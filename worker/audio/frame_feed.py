@@ -18,7 +18,7 @@ from worker.errors import JobCancelled
 PACED_BLOCK_S: Final = 0.25
 """Seconds decoded at a time for paced sessions. A resampler allocates memory for its largest block and never frees it,
 and one process may run hundreds of paced sessions. Measured with 44.1 kHz stereo FLAC: blocks of 0.5 s need 190 KB more
-for each session, blocks of 0.1 s no less, and the CPU time differs by 3 %."""
+for each session and 3 % less CPU time; blocks of 0.1 s save no more memory."""
 
 Piece = tuple[int, int | None]
 """A range of a source: (start, end) in samples at the wire rate (see `frames`), `end` excluded. If `end` is None, the

@@ -51,9 +51,8 @@ def pcm_frames(
             ready.append(rest + pcm[at:end])
             rest, at, wanted = b"", end, frame_samples * BYTES_PER_SAMPLE
         rest += pcm[at:]
-        # A live session waits seconds before it asks for the next frame. Meanwhile no generator of its audio refers to
-        # a block: a session of 44.1 kHz stereo FLAC took 230 KB more memory
-        # otherwise, one of 16 kHz WAV 15 KB.
+        # A live session waits before it asks for the next frame. Meanwhile no generator of its audio may refer to a
+        # block: that would take 230 KB of memory for a session of 44.1 kHz stereo FLAC, and 15 KB for 16 kHz WAV.
         del block, pcm
         ready.reverse()
         while ready:

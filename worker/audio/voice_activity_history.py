@@ -60,7 +60,7 @@ class VoiceActivityHistory:
     def _add(self, frame: _Measured) -> None:
         self._levels.add(frame.file_start, frame.levels)
         first = frame.file_start // self._step
-        # The next frame of an ordinary session is exactly the next step: 7 µs instead of 16.
+        # In an ordinary session, each frame fills exactly the next step. This shortcut takes 7 µs instead of 16.
         is_next = self._shares and first == self._known_from + len(self._shares)
         if is_next and frame.file_start == first * self._step and frame.samples == self._step:
             voiced = sum([end - start for start, end in frame.runs])

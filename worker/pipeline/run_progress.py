@@ -18,8 +18,9 @@ PROGRESS_EVERY_S: Final = 0.25
 
 
 class SectionPositions(NamedTuple):
-    """How far a section is sent and committed, in samples of the file. A report for every second of each live session
-    reads them: 0.7 µs, where `SectionFacts` takes 4."""
+    """How far a section is sent and committed, in samples of the file.
+
+    A subset of `SectionFacts` for progress reports, which are frequent: it takes 0.7 µs instead of 4."""
 
     start: int
     end: int

@@ -234,7 +234,7 @@ class SessionStream:
                 pacer.change(speed, position_s, now)
             at = pacer.due(position_s)
             self._held = at <= now
-            if self._held:  # flow control is only asked when the frame is due, not before the wait as well
+            if self._held:  # before the frame is due, the answer of flow control would not be used
                 at = session.send_at(samples, now)
                 if at <= now:
                     pacer.sent(position_s, now)

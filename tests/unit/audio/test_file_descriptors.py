@@ -28,7 +28,7 @@ def audio(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_library_that_closes_the_descriptor_of_a_refused_file(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_descriptor_that_libsndfile_closed_is_not_closed_again(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """libsndfile 1.2.0, which Debian 12 has, closes it even with `closefd=False`."""
 
     class Closing:

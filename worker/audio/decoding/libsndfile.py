@@ -156,18 +156,20 @@ class SndfileStream:
 
     def _reader_of(self, source: BinaryIO | _ErrorRecordingFile) -> _Reader:
         try:
-            return _Reader(self._given(source), closefd=True)
+            return _Reader(self._file_or_descriptor(source), closefd=True)
         except soundfile.LibsndfileError as exc:
             coding = _TELEPHONE.get(self._path.suffix.lower())
             if coding is None or exc.code not in _UNRECOGNISED_CODES or self._failure() is not None:
                 raise
             source.seek(0)
-            given = self._given(source)
-            return _Reader(given, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=True)
+            file = self._file_or_descriptor(source)
+            return _Reader(file, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=True)
 
-    def _given(self, source: BinaryIO | _ErrorRecordingFile) -> int | _ErrorRecordingFile:
-        """Return what libsndfile gets: the object, or a descriptor of its own. Of a file that it refuses, libsndfile
-        1.2.0 closes the descriptor whatever `closefd` is, so a shared one would be closed twice."""
+    def _file_or_descriptor(self, source: BinaryIO | _ErrorRecordingFile) -> int | _ErrorRecordingFile:
+        """Return `source` if it is an object that libsndfile reads through, else a new descriptor of its file.
+
+        libsndfile 1.2.0 closes the descriptor of a file that it refuses, even with `closefd=False`, so a shared
+        descriptor would be closed twice."""
         if isinstance(source, _ErrorRecordingFile):
             return source
         try:
@@ -218,10 +220,10 @@ class SndfileStream:
             info.channels, dtype, self._warn, channel, rate=info.sample_rate, first_s=self._now_s(), stored=stored
         )
         while True:
-            # Blocks that are views of their buffer get one of their own, which is freed together with the block.
+            # If the blocks are views of their buffer, each read gets a new buffer, which is freed with its blocks.
             own = nullcontext(np.empty((size, info.channels), dtype)) if mix.shares_buffer else None
             with own or scratch(size, info.channels, dtype) as buffer:
-                own = None
+                own = None  # it refers to the buffer
                 silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
                 if not frames and (self._failed or self._at < (info.frames or 0)):
                     silent, frames = self._skip_damage(buffer)
