@@ -73,7 +73,7 @@ def test_a_worker_that_reaches_the_limit_of_clients_waits(
     with server.client() as client:
         client.config_set("maxclients", limit)
         worker = workers.start()
-        wait_until(lambda: workers.text().count("`maxclients` is reached; raise it") >= 4, "it is named", timeout_s=60)
+        wait_until(lambda: workers.text().count("`maxclients` is reached; raise it") >= 3, "it is named", timeout_s=60)
         assert worker.poll() is None
         client.config_set("maxclients", 1000)
         until_done(batch)
