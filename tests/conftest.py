@@ -1,7 +1,8 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: two processes per core, since tests also wait. `-n` chooses another number. A
-  single file or test runs in this process, as does everything with a debugger, with `-s` or with coverage.
+- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` chooses
+  another number. A single file or test runs in this process, as does everything with a debugger, with `-s` or with
+  coverage.
 - Of a large parametrized test with the marker `gate_sample`, only some cases run (`tests.support.gate_sample`).
 - Property tests have no time limit, because they would fail on a busy machine. In CI they always try the same cases.
   The profile `quick` of `poe test-unit` tries a fifth of the usual number.
@@ -32,7 +33,7 @@ settings.load_profile("everywhere")
 os.environ["STT_CONFIG"] = "none"  # the file of the developer must not change a test
 OWN_LOGGERS = ("worker", "tasks", "py.warnings")
 """Loggers whose levels a command sets."""
-PROCESSES_PER_CORE, MAX_PROCESSES = 2, 16
+PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16
 
 # Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours, and each
 # process of pytest-xdist 13 s on the modules of the tests.
