@@ -42,7 +42,7 @@ class _Part:
 
 
 def boundary_of(request: Request) -> bytes | None:
-    """Return the boundary of a multipart request; None for other content types. Raises Problem 400."""
+    """Return the boundary of a multipart request, or None for another content type. Raises Problem 400."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
         return None

@@ -134,7 +134,7 @@ async def static_file(request: Request, name: str) -> Response:
 
 
 def _server(request: Request, principal: Principal, job_id: str, document: Transcript) -> PageServer | None:
-    """Return the address to which the page saves corrections. None for a reader, who can only save them as a file."""
+    """Return the address to which the page saves corrections, or None if this key may only save them as a file."""
     if not principal.may_submit:
         return None
     token = token_of(request)

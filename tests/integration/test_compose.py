@@ -37,7 +37,7 @@ HERE = f"tests/integration/{Path(__file__).name}"
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LocalCompose]:
-    """The services of docker-compose.yml. None of them is started yet."""
+    """The services of docker-compose.yml. No service runs yet."""
     made = LocalCompose(tmp_path)
     yield made
     made.close()
