@@ -7,15 +7,17 @@ import io
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
-from openai import AsyncOpenAI
 
 from tests.support.api import KEYS, Api, api_settings, running_api
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.ledger.ledger import JobState
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 
 def recording(seconds: float = 2.0) -> tuple[str, bytes]:
@@ -36,6 +38,8 @@ async def api(redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def client(api: Api) -> AsyncIterator[AsyncOpenAI]:
+    from openai import AsyncOpenAI
+
     async with AsyncOpenAI(base_url=f"{api.url}/v1", api_key=KEYS["alice"], max_retries=0, timeout=30) as client:
         yield client
 
@@ -90,6 +94,8 @@ async def test_a_stream_brings_the_text_as_it_is_committed(api: Api, client: Asy
 
 
 async def test_the_models(client: AsyncOpenAI) -> None:
+    import openai
+
     models = [model.id async for model in client.models.list()]
     assert "whisper-1" in models
     assert (await client.models.retrieve("whisper-1")).id == "whisper-1"
@@ -98,6 +104,9 @@ async def test_the_models(client: AsyncOpenAI) -> None:
 
 
 async def test_errors_are_those_of_the_client_library(api: Api, client: AsyncOpenAI) -> None:
+    import openai
+    from openai import AsyncOpenAI
+
     call = client.audio.transcriptions.create
     with pytest.raises(openai.BadRequestError, match="response_format 'xml' is not supported"):
         await call(model="whisper-1", file=recording(), response_format="xml")  # type: ignore[call-overload]
@@ -136,6 +145,8 @@ REFUSED = (
 
 
 async def test_every_wrong_parameter_is_a_bad_request_that_names_it(api: Api, client: AsyncOpenAI) -> None:
+    import openai
+
     for param, arguments in REFUSED:
         with pytest.raises(openai.BadRequestError) as refused:
             await client.audio.transcriptions.create(**{"model": "whisper-1", "file": recording(), **arguments})  # type: ignore[call-overload]
@@ -149,6 +160,8 @@ async def test_every_wrong_parameter_is_a_bad_request_that_names_it(api: Api, cl
 
 
 async def test_a_file_that_is_no_audio_is_refused_at_once(api: Api, client: AsyncOpenAI) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match=r"a\.png") as refused:
         await client.audio.transcriptions.create(model="whisper-1", file=("a.png", b"\x89PNG\r\n\x1a\n" + bytes(64)))
     assert str(api.context.settings.uploads) not in str(refused.value)
@@ -157,6 +170,8 @@ async def test_a_file_that_is_no_audio_is_refused_at_once(api: Api, client: Asyn
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_unusable_audio_is_an_error_without_paths(api: Api, client: AsyncOpenAI, stream: bool) -> None:
+    import openai
+
     async def call() -> str:
         answer = await client.audio.transcriptions.create(model="whisper-1", file=recording(), stream=stream)  # type: ignore[call-overload]
         return "".join([event.delta async for event in answer]) if stream else answer.text

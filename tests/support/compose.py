@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.yaml_files import read_yaml
 
 PATH = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -78,8 +78,8 @@ def _value(expression: str, environ: Mapping[str, str]) -> str:
 
 @cache
 def _parsed() -> dict[str, Any]:
-    """The file with its variables. Parsing takes 0.2 s."""
-    file = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    """The file with its variables."""
+    file = read_yaml(PATH)
     assert isinstance(file, dict)
     return file
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.yaml_files import read_yaml_documents
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 
@@ -14,11 +14,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 @cache
 def manifests() -> list[tuple[str, dict[str, Any]]]:
     """Return all objects, each with the name of its file."""
-    return [
-        (path.name, document)
-        for path in sorted(FOLDER.glob("*.yaml"))
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    ]
+    return [(path.name, document) for path in sorted(FOLDER.glob("*.yaml")) for document in read_yaml_documents(path)]
 
 
 def of_kind(*kinds: str) -> dict[str, dict[str, Any]]:

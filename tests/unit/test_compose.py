@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 import pytest
-import yaml
 
 from tasks.cli import main
 from tasks.observability import heartbeat
 from tests.support import compose, env_example
 from tests.support.compose import interpolate
+from tests.support.yaml_files import read_yaml
 from worker.settings import SECRET_SETTINGS, Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_every_setting_reaches_a_service() -> None:
     passed = {variable for one in OURS.values() for variable in one["environment"]}
     handed = passed | {variable.removesuffix("_FILE") for variable in passed}
     assert VARIABLES - {"STT_HEALTH_FILE"} <= handed
-    raw = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]
+    raw = read_yaml(compose.PATH)["services"]
     for name in OURS:
         for variable, value in raw[name]["environment"].items():
             if value is not None and f"${{{variable}" not in str(value):
@@ -169,7 +169,7 @@ def test_workers_and_service_find_each_other() -> None:
 
 
 def test_prometheus_scrapes_the_ports_of_workers_and_servers() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    config = read_yaml(ROOT / "deploy" / "prometheus" / "prometheus.yml")
     asked = {
         (job["job_name"], name, entry["port"])
         for job in config["scrape_configs"]
@@ -331,13 +331,13 @@ def test_backup_and_restore_use_the_data_of_valkey() -> None:
 
 
 def test_alerts_reach_the_notifier() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    config = read_yaml(ROOT / "deploy" / "prometheus" / "prometheus.yml")
     assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
     assert ":9093/" in SERVICES["alertmanager"]["healthcheck"]["test"][-1]
     assert "ports" not in SERVICES["alertmanager"], "it has no login"
-    routes = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "routes.yml").read_text())
+    routes = read_yaml(ROOT / "deploy" / "alertmanager" / "routes.yml")
     assert routes["route"]["receiver"] == "operator"
-    alerts = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+    alerts = read_yaml(ROOT / "deploy" / "prometheus" / "alerts.yml")["groups"][0]["rules"]
     severities = {rule["labels"]["severity"] for rule in alerts}
     named = set(re.findall(r'severity="([a-z]+)"', str(routes)))
     assert named <= severities

@@ -9,16 +9,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.yaml_files import read_yaml
 from worker import metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "stt-batch.json").read_text(encoding="utf-8"))
-ALERTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+ALERTS = read_yaml(DEPLOY / "prometheus" / "alerts.yml")
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 OF_PROMETHEUS = {"up"}
 
@@ -79,7 +79,7 @@ def test_every_metric_is_used_by_a_panel_or_an_alert() -> None:
 def test_the_panels_of_the_dashboard_are_consistent() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
-    source = yaml.safe_load((DEPLOY / "grafana" / "datasources" / "prometheus.yml").read_text())["datasources"][0]
+    source = read_yaml(DEPLOY / "grafana" / "datasources" / "prometheus.yml")["datasources"][0]
     graphs = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
     assert len(graphs) > 10
     for panel in graphs:

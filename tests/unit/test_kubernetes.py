@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 import pytest
-import yaml
 
 from tasks.cli import main
 from tasks.observability import heartbeat
 from tests.support import compose
 from tests.support.kubernetes import FOLDER, manifests, of_kind
+from tests.support.yaml_files import read_yaml
 from tests.unit.test_deploy import KNOWN
 from worker.settings import SECRET_SETTINGS, Settings, load
 
@@ -82,7 +82,7 @@ def test_every_secret_exists_and_is_mounted(name: str) -> None:
 def test_secrets_are_examples_only() -> None:
     for secret in of_kind("Secret").values():
         assert all("CHANGE_ME" in value for value in secret["stringData"].values())
-    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
+    listed = read_yaml(FOLDER / "kustomization.yaml")["resources"]
     assert not [name for name in listed if "secret" in name]
     assert {path.name for path in FOLDER.glob("*.yaml")} - set(listed) == {
         *("kustomization.yaml", "secrets.example.yaml", "autoscaling.yaml"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from tests.support import compose
 from worker.ledger.redis_releases import unpatched
@@ -45,6 +44,6 @@ def test_patched_newer_and_unknown_releases_pass(info: dict[str, str]) -> None:
 
 
 def test_the_valkey_of_compose_is_patched() -> None:
-    services = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]
+    services = compose.load()["services"]
     version = services["valkey"]["image"].partition(":")[2].removesuffix("-alpine")
     assert unpatched({"redis_version": "7.2.4", "valkey_version": version}) is None
