@@ -220,7 +220,7 @@ def _reason_with_numbers(error: str, source: str) -> str:
     text = error
     for name, mark in ((source, ""), (printable(source), ""), (PurePosixPath(source).name, "…")):
         # As a whole word: a name such as `a` also occurs in other words.
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", mark, text) if name else text
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", mark, text) if name and name in text else text
     return _HINT.split(text.lstrip(": "), maxsplit=1)[0].strip()
 
 

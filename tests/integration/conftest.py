@@ -11,7 +11,7 @@ import redis
 from tasks.client.producer import Producer
 from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
-from tests.support.s3_server import S3Server, s3_server
+from tests.support.s3_server import S3Server, shared_s3_server
 from tests.support.stand_in_workers import StandInWorkers
 from tests.support.tls_proxy import TestAuthority
 from worker.ledger.ledger import Ledger
@@ -33,9 +33,13 @@ def redis_url(shared_redis: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """An S3 server with one bucket. All tests of the test run share it, so each test uses other names in it."""
-    with s3_server() as server:
+def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with one bucket. All tests of the test run share it, also those of other processes of pytest-xdist,
+    so each test uses other names in it."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # the folder of one process, in the folder of the test run
+        folder = folder.parent
+    with shared_s3_server(folder) as server:
         yield server
 
 

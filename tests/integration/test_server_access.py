@@ -253,7 +253,7 @@ async def test_a_session_sends_one_body_at_a_time() -> None:
 async def test_unauthenticated_connections_are_limited_per_peer_and_in_time() -> None:
     async with service() as server:
         server._connections._limits = ConnectionLimits(
-            total=20, unauthenticated=10, unauthenticated_per_peer=6, unauthenticated_s=0.5
+            total=20, unauthenticated=10, unauthenticated_per_peer=6, unauthenticated_s=3
         )
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(30)]
         await async_wait_until(lambda: server._connections.unauthenticated == 6, "the newest six are left")

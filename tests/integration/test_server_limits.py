@@ -115,7 +115,7 @@ async def test_sessions_over_the_limit_are_turned_away() -> None:
 
 async def test_an_idle_session_is_committed_and_closed() -> None:
     words, pcm = tones(4)
-    async with service(server_idle_timeout_s=0.5) as server, caller(server) as one:
+    async with service(server_idle_timeout_s=2) as server, caller(server) as one:
         await one.start()
         await one.say(pcm)
         closed = await one.closed()

@@ -119,6 +119,7 @@ ORDINARY: dict[str, Callable[[], np.ndarray]] = {
 
 @pytest.mark.parametrize("name", ORDINARY)
 @pytest.mark.parametrize("coding", [WAV, WAV_FLOAT], ids=str)
+@pytest.mark.gate_sample(2)
 def test_ordinary_channels_are_mixed_with_equal_weights(tmp_path: Path, name: str, coding: Coding) -> None:
     signal = ORDINARY[name]()
     path = write_signal(tmp_path / "a.wav", signal, RATE, coding)

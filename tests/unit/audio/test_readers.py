@@ -93,6 +93,7 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, kind: str, media: Me
 
 @pytest.mark.parametrize("name", ["a.gsm", "a.vox", "a.au", "a.snd", "a.al", "a.raw", "a.sd2", "a.mp3", "a.txt"])
 @pytest.mark.parametrize("made", ["mp4", "ogg", "wav"])
+@pytest.mark.gate_sample(3)
 def test_an_extension_of_headerless_audio_does_not_decide_the_format(tmp_path: Path, name: str, made: str) -> None:
     path = tmp_path / name
     if made == "mp4":
@@ -103,6 +104,7 @@ def test_an_extension_of_headerless_audio_does_not_decide_the_format(tmp_path: P
 
 
 @KINDS
+@pytest.mark.gate_sample(3)
 def test_without_the_extra_the_message_names_the_coding_and_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, media: Media
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason=f"no recordings in {FOLDER}; s
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+@pytest.mark.gate_sample(2)
 def test_blocks_equal_the_recording_decoded_at_once(path: Path) -> None:
     expected = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
     with open_source(path) as source:

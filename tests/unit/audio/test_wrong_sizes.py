@@ -145,6 +145,7 @@ def test_an_unknown_declared_size_is_accepted(tmp_path: Path, family: Family, be
 @EACH
 @CHUNKS
 @pytest.mark.parametrize("ends_s", [PAUSE, 2.6, 0.05], ids=["in-silence", "in-a-word", "at-once"])
+@pytest.mark.gate_sample(3)
 def test_a_declared_size_that_is_too_small_is_corrected(
     tmp_path: Path, family: Family, behind: bool, ends_s: float
 ) -> None:

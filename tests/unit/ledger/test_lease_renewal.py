@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.support.wait import allowed_s
 from worker.ledger.connection import WORKER_CALL_LIMIT_S, RedisConnection
 from worker.ledger.lease import Lease, LeaseNotRenewed
 from worker.ledger.records import ContentRecord
@@ -43,8 +43,6 @@ async def test_a_lost_cancellation_does_not_keep_an_attempt_without_a_lease() ->
         unfinished_ttl=timedelta(days=1),
         result_ttl=timedelta(days=1),
     )
-    started = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(allowed_s(5)):
         with pytest.raises(LeaseNotRenewed):
             await lease.renew_every(0.1)
-    assert time.monotonic() - started < 3

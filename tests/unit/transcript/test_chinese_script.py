@@ -208,6 +208,7 @@ OF_TWO_TRADITIONAL_CHARACTERS = {
     ("text", "expected"),
     [pair for pairs in OF_TWO_TRADITIONAL_CHARACTERS.values() for pair in pairs],
 )
+@pytest.mark.gate_sample(3)
 def test_the_context_decides_between_two_traditional_characters(text: str, expected: str) -> None:
     assert converted(text, "hk") == expected
 

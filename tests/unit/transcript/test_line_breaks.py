@@ -84,6 +84,7 @@ def test_numbers_and_names_stay_whole(phrase: str) -> None:
 
 @pytest.mark.parametrize("sign", "⋯…‧•・／〜°℉］｝々ー」』）】》”’％℃！？，。、；：·～〕〗｠ヽゝ﹐﹑﹒﹔﹕﹖﹗﹚﹜﹞﹪")
 @pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.gate_sample(3)
 def test_no_line_begins_with_closing_punctuation(sign: str, preset: Preset) -> None:
     for size in (14, 15, 16, 17):
         text = "呢度有好多人鍾意飲茶食點心行街"[:size] + sign + "跟住佢哋先返屋企瞓覺囉大家都係咁"

@@ -107,7 +107,7 @@ def noisy(noise: Callable[[float], Samples]) -> tuple[Samples, list[Sentence]]:
 @both_paces
 @steady
 @pytest.mark.parametrize("step_s", [0.1, -0.15])
-@pytest.mark.gate_sample(3)
+@pytest.mark.gate_sample(6)
 def test_a_drift_is_corrected_in_noise(noise: Callable[[float], Samples], step_s: float, paced: bool) -> None:
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)
@@ -117,6 +117,7 @@ def test_a_drift_is_corrected_in_noise(noise: Callable[[float], Samples], step_s
 
 @both_paces
 @any_noise
+@pytest.mark.gate_sample(2)
 def test_exact_times_are_unchanged_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(not FOUND, reason=f"no recordings in {corpus.fol
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("recording", FOUND, ids=lambda recording: recording.path.name)
+@pytest.mark.gate_sample(3)
 def test_real_speech_is_shown_completely_and_within_the_limits(recording: corpus.Recording, preset: Preset) -> None:
     words = re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", recording.reference)
     said = transcript(segment(recording.reference, 0.0, recording.duration_s, words=words))

@@ -167,6 +167,7 @@ FORMS: dict[str, Callable[[Times], Times]] = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("paced", [True, False], ids=["1x", "max"])
 @pytest.mark.parametrize("since", [0, 3])
+@pytest.mark.gate_sample(2)
 def test_other_forms_of_times_are_corrected(form: Callable[[Times], Times], paced: bool, since: int) -> None:
     plan = sentences(seed=7)
     segments = place(plan, [form(t) if n >= since else t for n, t in enumerate(plan)], paced=paced)
