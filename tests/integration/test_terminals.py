@@ -22,10 +22,10 @@ def row_of(shown: Terminal, name: str) -> str:
     return next((row for row in shown.rows if name in row), "")
 
 
-def recordings(cli: Cli) -> Path:
+def recordings(cli: Cli, duration_s: float = 40) -> Path:
     folder = cli.folder / "in"
-    write_audio(folder / "long.wav", duration_s=40, seed=1)
-    write_audio(folder / "會議 記錄.wav", duration_s=40, seed=2)
+    write_audio(folder / "long.wav", duration_s=duration_s, seed=1)
+    write_audio(folder / "會議 記錄.wav", duration_s=duration_s, seed=2)
     write_audio(folder / "right\u202egnp.wav", duration_s=2, seed=3)
     (folder / "empty.wav").touch()
     return folder
@@ -33,10 +33,10 @@ def recordings(cli: Cli) -> Path:
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), pytest.param(120, 30, marks=pytest.mark.chaos)])
 def test_a_run_shows_loading_words_time_left_and_its_results(cli: Cli, columns: int, rows: int) -> None:
-    recordings(cli)
+    recordings(cli, duration_s=20)
     size = {"columns": columns, "rows": rows}
     with terminal(
-        "run", "in", "--speed", "8", folder=cli.folder, environment=cli.environment | {"NO_COLOR": ""}, **size
+        "run", "in", "--speed", "4", folder=cli.folder, environment=cli.environment | {"NO_COLOR": ""}, **size
     ) as shown:
         assert shown.wait(120) == 1
         words = r"\d:\d\d/0:\d\d (?:\S+ ){2,}"

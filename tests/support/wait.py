@@ -22,18 +22,27 @@ def allowed_s(timeout_s: float) -> float:
     return timeout_s * min(8.0, max(1.0, per_core / 2))
 
 
+def pause_s(poll_s: float, waited_s: float, took_s: float) -> float:
+    """Return the pause before the next call of a predicate, after `waited_s` seconds, if its last call took `took_s`.
+
+    The pause grows to 50 ms, and a slow predicate is called less often, so that a test that waits takes at most a tenth
+    of a core. The processes for which it waits need the rest."""
+    return max(poll_s, min(0.05, waited_s / 20), min(0.5, 9 * took_s))
+
+
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
     """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds, or more on a busy
-    machine (see `allowed_s`). Blocks."""
+    machine (see `allowed_s`). `poll_s`: the shortest pause between two calls (see `pause_s`). Blocks."""
     timeout_s = allowed_s(timeout_s)
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     while True:
+        called, used = time.monotonic(), time.thread_time()
         value = predicate()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        if called - started >= timeout_s:
             raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}")
-        time.sleep(poll_s)
+        time.sleep(pause_s(poll_s, called - started, time.thread_time() - used))
 
 
 async def async_wait_until(
@@ -41,8 +50,9 @@ async def async_wait_until(
 ) -> Any:
     """Call the predicate repeatedly until its value is true, and return this value. Does not block the event loop. The
     predicate may be a coroutine function. Raises WaitTimeoutError after `timeout_s` seconds, even while the predicate's
-    coroutine runs."""
+    coroutine runs. `poll_s`: the shortest pause between two calls (see `pause_s`)."""
     timeout_s = allowed_s(timeout_s)
+    started = time.monotonic()
     try:
         async with asyncio.timeout(timeout_s):
             while True:
@@ -51,6 +61,6 @@ async def async_wait_until(
                     value = await value
                 if value:
                     return value
-                await asyncio.sleep(poll_s)
+                await asyncio.sleep(pause_s(poll_s, time.monotonic() - started, 0.0))
     except TimeoutError:
         raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}") from None

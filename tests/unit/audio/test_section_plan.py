@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -182,12 +183,17 @@ def test_without_a_pause_the_sections_overlap(gap_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "signal",
-    [sounds.tones_of(120, 440), sounds.noise(120, -20), sounds.hum(120), np.full(120 * RATE, 0.2, np.float32)],
+    "make",
+    [
+        lambda: sounds.tones_of(120, 440),
+        lambda: sounds.noise(120, -20),
+        lambda: sounds.hum(120),
+        lambda: np.full(120 * RATE, 0.2, np.float32),
+    ],
     ids=["tone", "noise", "hum", "constant"],
 )
-def test_continuous_sound_is_cut_too(signal: Samples) -> None:
-    found = planned(signal)
+def test_continuous_sound_is_cut_too(make: Callable[[], Samples]) -> None:
+    found = planned(make())
     assert len(found.sections) == 8
     check_coverage(found)
     lengths = [(s.end - s.start) / RATE for s in found.sections]

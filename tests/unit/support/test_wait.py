@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.wait import WaitTimeoutError, async_wait_until, wait_until
+from tests.support.wait import WaitTimeoutError, async_wait_until, pause_s, wait_until
 
 
 def test_returns_the_first_truthy_value() -> None:
@@ -34,3 +34,10 @@ async def test_async_bounds_a_predicate_that_hangs() -> None:
 
     with pytest.raises(WaitTimeoutError, match="never"):
         await async_wait_until(hangs, "never", timeout_s=0.02)
+
+
+def test_a_wait_takes_at_most_a_tenth_of_a_core() -> None:
+    assert pause_s(0.01, waited_s=0.0, took_s=0.0) == 0.01
+    assert pause_s(0.01, waited_s=10.0, took_s=0.0) == 0.05
+    assert pause_s(0.2, waited_s=10.0, took_s=0.0) == 0.2
+    assert pause_s(0.01, waited_s=0.0, took_s=0.03) == pytest.approx(0.27)
