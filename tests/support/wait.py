@@ -25,9 +25,9 @@ def allowed_s(timeout_s: float) -> float:
 def pause_s(poll_s: float, waited_s: float, took_s: float) -> float:
     """Return the pause before the next call of a predicate, after `waited_s` seconds, if its last call took `took_s`.
 
-    The pause grows to 50 ms, and a slow predicate is called less often, so that a test that waits takes at most a tenth
-    of a core. The processes for which it waits need the rest."""
-    return max(poll_s, min(0.05, waited_s / 20), min(0.5, 9 * took_s))
+    The pause grows to 50 ms, and a slow predicate, such as a request to a server, runs for at most a fifth of the time.
+    The processes for which a test waits need the rest of the core."""
+    return max(poll_s, min(0.05, waited_s / 20), min(0.5, 4 * took_s))
 
 
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
@@ -36,13 +36,13 @@ def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float 
     timeout_s = allowed_s(timeout_s)
     started = time.monotonic()
     while True:
-        called, used = time.monotonic(), time.thread_time()
+        called = time.monotonic()
         value = predicate()
         if value:
             return value
         if called - started >= timeout_s:
             raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}")
-        time.sleep(pause_s(poll_s, called - started, time.thread_time() - used))
+        time.sleep(pause_s(poll_s, called - started, time.monotonic() - called))
 
 
 async def async_wait_until(

@@ -9,8 +9,14 @@ from tests.support.gate_sample import mark_the_rest
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture(autouse=True)
+def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load no installed plugins for the collected file: they are not needed, and one of them opens a socket."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def items_of(pytester: pytest.Pytester, every: int) -> list[pytest.Item]:
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nmarkers = matrix\n gate_sample\n")
+    pytester.makeini("[pytest]\nmarkers = matrix\n gate_sample\n")
     items = pytester.getitems(
         "import pytest\n"
         "@pytest.mark.parametrize('a', range(5))\n"

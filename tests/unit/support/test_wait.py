@@ -36,8 +36,8 @@ async def test_async_bounds_a_predicate_that_hangs() -> None:
         await async_wait_until(hangs, "never", timeout_s=0.02)
 
 
-def test_a_wait_takes_at_most_a_tenth_of_a_core() -> None:
+def test_a_predicate_runs_for_at_most_a_fifth_of_the_time() -> None:
     assert pause_s(0.01, waited_s=0.0, took_s=0.0) == 0.01
     assert pause_s(0.01, waited_s=10.0, took_s=0.0) == 0.05
     assert pause_s(0.2, waited_s=10.0, took_s=0.0) == 0.2
-    assert pause_s(0.01, waited_s=0.0, took_s=0.03) == pytest.approx(0.27)
+    assert pause_s(0.01, waited_s=0.0, took_s=0.03) == pytest.approx(0.12)
