@@ -137,7 +137,7 @@ def test_a_killed_watch_continues_and_a_file_is_queued_when_complete_and_again_w
     watching.until("done", "a.wav")
     assert words_of(watching.out / "a.wav.json") == words
     (job,) = {event["id"] for event in watching.events("queued")}
-    assert fleet.record(job).attempts == 1
+    assert fleet.raw.zrange("stt:jobs", 0, -1) == [job]
 
     words = write_audio(watching.folder.parent / "whole.wav", duration_s=6, seed=3)
     data = (watching.folder.parent / "whole.wav").read_bytes()
