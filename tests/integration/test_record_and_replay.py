@@ -12,7 +12,7 @@ import pytest
 from tests.support.audiofiles import WAV, write_words
 from tests.support.pipeline_run import KEY, tone_service, transcribe
 from tests.support.tones import ToneWord, speech
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker.errors import EndpointError
 from worker.realtime import recording_client
 from worker.realtime.session_recording import Entry, read_recording
@@ -146,6 +146,6 @@ async def test_a_replay_ends_with_a_client_that_sends_less_audio(tmp_path: Path)
     async with tone_service() as settings:
         await transcribe(path, settings.model_copy(update={"record_dir": str(folder)}))
     async with replaying([read_recording(file) for file in recorded(folder)]) as settings:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(allowed_s(20)):
             transcript = await transcribe(short, settings)
     assert transcript.sessions[-1].ended == "completed"

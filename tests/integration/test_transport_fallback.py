@@ -73,7 +73,7 @@ async def middlebox(fault: str) -> AsyncIterator[tuple[Middlebox, Settings]]:
         server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
-            yield box, load({"STT_URL": url, "STT_API_KEY": KEY, "STT_CONNECT_TIMEOUT_S": "1"})
+            yield box, load({"STT_URL": url, "STT_API_KEY": KEY, "STT_CONNECT_TIMEOUT_S": "3"})
         finally:
             server.close()
 
@@ -107,7 +107,7 @@ async def test_a_websocket_is_tried_again_later(monkeypatch: pytest.MonkeyPatch)
         assert await check(settings) == "polling"
         for endpoint in later._until:
             later._until[endpoint] -= RETRY_WEBSOCKET_S
-        assert await check(settings) == "websocket"
+        assert await check(settings.model_copy(update={"connect_timeout_s": 60})) == "websocket"
         assert box.upgrades == 2
 
 
