@@ -16,6 +16,7 @@ from tests.support.audiofiles import write_words
 from tests.support.error_names import ERROR_NAMES
 from tests.support.pipeline_run import MemoryLog, assert_said, limit_slowdown, tone_service, transcribe
 from tests.support.tones import ToneWord, sentences, speech
+from tests.support.wait import allowed_s
 from worker import metrics
 from worker.errors import (
     AccessRefused,
@@ -251,7 +252,7 @@ async def test_sessions_are_rotated_at_a_pause(tmp_path: Path) -> None:
 async def test_without_times_sessions_are_rotated_as_well(tmp_path: Path) -> None:
     words = list(chain(*sentences(numbers=range(60), words=(5, 5), pause_s=(2.2, 2.5))))
     source = write_words(tmp_path / "long.wav", words, 16000)
-    async with tone_service("plain-only", STT_SESSION_MAX_S="15") as settings, asyncio.timeout(60):
+    async with tone_service("plain-only", STT_SESSION_MAX_S="15") as settings, asyncio.timeout(allowed_s(60)):
         transcript = await transcribe(source, settings)
     assert transcript.text.split() == [w.text for w in words]
     assert len(transcript.sessions) >= 3
@@ -276,7 +277,7 @@ async def test_a_session_that_stalls_ends_within_its_bound(recording: Path, faul
     bounds = {**CLOSES_SOON, "STT_STALL_TIMEOUT_S": "1"}
     async with tone_service(fault, STT_SESSION_RETRIES="0", **bounds) as settings:
         # The timeout, the close, and a margin for a busy machine.
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(allowed_s(15)):
             with pytest.raises(SessionStalled, match="for 1 s"):
                 await transcribe(recording, settings)
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.api import Api, api_settings, problem, running_api
 from tests.support.redis_server import Valkey
+from tests.support.wait import allowed_s
 
 HOST = b"Host: 127.0.0.1\r\n"
 KEY = HOST + b"x-api-key: alice-key\r\n"
@@ -33,7 +34,7 @@ async def exchange(api: Api, *parts: bytes) -> bytes:
     try:
         for part in parts:
             writer.write(part)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(allowed_s(30)):
             while data := await reader.read(1 << 16):
                 answer += data
     except ConnectionError:
@@ -83,7 +84,7 @@ async def test_clients_that_stop_do_not_stay_connected(api: Api, monkeypatch: py
     answers = await asyncio.gather(
         exchange(api), exchange(api, me[:30]), exchange(api, me, me[:30]), exchange(api, refused)
     )
-    assert b" 408 " in await asyncio.wait_for(reader.readline(), 20)
+    assert b" 408 " in await asyncio.wait_for(reader.readline(), allowed_s(20))
     trickling.cancel()
     writer.close()
     assert status(answers[0]) == status(answers[1]) == 408

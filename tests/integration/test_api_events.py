@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.api import Api, ServerEvent, api_settings, collect, events_of, running_api, words_of
 from tests.support.samples_of import a_segment
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_a_follower_gets_the_commits_live_and_the_end(api: Api) -> None:
         await api.commit(lease, number)
     await api.context.producer.events.publish("progress", job["id"], sent_s=3.0, committed_s=2.5, partial="wor")
     await lease.fail("endpoint_busy", "no free session")
-    events = await asyncio.wait_for(following, 20)
+    events = await asyncio.wait_for(following, allowed_s(20))
     assert words_of(events) == ["word 0", "word 1", "word 2"]
     assert events[0].name == "status"
     assert events[-1].name == "end"
@@ -43,7 +43,7 @@ async def test_a_commit_without_an_event_arrives_too(api: Api, monkeypatch: pyte
     lease = await api.lease(job["id"])
     await lease.commit(a_segment("silent", 0, 1))
     await lease.fail("internal", "x")
-    assert words_of(await asyncio.wait_for(following, 20)) == ["silent"]
+    assert words_of(await asyncio.wait_for(following, allowed_s(20))) == ["silent"]
 
 
 async def test_a_client_that_reconnects_continues_after_its_last_commit(api: Api) -> None:
@@ -93,7 +93,7 @@ async def test_every_commit_arrives_once_over_connections_that_break(api: Api) -
 
     following = [asyncio.create_task(follow(f"{job['url']}/events")) for job in jobs]
     await asyncio.gather(*(work(job["id"]) for job in jobs))
-    for events in await asyncio.wait_for(asyncio.gather(*following), 60):
+    for events in await asyncio.wait_for(asyncio.gather(*following), allowed_s(60)):
         assert words_of(events) == [f"word {n}" for n in range(30)]
 
 
@@ -110,7 +110,7 @@ async def test_a_follower_far_behind_reads_what_is_not_in_memory(api: Api, monke
         while (await anext(live)).name != "commit":
             pass
         await lease.fail("internal", "x")
-        assert words_of(await asyncio.wait_for(late, 20)) == [f"word {n}" for n in range(20)]
+        assert words_of(await asyncio.wait_for(late, allowed_s(20))) == [f"word {n}" for n in range(20)]
 
 
 async def test_feeds_end_with_their_followers(api: Api) -> None:
@@ -129,7 +129,7 @@ async def test_all_events_contain_no_text(api: Api) -> None:
         job = await api.upload()
         await api.context.producer.events.publish("committed", job["id"], text="a secret word", start=0.5)
         seen: list[str] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(allowed_s(20)):
             async for line in lines:
                 seen.append(line)
                 if "committed" in line and line.startswith("data"):
@@ -143,7 +143,7 @@ async def test_a_stop_ends_the_streams(api: Api) -> None:
     following = asyncio.create_task(collect(api.alice, f"{job['url']}/events"))
     await async_wait_until(lambda: api.context.hub.followers == 1, "the client follows")
     api.context.begin_stop()
-    events = await asyncio.wait_for(following, 20)
+    events = await asyncio.wait_for(following, allowed_s(20))
     assert "end" not in [event.name for event in events]  # so the client connects again
 
 
@@ -155,7 +155,7 @@ async def test_a_client_with_an_id_from_the_future_does_not_delay_the_others(api
     path = f"{job['url']}/events"
     async with api.alice.stream("GET", path, headers={"last-event-id": "99999999999999-0"}) as first:
         await anext(events_of(first))
-        async with api.reader.stream("GET", path) as second, asyncio.timeout(10):
+        async with api.reader.stream("GET", path) as second, asyncio.timeout(allowed_s(10)):
             live = events_of(second)
             for number in range(3):
                 while (event := await anext(live)).name != "commit":

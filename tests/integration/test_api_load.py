@@ -22,7 +22,7 @@ from tests.support.api import KEYS, Api, ServerEvent, api_settings, events_of, r
 from tests.support.api_process import ApiProcess, api_process
 from tests.support.proxy import proxy as serving_proxy
 from tests.support.samples_of import a_segment
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import load
@@ -140,7 +140,7 @@ async def test_a_commit_reaches_its_followers_within_50_ms(redis_url: str, tmp_p
                 await lease.commit(a_segment(word, number, number + 1))
                 await asyncio.to_thread(announce, redis_url, lease.job_id)
                 await asyncio.sleep(0.05)
-        await asyncio.wait_for(asyncio.gather(*following), 300)
+        await asyncio.wait_for(asyncio.gather(*following), allowed_s(300))
         median_ms = statistics.median(late) * 1000
         print(f"{followers} followers: median {median_ms:.1f} ms, CPU {api.cpu_s() - cpu_s:.1f} s, "  # noqa: T201
               f"{api.memory_bytes() / MB:.0f} MB")  # fmt: skip
@@ -213,7 +213,7 @@ async def test_every_commit_arrives_once_through_a_proxy_that_cuts_connections(a
             await asyncio.gather(*(work(job["id"]) for job in jobs))
             running = False
             await cutting
-            found = await asyncio.wait_for(asyncio.gather(*following), 120)
+            found = await asyncio.wait_for(asyncio.gather(*following), allowed_s(120))
     for events, _ in found:
         assert words_of(events) == [f"word {number}" for number in range(commits)]
     assert sum(cuts for _, cuts in found) > JOBS

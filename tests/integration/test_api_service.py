@@ -14,7 +14,7 @@ from tasks.api.body import JsonRoute
 from tasks.console import library, operator_routes, pages
 from tests.support.api import Api, api_settings, problem, running_api
 from tests.support.console_server import console_server, send
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker import metrics
 
 
@@ -76,7 +76,7 @@ async def test_a_body_that_stops_arriving_is_refused(
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: alice-key\r\nContent-Length: 99\r\nContent-Type: {kind}\r\n"
     writer.write(f"{head}\r\nabc".encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(allowed_s(20)):
         assert b" 408 " in await reader.readline()
     writer.close()
 

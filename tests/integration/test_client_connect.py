@@ -215,7 +215,7 @@ async def test_a_close_of_an_accepted_connection_is_the_reason_of_its_loss(code:
         configured = load({"STT_API_KEY": "the-key", "STT_TRANSPORT": "websocket"})
         opened = Client(url, configured.api_key, configured, lambda *_: None, lost.set_result)
         await opened.open()
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(allowed_s(25)):
             text = f"closed with {code}: {reason}" if reason else f"closed with {code}"
             assert await lost == Lost(text, code, reason)
         await opened.close()
@@ -331,7 +331,7 @@ async def test_a_proxy_that_lets_only_polling_through() -> None:
         connection = client(url)
         await connection.open()
         assert await connection.emit(messages.START, {"sampleRate": 16000})
-        assert await asyncio.wait_for(heard.get(), 5) == {"sampleRate": 16000}
+        assert await asyncio.wait_for(heard.get(), allowed_s(5)) == {"sampleRate": 16000}
         await connection.close()
 
 
@@ -425,7 +425,7 @@ async def test_a_proxy_that_never_answers_ends_within_the_timeout(scheme: str, p
     server = await asyncio.start_server(silence, "127.0.0.1", 0)
     address = f"{proxy}://u:p@127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        async with asyncio.timeout(12):
+        async with asyncio.timeout(allowed_s(12)):
             with pytest.raises(EndpointError, match="no connection through the proxy"):
                 await client(f"{scheme}://stt.test:9201", STT_PROXY=address).open()
         assert left_tasks() == []

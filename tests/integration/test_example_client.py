@@ -12,6 +12,7 @@ import pytest
 from tests.support.api import KEYS, api_settings, running_api
 from tests.support.node_env import missing
 from tests.support.proxy import proxy
+from tests.support.wait import allowed_s
 
 CLIENT = Path(__file__).resolve().parents[2] / "docs" / "examples" / "transcribe.mjs"
 
@@ -38,11 +39,11 @@ async def test_the_example_client_follows_jobs_over_a_cut_connection(redis_url: 
             lease = await api.lease(job_id)
             await api.commit(lease, 0)
             assert client.stdout is not None
-            assert await asyncio.wait_for(client.stdout.readline(), 60) == b"good.wav 0.00 word 0\n"
+            assert await asyncio.wait_for(client.stdout.readline(), allowed_s(60)) == b"good.wav 0.00 word 0\n"
             line.reset()
             await lease.release()
             await api.transcribe(job_id)
-        out, err = await asyncio.wait_for(client.communicate(), 60)
+        out, err = await asyncio.wait_for(client.communicate(), allowed_s(60))
     assert out.decode().splitlines() == [f"good.wav {n}.00 word {n}" for n in range(3)]
     assert err.decode().strip() == f"{files[1]}: failed: nothing in it is audio"
     assert client.returncode == 1

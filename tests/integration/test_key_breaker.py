@@ -16,7 +16,7 @@ import redis
 
 from tasks.execution.message_handler import MessageHandler, Outcome
 from tests.support.samples_of import a_segment, a_transcript
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker.errors import AccessRefused, AccountRefused, AuthRefused, EndpointUnavailable, PermissionRefused
 from worker.ledger import key_breaker
 from worker.ledger.connection import RedisConnection
@@ -336,7 +336,7 @@ async def test_a_draining_worker_does_not_wait_for_the_key(redis_url: str, raw: 
         await asyncio.sleep(0.1)
         assert not waiting.done()
         handler.drain()
-        assert await asyncio.wait_for(waiting, 2) is Outcome.REQUEUED
+        assert await asyncio.wait_for(waiting, allowed_s(2)) is Outcome.REQUEUED
 
 
 async def test_a_single_run_ends_at_once_with_the_reason(redis_url: str, raw: redis.Redis) -> None:

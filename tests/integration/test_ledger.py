@@ -12,7 +12,7 @@ import redis
 from tasks import celery_config
 from tests.support.ports import free_port
 from tests.support.samples_of import a_segment, a_transcript
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
 from worker.job_progress import Progress
 from worker.ledger.connection import RedisConnection
@@ -277,7 +277,7 @@ async def test_renewal_extends_the_lease_and_ends_when_it_is_lost(ledger: Ledger
     await async_wait_until(lambda: int(raw.hget("stt:job:a", "lease") or 0) > 1, "the lease is renewed")
     await ledger.cancel("a")
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(keeper, 5)
+        await asyncio.wait_for(keeper, allowed_s(5))
 
 
 async def test_records_are_returned_in_the_requested_order(ledger: Ledger) -> None:

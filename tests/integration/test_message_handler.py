@@ -12,7 +12,7 @@ import redis
 from tasks.execution import message_handler
 from tasks.execution.message_handler import MessageHandler, Outcome, Pipeline
 from tests.support.samples_of import a_segment, a_transcript
-from tests.support.wait import async_wait_until
+from tests.support.wait import allowed_s, async_wait_until
 from worker.audio.segmentation.section_plan import SectionPlan, StreamingPlan, plans_json
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import RedisConnection
@@ -90,7 +90,7 @@ async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
     await scene.begun.wait()
     await scene.ledger.requeue("a")
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
-    assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
+    assert await asyncio.wait_for(running, allowed_s(5)) is Outcome.SKIPPED
     assert scene.stopped.is_set()
     assert (await scene.record()).owner == "other"
 
@@ -100,7 +100,7 @@ async def test_drain_releases_running_jobs_and_starts_no_others(scene: Scene) ->
     running = asyncio.create_task(handler.perform("a", None))
     await scene.begun.wait()
     handler.drain()
-    assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
+    assert await asyncio.wait_for(running, allowed_s(5)) is Outcome.REQUEUED
     assert scene.stopped.is_set()
     record = await scene.record()
     assert (record.state, record.attempts, record.commits, record.owner) == (JobState.QUEUED, 0, 1, "")
@@ -150,7 +150,7 @@ async def cut_off(job: Job, log: Any) -> Transcript:
 
 async def test_outages_of_redis_use_up_no_attempts(scene: Scene) -> None:
     for _ in range(scene.settings.job_attempts + 3):
-        assert await asyncio.wait_for(scene.handler(cut_off).perform("a", None), 10) is Outcome.REQUEUED
+        assert await asyncio.wait_for(scene.handler(cut_off).perform("a", None), allowed_s(10)) is Outcome.REQUEUED
         record = await scene.record()
         assert (record.state, record.attempts, record.commits) == (JobState.QUEUED, 0, 0)
     lease = await scene.ledger.acquire("a", "other")
@@ -165,8 +165,8 @@ async def test_a_redis_that_hangs_for_longer_than_a_lease_uses_up_no_attempt(
     running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await async_wait_until(lambda: raw.hget("stt:job:a", "commits") == "1", "a commit")
     raw.client_pause(2500)
-    await asyncio.wait_for(scene.stopped.wait(), 2.4)
-    assert await asyncio.wait_for(running, 30) is Outcome.REQUEUED
+    await asyncio.wait_for(scene.stopped.wait(), allowed_s(2.4))
+    assert await asyncio.wait_for(running, allowed_s(30)) is Outcome.REQUEUED
     record = await scene.record()
     assert (record.state, record.attempts, record.commits) == (JobState.QUEUED, 0, 1)
 
@@ -210,7 +210,7 @@ async def test_a_drain_does_not_wait_for_an_outage_of_redis(
     running = asyncio.create_task(handler.perform("a", None))
     await tried.wait()
     handler.drain()
-    assert await asyncio.wait_for(running, 5) is (Outcome.REQUEUED if released else Outcome.SKIPPED)
+    assert await asyncio.wait_for(running, allowed_s(5)) is (Outcome.REQUEUED if released else Outcome.SKIPPED)
     await scene.ledger.close()
 
 
@@ -329,7 +329,7 @@ async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
     running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     await scene.ledger.cancel("a")
-    assert await asyncio.wait_for(running, 2) is Outcome.SKIPPED
+    assert await asyncio.wait_for(running, allowed_s(2)) is Outcome.SKIPPED
     assert scene.stopped.is_set()
     assert (await scene.record()).state is JobState.CANCELLED
     await scene.ledger.close()
@@ -339,7 +339,7 @@ async def test_a_paused_job_stops_and_continues_where_it_stopped(scene: Scene) -
     running = asyncio.create_task(scene.handler(forever).perform("a", None))
     await scene.begun.wait()
     assert await scene.ledger.pause(["a"]) == ["a"]
-    assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
+    assert await asyncio.wait_for(running, allowed_s(5)) is Outcome.SKIPPED
     assert await scene.handler(quick).perform("a", None) is Outcome.SKIPPED
     record = await scene.record()
     assert (record.state, record.paused, record.attempts) == (JobState.QUEUED, True, 0)

@@ -18,7 +18,7 @@ from tests.support.command_line import Cli, cli
 from tests.support.listing_server import BUCKET as ANY
 from tests.support.listing_server import listing_server
 from tests.support.s3_server import BUCKET, S3Server, store_of
-from tests.support.wait import wait_until
+from tests.support.wait import allowed_s, wait_until
 from worker.settings import Settings, load
 from worker.storage import object_store
 from worker.storage.address import parse
@@ -123,9 +123,9 @@ async def test_a_watch_that_nohup_started_survives_the_end_of_its_terminal(s3: S
     try:
         ready = asyncio.Event()
         watching = asyncio.create_task(watch(settings, "nohup").main(ready.set))
-        await asyncio.wait_for(ready.wait(), 20)
+        await asyncio.wait_for(ready.wait(), allowed_s(20))
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         os.kill(os.getpid(), signal.SIGQUIT)
-        await asyncio.wait_for(watching, 20)
+        await asyncio.wait_for(watching, allowed_s(20))
     finally:
         signal.signal(signal.SIGHUP, before)

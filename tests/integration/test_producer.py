@@ -17,7 +17,7 @@ from tasks.client.handles import submit, submit_async, submit_many, submit_many_
 from tests.support.fleet import environment
 from tests.support.forked_process import start_process
 from tests.support.samples_of import a_segment, a_transcript
-from tests.support.wait import async_wait_until, wait_until
+from tests.support.wait import allowed_s, async_wait_until, wait_until
 from worker.errors import BadJob, QueueFull, SourceNotFound
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
@@ -59,7 +59,7 @@ async def test_commits_arrive_one_by_one_in_a_program_with_a_loop(
     with pytest.raises(TimeoutError):
         await handle.wait(timeout_s=0.05)
     heard: list[str] = []
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(allowed_s(20)), asyncio.TaskGroup() as group:
         group.create_task(work(ledger, handle.id, 4, lambda count: len(heard) >= count))
         async for segment in handle.commits():
             heard.append(segment.text)
@@ -119,7 +119,7 @@ async def test_a_cancelled_wait_ends(settings: Settings, audio: Audio) -> None:
 
 async def test_waiting_for_a_batch(settings: Settings, ledger: Ledger, audio: Audio) -> None:
     batch = await submit_many_async([audio(f"{n}.wav") for n in range(5)], batch="b", settings=settings)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(allowed_s(20)), asyncio.TaskGroup() as group:
         waiting = group.create_task(batch.wait(timeout_s=15))
         for job in batch.jobs:
             await work(ledger, job.id, 1, lambda _: True)
@@ -229,7 +229,7 @@ async def test_a_follower_sees_a_commit_at_once_and_not_at_its_next_query(
     try:
         for number in range(3):  # together at least 18 s with a pause between queries
             await lease.commit(a_segment(f"word {number}", number, number + 1))
-            await asyncio.wait_for(seen.get(), 8)
+            await asyncio.wait_for(seen.get(), allowed_s(8))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

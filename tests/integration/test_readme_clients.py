@@ -14,6 +14,7 @@ import soundfile
 from tests.support import readme
 from tests.support.node_env import node_modules
 from tests.support.service import KEY, service, tones
+from tests.support.wait import allowed_s
 
 __all__ = ["node_modules"]
 
@@ -35,7 +36,7 @@ async def output_of(*command: str, cwd: Path) -> str:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        out, _ = await asyncio.wait_for(process.communicate(), allowed_s(60))
     finally:
         if process.returncode is None:
             process.kill()

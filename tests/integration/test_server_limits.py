@@ -16,7 +16,7 @@ import pytest
 from tests.support.fleet import limit_of
 from tests.support.service import HEADERS, KEY, Caller, GatedRecognizer, caller, service, tones
 from tests.support.tone_recognizer import ENGINE
-from tests.support.wait import async_wait_until, wait_until
+from tests.support.wait import allowed_s, async_wait_until, wait_until
 from worker.realtime import messages
 from worker.realtime.messages import CLOSED, START
 from worker.server.app import RunningServer
@@ -152,7 +152,7 @@ async def test_attachments_are_not_collected() -> None:
             await socket.send_str(one)
             await socket.send_bytes(bytes(320))
             said = ""
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(allowed_s(5)):
                 while "session-error" not in said:
                     said = str((await socket.receive()).data)
             assert "audio_base_64 must be a text" in said
@@ -242,7 +242,7 @@ async def test_a_client_that_does_not_read_is_dropped(transport: str) -> None:
         url = f"{server.url}{messages.PATH}/?EIO=4"
         socket = await (_direct if transport == "websocket" else _upgraded)(session, url)
         await socket.send_str("40")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(allowed_s(5)):
             while not (await socket.receive_str()).startswith("40"):
                 pass
         socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]

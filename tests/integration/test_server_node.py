@@ -12,6 +12,7 @@ from socketio.exceptions import ConnectionError as SocketError
 
 from tests.support.node_env import NodeServer, node_modules, node_server
 from tests.support.service import KEY, Caller, service, tones
+from tests.support.wait import allowed_s
 from worker.realtime import messages
 from worker.server.app import RunningServer
 
@@ -30,7 +31,7 @@ async def node_client(folder: Path, server: RunningServer, **options: Any) -> tu
         "node", str(folder / "client.mjs"), given, stdout=asyncio.subprocess.PIPE
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), 70)
+        out, _ = await asyncio.wait_for(process.communicate(), allowed_s(70))
     finally:
         if process.returncode is None:
             process.kill()

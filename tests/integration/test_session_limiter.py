@@ -120,7 +120,7 @@ async def test_the_limit_holds_across_processes(limiters: Make, raw: redis.Redis
             now -= 1
             ended += 1
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(allowed_s(30)):
         await asyncio.gather(*(session(number) for number in range(60)))
     assert (ended, most) == (60, LIMIT)
     await async_wait_until(lambda: slots(raw) == 0, "all slots are released")
@@ -191,7 +191,7 @@ async def test_a_slot_is_renewed_while_its_session_runs(limiters: Make, raw: red
 async def test_a_single_job_does_not_wait_for_a_whole_batch(limiters: Make, raw: redis.Redis) -> None:
     limiter, other = limiters(api_key_max_sessions=1), limiters(api_key_max_sessions=1)
     served: list[str] = []
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group, limiter.slot("first"):
+    async with asyncio.timeout(allowed_s(60)), asyncio.TaskGroup() as group, limiter.slot("first"):
         for number in range(40):
             group.create_task(in_line(limiter, job(raw, f"big-{number:02}", batch="big"), served))
         await waiting(raw, 40)
@@ -209,7 +209,7 @@ async def test_a_single_job_does_not_wait_for_a_whole_batch(limiters: Make, raw:
 async def test_sessions_of_high_priority_come_first(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
     served: list[str] = []
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+    async with asyncio.timeout(allowed_s(30)), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
         await stack.enter_async_context(limiter.slot("first"))
         for number, priority in enumerate(["low", "low", "normal", "normal", "high", "high"]):
             group.create_task(in_line(limiter, job(raw, f"{priority}-{number}", priority=priority), served))
@@ -242,7 +242,7 @@ async def test_the_rate_of_session_starts_is_limited(limiters: Make, limit_s: fl
     limiter = limiters(api_key_max_starts_per_s=20)
     served: list[str] = []
     started = time.monotonic()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(allowed_s(30)):
         await asyncio.gather(*(in_line(limiter, f"job-{number}", served) for number in range(50)))
     # 20 sessions start at once, and the other 30 at a rate of 20 per second.
     assert 1.4 < time.monotonic() - started < limit_s
@@ -344,7 +344,7 @@ async def test_a_session_ends_when_another_one_has_its_slot(limiters: Make, raw:
     limiter = limiters(api_key_max_sessions=1)
 
     async def hold() -> None:
-        async with asyncio.timeout(10), limiter.slot("a"):
+        async with asyncio.timeout(allowed_s(10)), limiter.slot("a"):
             (key,) = raw.scan_iter("stt:governor:*:slots")
             raw.delete(key)
             raw.zadd(key, {"another": 9e15})
@@ -357,7 +357,7 @@ async def test_a_session_ends_when_another_one_has_its_slot(limiters: Make, raw:
 
 async def test_a_slot_that_redis_lost_is_acquired_again(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
-    async with asyncio.timeout(10), limiter.slot("a"):
+    async with asyncio.timeout(allowed_s(10)), limiter.slot("a"):
         raw.flushall()
         await async_wait_until(lambda: slots(raw) == 1, "the slot is back")
 

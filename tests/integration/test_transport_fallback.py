@@ -15,6 +15,7 @@ from tests.integration.test_client_connect import answering, serving
 from tests.support.audiofiles import write_words
 from tests.support.pipeline_run import KEY, assert_said, tone_service, transcribe
 from tests.support.tones import speech
+from tests.support.wait import allowed_s
 from worker.errors import EndpointError, EndpointUnavailable
 from worker.realtime import client as client_module
 from worker.realtime import messages
@@ -172,7 +173,7 @@ async def test_an_old_server_is_named(
         with pytest.raises(
             EndpointUnavailable, match=r"speaks Engine\.IO 3 \(Socket\.IO 2 or older\).*update the server"
         ):
-            await asyncio.wait_for(check(settings), 3)
+            await asyncio.wait_for(check(settings), allowed_s(3))
 
 
 # -- addresses -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.support.wait import allowed_s
 from worker.realtime.fair_pool import FairPool
 from worker.realtime.slots import UnlimitedSlots
 
@@ -54,7 +55,7 @@ async def test_the_job_with_fewer_sessions_is_next() -> None:
     await settle()
     assert not short.open.is_set()
     await long[0].end()
-    await asyncio.wait_for(short.open.wait(), 1)
+    await asyncio.wait_for(short.open.wait(), allowed_s(1))
     await settle()
     assert not long[3].open.is_set()
     for session in (*long, short):
@@ -86,7 +87,7 @@ async def test_a_job_never_loses_its_only_session() -> None:
     await settle()
     assert not pool.make_room("a")
     await first.end()
-    await asyncio.wait_for(second.open.wait(), 1)
+    await asyncio.wait_for(second.open.wait(), allowed_s(1))
     await second.end()
 
 
@@ -98,9 +99,9 @@ async def test_a_cancelled_wait_leaves_the_slot_free(cancelled: int) -> None:
     sessions[cancelled].task.cancel()
     sessions[0].done.set()
     rest = [s for i, s in enumerate(sessions) if i not in (0, cancelled)]
-    await asyncio.wait_for(rest[0].open.wait(), 1)
+    await asyncio.wait_for(rest[0].open.wait(), allowed_s(1))
     await rest[0].end()
-    await asyncio.wait_for(rest[1].open.wait(), 1)
+    await asyncio.wait_for(rest[1].open.wait(), allowed_s(1))
     await rest[1].end()
     async with AsyncExitStack() as stack:  # the slot is free again
-        await asyncio.wait_for(stack.enter_async_context(pool.slot("e")), 1)
+        await asyncio.wait_for(stack.enter_async_context(pool.slot("e")), allowed_s(1))

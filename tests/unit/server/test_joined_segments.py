@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.tone_recognizer import ToneRecognizer
+from tests.support.wait import allowed_s
 from worker.server.recognition_scheduler import RecognitionScheduler
 from worker.server.recognizers import SAMPLE_RATE, BatchRecognizer, Recognition, RecognizedWord, Samples
 from worker.server.recognizers.joined_segments import JoinedSegments, merged, text_of
@@ -89,7 +90,7 @@ async def test_waiting_segments_are_joined_and_the_groups_of_sessions_share_a_ca
 async def test_a_segment_of_a_live_session_does_not_wait(batching: Batching) -> None:
     scheduler = RecognitionScheduler(batching)
     try:
-        assert (await asyncio.wait_for(scheduler.final("a", audio(4)), 10)).text == "4"
+        assert (await asyncio.wait_for(scheduler.final("a", audio(4)), allowed_s(10))).text == "4"
     finally:
         scheduler.close()
 
