@@ -38,7 +38,7 @@ def reference(path: Path) -> np.ndarray:
     [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2, 3, 6) if n <= coding.max_channels],
     ids=str,
 )
-@pytest.mark.gate_sample(2)
+@pytest.mark.gate_sample(4)
 def test_each_coding_decodes_to_the_expected_mono_signal(tmp_path: Path, coding: Coding, channels: int) -> None:
     rate = coding.rates[-1]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
@@ -55,6 +55,7 @@ def test_each_coding_decodes_to_the_expected_mono_signal(tmp_path: Path, coding:
     ("coding", "channels"), [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2) if n <= coding.max_channels],
     ids=str,
 )  # fmt: skip
+@pytest.mark.gate_sample(3)
 def test_stored_blocks_equal_blocks_without_conversion(tmp_path: Path, coding: Coding, channels: int) -> None:
     rate = coding.rates[0]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)

@@ -118,6 +118,7 @@ def test_positions_that_jump_back_lose_no_audio(tmp_path: Path, files: dict[str,
 
 @pytest.mark.parametrize("is_damaged", [False, True], ids=["lost", "damaged"])
 @pytest.mark.parametrize("kind", ["opus", "vorbis"])
+@pytest.mark.gate_sample(2)
 def test_a_missing_page_becomes_silence_of_its_length(
     tmp_path: Path, files: dict[str, bytes], kind: str, is_damaged: bool
 ) -> None:

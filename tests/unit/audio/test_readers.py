@@ -84,7 +84,7 @@ def assert_read(path: Path) -> None:
 
 @KINDS
 @pytest.mark.parametrize("name", ["a.mp3", "noname"])
-@pytest.mark.gate_sample(3)
+@pytest.mark.gate_sample(6)
 def test_the_name_of_a_file_does_not_matter(tmp_path: Path, kind: str, media: Media, name: str) -> None:
     path = write(tmp_path / name, media)
     assert str(detect_format(path)) == kind

@@ -21,7 +21,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("coding", "rate", "channels"), CASES)
-@pytest.mark.gate_sample(3)
+@pytest.mark.gate_sample(6)
 def test_each_word_is_decoded_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(tones.speech(5.0, seed=rate + channels))
     path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=5.5)

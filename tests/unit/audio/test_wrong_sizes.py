@@ -123,6 +123,7 @@ def trailing(family: Family, wanted: bool) -> bytes:
 
 @EACH
 @CHUNKS
+@pytest.mark.gate_sample(2)
 def test_a_correct_size_gives_no_warning(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, behind=trailing(family, behind))
     assert_whole(tmp_path / "a")
@@ -130,6 +131,7 @@ def test_a_correct_size_gives_no_warning(tmp_path: Path, family: Family, behind:
 
 @EACH
 @CHUNKS
+@pytest.mark.gate_sample(2)
 def test_a_declared_size_of_0_is_corrected(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, lambda _: 0, trailing(family, behind))
     assert_whole(tmp_path / "a", "the header gives no length (the recording was not closed)")
@@ -137,6 +139,7 @@ def test_a_declared_size_of_0_is_corrected(tmp_path: Path, family: Family, behin
 
 @EACH
 @CHUNKS
+@pytest.mark.gate_sample(2)
 def test_an_unknown_declared_size_is_accepted(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, lambda _: family.unknown, trailing(family, behind))
     assert_whole(tmp_path / "a")
