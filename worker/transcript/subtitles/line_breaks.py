@@ -31,6 +31,12 @@ _KOREAN_WORD: Final = re.compile(
     "[A-Za-z0-9\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]*"
 )
 
+# Signs of the classes EX (narrow, wide), IS, CL and OP. The first one stands for all of its class in the keys of the
+# cache.
+_SAME_CLASS: Final = {
+    char: signs[0] for signs in ("!?", "！？", ",.:;", "。，、」』）》】〉", "「『（《【〈") for char in signs
+}
+
 
 def breaks(text: str, word_begins: Iterable[int] = ()) -> list[int]:
     """Return the indices in `text` before which a line may break, in order. The start and the end of the text are not
@@ -68,8 +74,9 @@ def _uax14(text: str) -> Iterator[int]:
 
     The library needs 180 microseconds for a character, so this function calls it for few characters. A break between
     two ideographs is always allowed, and no rule reaches across an ideograph. So the library only gets the runs of
-    other characters, with the ideographs next to them. The results are cached. In the key of the cache, each letter and
-    ideograph is replaced by one character of the same class, so that many texts share an entry."""
+    other characters, with the ideographs next to them. The results are cached. In the key of the cache, each character
+    is replaced by one of the same class, and each word and number by one character, so that many texts share an
+    entry."""
     for run in _HAN_OR_NOT.finditer(text):
         begin, end = run.span()
         if _is_han(text[begin]):
@@ -87,7 +94,9 @@ def _around(text: str, begin: int, end: int) -> Iterator[int]:
         if at < len(plain) and not (plain[at - 1] and plain[at]):
             continue
         run = text[begin + done : begin + at]
-        yield from (begin + done + k for k in _of_run(_pattern(run)) if _fits(run[k - 1], run[k]))
+        pattern, begins = _pattern(run)
+        found = (begins[k] for k in _of_run(pattern))
+        yield from (begin + done + k for k in found if _fits(run[k - 1], run[k]))
         if at < len(plain) and _fits(text[begin + at - 1], text[begin + at]):
             yield begin + at
         done = at
@@ -97,12 +106,25 @@ def _is_han(char: str) -> bool:
     return "\u4e00" <= char <= "\u9fff"
 
 
-def _pattern(run: str) -> str:
-    """Return the run with its ideographs, ASCII letters and digits each replaced by one character of their class."""
-    return "".join(
-        "一" if _is_ideograph(c) else "a" if c.isascii() and c.isalpha() else "1" if c in "0123456789" else c
-        for c in run
-    )
+def _pattern(run: str) -> tuple[str, list[int]]:
+    """Return the run with each character replaced by one of its class, and the index in the run of each character of
+    the result. Letters or digits in a row are one character, because no break is between them."""
+    pattern, begins = "", []
+    for at, char in enumerate(run):
+        same = _class(char)
+        if at and same in "a1" and pattern[-1] == same:
+            continue
+        pattern += same
+        begins.append(at)
+    return pattern, begins
+
+
+@lru_cache(maxsize=16384)
+def _class(char: str) -> str:
+    """Return one character for all characters that UAX #14 treats in the same way."""
+    if char.isascii():
+        return "a" if char.isalpha() else "1" if char.isdigit() else _SAME_CLASS.get(char, char)
+    return "一" if _is_ideograph(char) else _SAME_CLASS.get(char, char)
 
 
 @lru_cache(maxsize=16384)
