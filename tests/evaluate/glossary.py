@@ -16,7 +16,7 @@ from pathlib import Path
 from tasks.glossary_file import read_glossary
 from worker.transcript.glossary import Glossary
 from worker.transcript.model import Segment
-from worker.transcript.subtitles.chinese_words import word_begins
+from worker.transcript.subtitles.chinese_words import is_word, word_begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("glossary", type=Path, help="file of heard and wanted terms")
     parser.add_argument("files", nargs="+", type=Path, help="files of sentences")
     options = parser.parse_args(arguments)
-    glossary = Glossary(read_glossary(options.glossary), word_begins)
+    glossary = Glossary(read_glossary(options.glossary), word_begins, is_word)
     found, count = [], 0
     for path in options.files:
         text = path.read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ from worker.transcript.document import compose
 from worker.transcript.glossary import correct_segments
 from worker.transcript.merge_sections import merge_channels
 from worker.transcript.model import Segment, Streamed, Transcript
-from worker.transcript.subtitles.chinese_words import word_begins
+from worker.transcript.subtitles.chinese_words import is_word, word_begins
 
 
 async def run(
@@ -100,7 +100,7 @@ class _JobRun:
         if job.glossary:
             # Run in a thread, because the first use of the lexicon takes about a second, which would delay all live
             # sessions.
-            merged = await asyncio.to_thread(correct_segments, merged, job.glossary, word_begins)
+            merged = await asyncio.to_thread(correct_segments, merged, job.glossary, word_begins, is_word)
         # In a thread, too: for a long transcript the checks of the text take long, and other sessions must not wait.
         return await asyncio.to_thread(compose, merged, facts)
 

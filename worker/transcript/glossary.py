@@ -30,6 +30,8 @@ _MAX_PAUSE_INSIDE_WORD_S: Final = 0.05
 Term = tuple[str, str]
 WordBegins = Callable[[str], Iterable[int]]
 """Returns the indices at which the words of a text begin."""
+IsWord = Callable[[str], bool]
+"""Returns whether a text is one word."""
 
 
 def checked_terms(terms: Iterable[Sequence[str]]) -> tuple[Term, ...]:
@@ -72,11 +74,14 @@ class _Match:
 
 class Glossary:
     """A compiled glossary. `word_begins` divides Chinese text into words. Without it, every Chinese character is a
-    word."""
+    word. `is_word` finds longer words around a Chinese term."""
 
-    def __init__(self, terms: Sequence[Term], word_begins: WordBegins | None = None) -> None:
+    def __init__(
+        self, terms: Sequence[Term], word_begins: WordBegins | None = None, is_word: IsWord | None = None
+    ) -> None:
         self._wanted = {heard.casefold(): wanted for heard, wanted in terms}
         self._word_begins = word_begins
+        self._is_word = is_word
         texts = {text.casefold(): text for pair in terms for text in reversed(pair)}
         longest_first = sorted(texts.values(), key=len, reverse=True)
         patterns = [_pattern(text) for text in longest_first]
@@ -109,7 +114,7 @@ class Glossary:
             return
         spoken, shift = before + text + after, len(before)
         begins = None if self._word_begins is None else {*self._word_begins(spoken), len(spoken)}
-        boundaries = TermBoundaries(spoken, begins)
+        boundaries = TermBoundaries(spoken, begins, self._is_word)
         at = first.start()
         while found := self._any.search(text, at):
             at = found.start()
@@ -130,10 +135,13 @@ class Glossary:
 
 
 def correct_segments(
-    segments: Sequence[Segment], terms: Sequence[Term], word_begins: WordBegins | None = None
+    segments: Sequence[Segment],
+    terms: Sequence[Term],
+    word_begins: WordBegins | None = None,
+    is_word: IsWord | None = None,
 ) -> list[Segment]:
     """Return the segments with the corrections of a glossary."""
-    glossary = Glossary(terms, word_begins)
+    glossary = Glossary(terms, word_begins, is_word)
     return [glossary.correct(segment, *_neighbours(segments, at)) for at, segment in enumerate(segments)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
 # Scripts without spaces between words. The first word of a character's Unicode name is its script.
@@ -54,16 +55,23 @@ _SURNAMES: Final = frozenset(
     "陳陈林黃黄李張张王吳吴劉刘蔡楊杨許许鄭郑謝谢郭洪曾邱廖賴赖周徐蘇苏葉叶莊庄呂吕江羅罗蕭萧潘朱鍾钟彭詹胡施沈余盧卢梁趙赵顏颜翁魏孫孙戴范宋鄧邓"
     "杜侯曹薛傅丁溫温姚馮冯譚谭麥麦鄺邝甄伍黎鄒邹龔龚霍湯汤袁崔尹殷岑莫龍龙"
 )
+_BROADCASTERS: Final = ("電台", "电台", "電視", "电视", "日報", "日报", "週刊", "周刊", "晚報", "晚报", "出版社")
+"""Words after which the word before them is the name of a broadcaster or publisher: 新城電台 is not 新城."""
+_PREFIXES: Final = frozenset("新老小副正總总準准候非超")
+"""Characters that turn the word after them into another title or name: 新將軍, 副主席."""
+_PEOPLE: Final = frozenset("人話话製制籍裔式市省縣县國国")
+"""Characters after the name of a place that do not change the place: 香港人, 日本製."""
 _MEASURED: Final = frozenset("一二兩两三四五六七八九十幾几呢嗰這这那每數数半")
 
 
 class TermBoundaries:
     """The positions of a text at which a term may begin or end. `begins`: the indices at which its words begin, and its
-    length; None if every Chinese character is a word."""
+    length; None if every Chinese character is a word. `is_word`: whether the lexicon contains a text as one word."""
 
-    def __init__(self, text: str, begins: set[int] | None) -> None:
+    def __init__(self, text: str, begins: set[int] | None, is_word: Callable[[str], bool] | None = None) -> None:
         self._text = text
         self._begins = begins
+        self._is_word = is_word
         self._inside = {at for word in _INSIDE_WORDS.finditer(text) for at in range(word.start() + 1, word.end())}
 
     def is_whole(self, begin: int, end: int) -> bool:
@@ -119,6 +127,8 @@ class TermBoundaries:
         before, after = text[max(0, begin - 2) : begin], text[end : end + 2]
         if not (_is_unspaced(first) and _is_unspaced(last)):
             return False
+        if self._is_word is not None and end - begin > 1 and self._extends(begin, end, self._is_word):
+            return True
         if after and after[0] in _PLACES and (self._begins is None or end + 1 in self._begins):
             return True
         if len(before) == 2 and _TRANSLITERATED.issuperset(before) and first in _TRANSLITERATED | _LANDFORMS:
@@ -130,6 +140,18 @@ class TermBoundaries:
         ):
             return True
         return end - begin == 2 and before[-1:] in _SURNAMES and bool(before) and self._is_surname(begin)
+
+    def _extends(self, begin: int, end: int, is_word: Callable[[str], bool]) -> bool:
+        """Whether a term is a part of a longer word of the lexicon (香港仔), or a common word that is a part of a name
+        (新城電台) or title (新將軍)."""
+        text = self._text
+        before, after = text[max(0, begin - 1) : begin], text[end : end + 1]
+        before_fits = before != "" and _is_unspaced(before) and self._is_boundary(begin - 1)
+        after_fits = after != "" and _is_unspaced(after) and after not in _PEOPLE and self._is_boundary(end + 1)
+        if (before_fits and is_word(text[begin - 1 : end])) or (after_fits and is_word(text[begin : end + 1])):
+            return True
+        named = (before_fits and before in _PREFIXES) or text.startswith(_BROADCASTERS, end)
+        return named and is_word(text[begin:end])
 
     def _ends(self, at: int) -> bool:
         """Whether no letter follows at an index."""

@@ -18,7 +18,7 @@ from worker.errors import BadJob, JobNewer
 from worker.settings import load
 from worker.transcript.glossary import MAX_CHARACTERS, MAX_TERMS, Glossary, checked_terms, correct_segments
 from worker.transcript.model import Correction, Segment, Word
-from worker.transcript.subtitles.chinese_words import word_begins
+from worker.transcript.subtitles.chinese_words import is_word, word_begins
 
 TERMS = checked_terms(
     [
@@ -87,7 +87,7 @@ LEXICON = [("陳大文", "陳大民"), ("港大", "香港大學"), ("中大", "�
     ],
 )
 def test_the_lexicon_separates_a_name_from_a_longer_word(text: str, wanted: str) -> None:
-    assert correct_segments([Segment(text=text, start=0, end=1)], LEXICON, word_begins)[0].text == wanted
+    assert correct_segments([Segment(text=text, start=0, end=1)], LEXICON, word_begins, is_word)[0].text == wanted
 
 
 def test_the_record_has_the_original_text_and_each_correction() -> None:
@@ -280,20 +280,29 @@ LONGER += [
     ("covid", "COVID"),
     ("al", "Al"),
 ]
-LONGER += [("港大", "香港大學"), ("one", "One"), ("中電", "CLP")]
+LONGER += [
+    ("港大", "香港大學"),
+    ("one", "One"),
+    ("中電", "CLP"),
+    ("香港", "HK"),
+    ("荔枝", "lychee"),
+    ("新城", "New Town"),
+]
+LONGER += [("將軍", "general"), ("積金", "fund"), ("太平", "peace")]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("香港東方188啊", "東方８", "陳志明講", "由黃志明", "太子道西", "住天水圍", "太子山"),
+        *("喺東方188啊", "東方８", "陳志明講", "由黃志明", "太子道西", "住天水圍", "太子山"),
+        *("返香港仔田灣", "左荔枝角美孚", "強積金架咋", "太平紳士", "新將軍", "新城電台", "聽新城日報話"),
         *("威廉瑪麗學院", "瑪麗伯德地", "桑德斯山東南面", "24億人民幣", "US$24", "3%", "£3", "#3", "3＋"),
         *("二十五個", "十五萬", "岡薩雷斯·瑪麗亞（", "one- on"),
         *("C#", "#C", "架van仔", "B餐同C餐", "covid-19", "4-C", "et al., 2015", "@one", "C記"),
     ],
 )  # fmt: skip
 def test_a_part_of_a_longer_name_or_number_is_no_term(text: str) -> None:
-    found = Glossary(checked_terms(LONGER), word_begins).correct(Segment(text=text, start=0, end=1))
+    found = Glossary(checked_terms(LONGER), word_begins, is_word).correct(Segment(text=text, start=0, end=1))
     assert found.corrections == ()
 
 
@@ -309,17 +318,22 @@ def test_a_part_of_a_longer_name_or_number_is_no_term(text: str) -> None:
         ("山東南面", "Shandong南面"),
         ("坐van去", "坐Van去"),
         ("中電道歉", "CLP道歉"),
+        ("香港網民", "HK網民"),
+        ("去新城買荔枝", "去New Town買lychee"),
+        ("喺新城銀行", "喺New Town銀行"),
     ],
 )
 def test_a_whole_name_or_number_is_corrected(text: str, wanted: str) -> None:
-    assert Glossary(checked_terms(LONGER), word_begins).correct(Segment(text=text, start=0, end=1)).text == wanted
+    assert (
+        Glossary(checked_terms(LONGER), word_begins, is_word).correct(Segment(text=text, start=0, end=1)).text == wanted
+    )
 
 
 def test_a_word_that_continues_in_the_next_segment_is_no_term() -> None:
     def texts(pause_s: float, channel: str | None = None) -> list[str]:
         first = Segment(text="佢話住喺天水", start=0, end=1)
         second = Segment(text="圍嗰邊", start=1 + pause_s, end=2, channel=channel)
-        return [segment.text for segment in correct_segments([first, second], LONGER, word_begins)]
+        return [segment.text for segment in correct_segments([first, second], LONGER, word_begins, is_word)]
 
     assert texts(0) == ["佢話住喺天水", "圍嗰邊"]
     assert texts(0.5) == texts(0, "agent") == ["佢話住喺Tin", "圍嗰邊"]

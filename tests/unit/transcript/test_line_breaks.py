@@ -46,7 +46,7 @@ def test_the_measurement_counts_a_break_without_a_mark() -> None:
     "word",
     [
         *("雲吞麵", "瑪麗醫院", "茶餐廳", "冇得頂", "便利店", "入境事務處", "衞生署", "天文台", "會議紀錄"),
-        *("珍珠奶茶", "海洋公園", "手提電腦"),
+        *("珍珠奶茶", "海洋公園", "手提電腦", "荔枝角", "香港仔", "強積金"),
     ],
 )
 def test_words_of_the_lexicon_stay_whole(word: str) -> None:

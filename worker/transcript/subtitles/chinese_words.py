@@ -10,6 +10,7 @@ from math import inf
 from typing import Final
 
 from worker.transcript.subtitles.chinese_lexicon import candidates
+from worker.transcript.subtitles.hong_kong_places import NAMES
 
 _HAN_RUN: Final = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 _UNKNOWN: Final = 18.0
@@ -20,7 +21,8 @@ _EXTRA: Final = 3.5
 # words come first.
 _PATTERNS: Final = re.compile(
     "(.)唔\\1|(.)[唔冇]\\2(?=.)|[呢嗰邊每][個隻位件部次度日邊啲排款條層份間張架陣年家批種]|[今上下前後頭]個|"
-    "[呢嗰]一?[個次位]|[幾好][多少耐]|尋日|琴日|寧舍|[我你佢]哋|係咪|有冇|將會|雲吞麵|入境事務處|[想要會][少多]|凍檸[茶蜜]|凍奶茶|熱檸[茶蜜]|[真都就仲又]係"
+    "[呢嗰]一?[個次位]|[幾好][多少耐]|尋日|琴日|寧舍|[我你佢]哋|係咪|有冇|將會|雲吞麵|入境事務處|[想要會][少多]|凍檸[茶蜜]|凍奶茶|熱檸[茶蜜]|[真都就仲又]係|"
+    + "|".join(NAMES)
 )
 
 
@@ -42,6 +44,11 @@ def word_begins(text: str, fixed: Sequence[tuple[int, int]] = ()) -> Iterator[in
                 begin = at + 1
         done = run.end()
     yield from (at for at in range(done, len(text)) if at not in known)
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is one word of the lexicon, or a name of Hong Kong."""
+    return text in NAMES or any(candidate.begin == 0 and candidate.end == len(text) for candidate in candidates(text))
 
 
 @lru_cache(maxsize=1024)
