@@ -97,6 +97,16 @@ _LONG_HEADS: Final = _words(
 _DIRECTIONS: Final = frozenset("入出上落返翻番過过埋開开起")
 """Ends of verbs that 去 or 嚟 continues: 放入|去, 行出|嚟."""
 _PRONOUNS: Final = frozenset("我你佢")
+_VERB_ENDS: Final = frozenset("到過过緊紧咗住晒埋畀俾幫帮叫問问搵揾絡络訴诉")
+"""Ends of verbs after which a pronoun is the object: 見到|你, 聯絡|你."""
+_MEASURED_BY: Final = re.compile("[連连成][部個个隻只張张件條条間间架]")
+"""A measure word with 連 (even) or 成 (whole) before its noun: 連部|相機."""
+_MODALS: Final = _words("將會 将会 必須 必须 正在")
+"""Words before the verb or place that they belong to: 將會|喺."""
+_THOUGHTS: Final = _words("懷疑 怀疑 覺得 觉得 認為 认为 以為 以为 知道 發現 发现 估計 估计 相信")
+"""Verbs whose object may begin with 係: 懷疑|係."""
+_TIMES: Final = frozenset(("之前", "之後", "之后", "以前", "以後", "以后", "期間", "期间", "嗰陣", "左右"))
+"""Words that belong to a verb of one character before them: 飲|之前."""
 
 
 def cost(before: Unit, after: Unit) -> float:
@@ -142,17 +152,37 @@ def _cjk(before: Unit, after: Unit) -> float:
 
 def _bound(last: str, first: str) -> float | None:
     """Return the cost of a break between two words that belong together by a rule. Returns None if no rule applies."""
-    if (last[-1] in _OF_DATES and is_numeral(first[0])) or first in _PARTICLES:
-        return _INSIDE
-    if first in ("去", "嚟", "來", "来") and len(last) > 1 and last[-1] in _DIRECTIONS:
+    if _continues(last, first):
         return _INSIDE
     if first in _COMPLEMENTS:
         return _AFTER_LINK
-    if last in _LEADERS or (last[-1] in "多少" and last[0] in "想要會会應应"):
+    if _leads(last, first):
         return _AFTER_LEADER
     if first in _LONG_HEADS or first in _HEADS:
         return _HEAD if len(last) > 1 and is_cjk(last[-1]) and last[-1] not in "嘅咗的" else _INSIDE
     return None
+
+
+def _continues(last: str, first: str) -> bool:
+    """Whether a word ends the phrase of the word before it: a number of a date, a particle, or a direction or time
+    after its verb."""
+    return (
+        (last[-1] in _OF_DATES and is_numeral(first[0]))
+        or first in _PARTICLES
+        or (first in ("去", "嚟", "來", "来") and len(last) > 1 and last[-1] in _DIRECTIONS)
+        or (first in _TIMES and len(last) == 1 and is_cjk(last))
+    )
+
+
+def _leads(last: str, first: str) -> bool:
+    """Whether a word belongs to the word after it."""
+    return (
+        last in _LEADERS
+        or last in _MODALS
+        or _MEASURED_BY.fullmatch(last) is not None
+        or (last[-1] in "多少" and last[0] in "想要會会應应")
+        or (first == "係" and last in _THOUGHTS)
+    )
 
 
 def _free(last: str, first: str) -> float:
@@ -161,7 +191,7 @@ def _free(last: str, first: str) -> float:
     cost = _ANYWHERE
     if first in _CLAUSE_BEGINS or first in _BEGINNERS:
         cost = _BEFORE_LINK
-    elif len(first) == 1 and first not in _PRONOUNS:
+    elif len(first) == 1 and (first not in _PRONOUNS or last[-1] in _VERB_ENDS):
         cost += _SINGLE
     if last in _PRONOUNS:
         return cost + _SINGLE / 2
