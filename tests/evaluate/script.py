@@ -1,14 +1,17 @@
 """Wrong characters of `--script hk`: traditional text of Hong Kong, simplified by OpenCC, and converted back.
 
 Each line of a file is a sentence in the spelling of Hong Kong. A character that differs after both conversions is an
-error. There is one exception: people in Hong Kong use some pairs of characters (裏 and 裡) interchangeably, and
-simplified text has one character for both. The original text is also converted directly, and should not change.
+error, with two exceptions. People in Hong Kong use some pairs of characters (裏 and 裡) interchangeably, and simplified
+text has one character for both. Forums contain misspellings: simplified characters, and 系 for 係. Sentences in
+simplified Chinese or Japanese are omitted. The original text is also converted directly, and should not change.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +20,9 @@ from typing import Final
 
 import opencc
 
+from worker.transcript.script_characters import is_only_simplified
 from worker.transcript.subtitles.chinese_script import convert, is_simplified
+from worker.transcript.subtitles.chinese_words import word_begins
 
 SENTENCES = Path(__file__).parent / "script.txt"
 MAX_WRONG_PER_1000 = 1.0
@@ -31,12 +36,15 @@ _PAIRS: Final = (
     "扎紮 炮砲 升昇 厘釐 庄莊 背揹 并並 匯滙 獎奬 兌兑 鏽銹 帳賬 豬猪 念唸 琼瓊 耻恥 箇個 纔才 蠔蚝 凈淨 "
     "閑閒 旣既 顔顏 貍狸 羡羨 淩凌 墻牆 灶竈 剋克 塚冢 蒐搜 跡蹟 咨諮 蘇甦 俬私 蝨虱 板闆 慾欲 夥伙 匯彙 麽麼 剎刹 "
     "喎㖞 内內 哄鬨 迴回 毡氈 覆複 稜棱 撲扑 繮韁 彷仿 彿佛 譁嘩 糰團 痠酸 慤愨 牴抵 産產 録錄 飢饑 "
-    "艷豔 絶絕 呑吞 嫻嫺 輓挽"
+    "艷豔 絶絕 呑吞 嫻嫺 輓挽 殼殻 敘敍 毁毀 廁厠 鹵滷 癒愈 麵麫 絃弦 柺拐 竪豎 囪囱 懞蒙 崙侖"
 )
 """Spellings that are used side by side in Hong Kong."""
 _EQUAL: Final = frozenset(map(frozenset, _PAIRS.split()))
 _TYPED_FOR: Final = frozenset((("曬", "晒"), ("咸", "鹹"), ("沈", "沉"), ("濕", "溼")))
 """Characters that are also typed for another one, and the other one: 曬 for the particle 晒."""
+_BEFORE_DEPARTMENT: Final = tuple("學文史理治工商法醫")
+"""Characters after which 系 is a department, not a misspelling."""
+_KANA: Final = re.compile("[\u3041-\u30ff]")
 _simplifier = opencc.OpenCC("t2s")
 
 
@@ -62,7 +70,11 @@ class Result:
 def measure(sentences: Iterable[str]) -> Result:
     result = Result()
     for spelled in sentences:
-        sentence = spelled.replace("鐘意", "鍾意").replace("麪", "麵")  # a misspelling, and a spelling that merges
+        if _KANA.search(spelled) or is_simplified(spelled):
+            continue
+        sentence = (
+            unicodedata.normalize("NFC", spelled).replace("鐘意", "鍾意").replace("麪", "麵")
+        )  # a misspelling, and a spelling that merges
         simplified = _simplifier.convert(sentence)
         written = convert(simplified, "hk")
         if len(simplified) != len(sentence):
@@ -72,7 +84,7 @@ def measure(sentences: Iterable[str]) -> Result:
         for at, pair in enumerate(zip(sentence, written, strict=True)):
             if pair[0] == pair[1]:
                 continue
-            if frozenset(pair) in _EQUAL or pair in _TYPED_FOR:
+            if frozenset(pair) in _EQUAL or pair in _TYPED_FOR or _is_misspelled(sentence, at):
                 result.equal += 1
                 continue
             result.wrong[pair] += 1
@@ -80,6 +92,14 @@ def measure(sentences: Iterable[str]) -> Result:
             context = f"{sentence[max(0, at - 6) : at]}[{pair[0]}]{sentence[at + 1 : at + 7]}"
             result.examples.setdefault(pair, []).append(context)
     return result
+
+
+def _is_misspelled(sentence: str, at: int) -> bool:
+    """Whether the character at an index is simplified, or 系 as a word of its own."""
+    if sentence[at] == "系":
+        begins = {*word_begins(sentence), len(sentence)}
+        return {at, at + 1} <= begins and sentence[at - 1 : at] not in _BEFORE_DEPARTMENT
+    return is_only_simplified(sentence[at])
 
 
 def load(path: Path) -> list[str]:
