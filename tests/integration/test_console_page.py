@@ -390,9 +390,8 @@ def test_pages_are_accessible_and_fit(
             page.locator("summary").click()
         if path == f"job/{done}":
             expect(page.locator("#text p")).to_have_count(1)
-        wrong = page.evaluate(
-            "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations.map((one) => [one.id, one.nodes[0].html])"
-        )
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        wrong = [(one["id"], one["nodes"][0]["html"]) for one in found]
         assert wrong == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 

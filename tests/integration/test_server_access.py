@@ -205,7 +205,7 @@ async def test_a_stalled_upgrade_ends_and_the_session_polls_on(monkeypatch: pyte
 
 @pytest.mark.parametrize("query", [POLL, SOCKET])
 async def test_a_handshake_without_a_join_is_dropped(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socketio_connections, "JOIN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(socketio_connections, "JOIN_TIMEOUT_S", 2.0)
     async with service() as server, aiohttp.ClientSession() as session:
         if query == POLL:
             await handshake(session, server)
