@@ -12,6 +12,7 @@ import click
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_text
 from worker.open_files_limit import raise_limit
+from worker.optional_modules import UNUSED_MODULES, without_modules
 
 
 @click.command(short_help="Serve the real-time API with the embedded recognizer.")
@@ -70,11 +71,12 @@ def command(
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(warn=False, **given)
     raise_limit()
-    from tasks.embedded.recognizer_choice import check_recognizer, for_language  # noqa: PLC0415
-    from tasks.observability import log_setup  # noqa: PLC0415
-    from tasks.observability.heartbeat import Heartbeat  # noqa: PLC0415
-    from worker.realtime.session_recording import read_recording  # noqa: PLC0415
-    from worker.server.background_load import load_in_background  # noqa: PLC0415
+    with without_modules(*UNUSED_MODULES):
+        from tasks.embedded.recognizer_choice import check_recognizer, for_language  # noqa: PLC0415
+        from tasks.observability import log_setup  # noqa: PLC0415
+        from tasks.observability.heartbeat import Heartbeat  # noqa: PLC0415
+        from worker.realtime.session_recording import read_recording  # noqa: PLC0415
+        from worker.server.background_load import load_in_background  # noqa: PLC0415
 
     recordings = [read_recording(path) for path in replay]
     if not recordings:
@@ -84,7 +86,8 @@ def command(
     log_setup.set_up(settings)
     log_setup.warn_of_unknown_variables(os.environ)
     load = None if recordings else load_in_background(settings)
-    from worker.server import app  # noqa: PLC0415  loads aiohttp and more, while the model loads
+    with without_modules(*UNUSED_MODULES, "redis"):  # python-socketio: servers that share their sessions
+        from worker.server import app  # noqa: PLC0415  loads aiohttp and more, while the model loads
 
     def ready(url: str) -> None:
         if settings.log_format == "console":  # with `json`, every line of output must be JSON

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import structlog
 
 from tasks.cli import options
 from tasks.service_check import check_service
 from worker.open_files_limit import raise_limit
+from worker.optional_modules import UNUSED_MODULES, without_modules
 from worker.realtime.recording_folder import folder_problem
 from worker.settings import Settings
 from worker.settings_environment import as_environment
@@ -79,11 +79,14 @@ def command(ready_file: Path | None, processes: int, process: int | None, **give
         become_process(process)
     settings = options.settings_from(warn=False, **given)
     raise_limit()
-    from tasks.observability import log_setup  # noqa: PLC0415  Celery and the audio code are for this command alone
-    from tasks.service_profile_store import with_profile_of_redis  # noqa: PLC0415
+    with without_modules(*UNUSED_MODULES):
+        from tasks.observability import log_setup  # noqa: PLC0415  Celery and the audio code are for this command alone
+        from tasks.service_profile_store import with_profile_of_redis  # noqa: PLC0415
 
     check_service(settings)
     log_setup.set_up(settings)
+    import structlog  # noqa: PLC0415  not before the block above
+
     if (problem := folder_problem(settings)) is not None:
         structlog.get_logger("tasks.worker").warning("sessions are not recorded", reason=problem)
     settings, applied = asyncio.run(with_profile_of_redis(settings))
@@ -99,7 +102,10 @@ def command(ready_file: Path | None, processes: int, process: int | None, **give
 
 
 def _run_celery(settings: Settings, on_ready: Callable[[], object] | None, *, of_several: bool) -> None:
-    from tasks.celery_worker import run_worker  # noqa: PLC0415
+    with without_modules(*UNUSED_MODULES):
+        # Celery would import the task later, outside this block.
+        from tasks import transcribe  # noqa: F401, PLC0415
+        from tasks.celery_worker import run_worker  # noqa: PLC0415
 
     # A remote shutdown of one process ends the whole worker. Otherwise the process would be replaced.
     parent = os.getppid() if of_several else None

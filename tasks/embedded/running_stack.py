@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from tasks.embedded.stack import STATE_FOLDER
+from tasks.embedded import STATE_FOLDER
 from worker.errors import LedgerRefused, LedgerUnavailable, StackError
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings

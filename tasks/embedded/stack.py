@@ -21,15 +21,16 @@ from typing import Final, Self
 from pydantic import SecretStr
 
 from tasks.child_python import cli_command, python_path
+from tasks.embedded import STATE_FOLDER
 from tasks.embedded.child_process import POLL_S, Child
 from tasks.embedded.disk_space_check import check_free_space
 from tasks.embedded.recognizer_choice import check_recognizer
 from tasks.embedded.valkey_binary import valkey_binary
 from worker.errors import LedgerUnavailable, StackError
+from worker.optional_modules import UNUSED_MODULES, without_modules
 from worker.settings import Settings
 from worker.settings_environment import as_environment
 
-STATE_FOLDER: Final = ".stt-batch"
 RESULT_TTL: Final = timedelta(days=365)
 """How long the ledger of a run stores finished jobs."""
 START_TIMEOUT_S: Final = 180.0
@@ -245,7 +246,8 @@ class Stack:
 
     async def _until_valkey(self, child: Child) -> None:
         # Imported here: all processes have been started, and the import takes 0.15 s.
-        from worker.ledger.ledger import Ledger  # noqa: PLC0415
+        with without_modules(*UNUSED_MODULES):
+            from worker.ledger.ledger import Ledger  # noqa: PLC0415
 
         settings = self.settings
         ledger = Ledger(settings)
@@ -283,9 +285,10 @@ class Stack:
     async def _stop_children(self) -> None:
         valkey = [child for child in self._children if child.name == "valkey"]
         others = [child for child in self._children if child.name != "valkey"]
-        for group in (others, valkey):
+        # Without work, the other processes are killed, so Valkey need not wait for their last writes.
+        for group in ((*others, *valkey),) if self.idle else (others, valkey):
             for child in group:
-                child.request_stop("kill" if self.idle and group is others else "stop")
+                child.request_stop("kill" if self.idle and child in others else "stop")
             for child in group:
                 await child.wait_ended()
         self._children.clear()
@@ -342,4 +345,4 @@ def is_free(port: int) -> bool:
     return port != 0
 
 
-__all__ = ["STATE_FOLDER", "Stack"]
+__all__ = ["Stack"]

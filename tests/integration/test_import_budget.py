@@ -19,6 +19,7 @@ import soundfile
 from tasks.cli import main
 from tasks.cli.command_names import COMMANDS
 from tests.support.samples_of import a_segment, a_transcript
+from worker.optional_modules import UNUSED_MODULES
 
 ROOT = Path(__file__).parents[3]
 ALWAYS_HEAVY = ("numpy", "redis", "celery", "aiohttp", "socketio", "soundfile", "av", "structlog", "ctranslate2")
@@ -122,3 +123,46 @@ print(asyncio.run(Identities().identify_many([spec], settings, scope=engine))[0]
     out.mkdir()
     (out / "a.txt").write_text("hello\n")
     (out / "a.json").write_text(a_transcript(identity, (a_segment(),)).model_dump_json())
+
+
+def _modules_of(program: str) -> set[str]:
+    """Return the modules that a program has imported at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys; print('modules:', *sys.modules)"],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("STT_")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "modules:" in done.stdout, done.stderr[-2000:]
+    return set(done.stdout.rpartition("modules:")[2].split())
+
+
+def test_a_worker_does_not_import_optional_modules_of_its_libraries() -> None:
+    """They take a sixth of its start. The import of the task imports all that a worker needs."""
+    names = _modules_of("""
+import sys, types
+sys.modules["tasks.celery_worker"] = types.SimpleNamespace(run_worker=lambda **_: None)
+from tasks.cli.worker import _run_celery
+from worker.settings import load
+_run_celery(load({}), None, of_several=False)
+""")
+    assert {"tasks.transcribe", "socketio", "redis", "celery", "structlog"} <= names
+    assert not packages(names, UNUSED_MODULES)
+
+
+def test_a_service_does_not_import_optional_modules_of_its_libraries() -> None:
+    """It ends before it listens, because it has no key."""
+    names = _modules_of("""
+import tasks.cli.server as server
+from worker.server import background_load
+background_load.load_in_background = lambda settings: None
+try:
+    server.command.main(["--port", "0"])
+except BaseException as exc:
+    print(repr(exc))
+""")
+    assert {"worker.server.app", "socketio", "structlog"} <= names
+    assert not packages(names, (*UNUSED_MODULES, "redis"))
