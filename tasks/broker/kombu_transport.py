@@ -92,6 +92,7 @@ class _Checked(PrefixedKeys, AddressedChannel):
     dead_letters_key = "dead-letters"
     dead_letters_ttl_s = _DEFAULT_TTL_S
     _etas: EtaBudget | None = None
+    _commands: Any = None
     from_transport_options = (  # type: ignore[assignment]
         *transport.Channel.from_transport_options,
         *_OPTIONS,
@@ -114,6 +115,16 @@ class _Checked(PrefixedKeys, AddressedChannel):
                 return channel.checked(*reply) if command_name == "BRPOP" and reply else reply
 
         return Client
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return one client for all commands that do not wait for messages. kombu creates a client for each message and
+        for each acknowledgement, which takes 0.3 ms: a tenth of the CPU time of the main thread. The client takes a
+        connection from the pool for each command, so several threads can use it."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self._commands is None or self._commands.connection_pool is not self.pool:
+            self._commands = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._commands
 
     def _size(self, queue: str) -> int:
         """Return the number of messages in a queue, or 0 if Redis refuses the queue permanently. kombu calls this when
