@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tasks.job_spec import JobSpec, job_id
-from worker.ledger.hash_cache import stamps_of
+from worker.audio.opened_file import SourceFile
+from worker.audio.source import sha256_of
 from worker.settings import Settings
 from worker.storage.sources.wildcards import contents_of
 
@@ -19,7 +19,9 @@ class Identities:
     """Hashes of sources whose jobs are not recorded yet. Several producers may share this object: one of them hashes
     the files, and another one records the jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, hash_of: Callable[[SourceFile], str] = sha256_of) -> None:
+        """`hash_of`: computes the sha256 of a file, or knows it already."""
+        self._hash_of = hash_of
         self.files: dict[str, tuple[str, str]] = {}
         """File stamp and content hash of each file, by path."""
         self.contents: dict[str, str] = {}
@@ -41,9 +43,14 @@ class Identities:
         """Return the ids of jobs. To compute an id, a file is hashed; for an address, the server is asked for values
         that identify the content. Raises SourceError if this machine cannot read a source."""
         sources = [spec.source for spec in specs]
-        # Read the stamps first, so that a file that changes while it is hashed no longer matches its stamp.
-        stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
-        contents = await contents_of(sources, settings)
+        stamps: dict[str, str] = {}
+
+        def hash_of(file: SourceFile) -> str:
+            # The stamp is read first, so that a file that changes while it is hashed no longer matches its stamp.
+            stamps[str(file)] = str(file.stamp())
+            return self._hash_of(file)
+
+        contents = await contents_of(sources, settings, hash_of)
         for source, content in zip(sources, contents, strict=True):
             if source.text in stamps:
                 self.note_file(source.text, stamps[source.text], content)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Unpack
 
 from pydantic import ValidationError
 
 from tasks.client.job_options import JobOptions
 from tasks.job_spec import JobSpec, problems
 from worker.errors import BadJob, SourceRefused
-from worker.storage.address import Address, from_path, is_url, show
+from worker.storage.address import UNUSUAL_PATH, Address, from_path, is_url, show
 from worker.storage.forbidden_characters import control_characters
 from worker.text_escaping import printable
-
-_UNUSUAL: Final = re.compile(r"//|/\.(/|$)|/$")
-"""Parts that `Path` removes from a path."""
 
 
 def make_spec(source: str | Path | Address, **options: Unpack[JobOptions]) -> JobSpec:
@@ -44,7 +40,7 @@ def _absolute(place: str | Path | Address) -> str | Address:
     """Return a path as the address of the absolute path. A URL is returned as text, which JobSpec parses."""
     if isinstance(place, Address):
         # A path that the search for recordings found is already absolute. A second Path would double the time.
-        ready = not place.is_file or (place.text.startswith("/") and not _UNUSUAL.search(place.text))
+        ready = not place.is_file or (place.text.startswith("/") and not UNUSUAL_PATH.search(place.text))
         return place if ready else from_path(place.path.absolute())
     return place if isinstance(place, str) and is_url(place) else from_path(Path(place).absolute())
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.audio.opened_file import FileStamp
 from worker.ledger.expiry import HASH_TTL
 
 if TYPE_CHECKING:
@@ -18,15 +15,6 @@ if TYPE_CHECKING:
 
 FILES_PER_CALL: Final = 500
 """Files in one round trip to Redis."""
-
-
-def stamps_of(paths: Sequence[str]) -> dict[str, str]:
-    """Return path -> stamp (see `worker.audio.opened_file.FileStamp`) for the files that exist. Blocks the thread."""
-    stamps = {}
-    for path in paths:
-        with suppress(OSError, ValueError):
-            stamps[path] = str(FileStamp.at(Path(path)))
-    return stamps
 
 
 class HashCache:

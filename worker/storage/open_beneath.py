@@ -63,7 +63,7 @@ class _PathWalk:
         # The path may name an allowed folder itself, or the real path of an allowed folder that is a link.
         self._roots = tuple(dict.fromkeys((*named, *map(os.path.realpath, named))))
         # Not normalized: if `a` is a link, `a/../b` is not `b`.
-        self._path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+        self._path = path if path.startswith("/") else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
         self._make = make
         self._links = 0
         self._waiting: deque[str] = deque()

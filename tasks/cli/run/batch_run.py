@@ -22,15 +22,18 @@ from tasks.cli.options import of_source
 from tasks.cli.run.file_groups import READ_AHEAD, small_groups
 from tasks.cli.run.file_states import File
 from tasks.cli.run.finished_before import finished_record, may_be_finished
+from tasks.cli.run.hash_file import HashFile
 from tasks.cli.run.json_output import JsonEvents, JsonMode, document, line_of
 from tasks.cli.run.progress_display import RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
+from tasks.cli.run.summary_browser import open_page
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.tables import display_path
-from tasks.cli.terminal_output import echo, echo_error, echo_json
+from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.identities import Identities
 from tasks.client.new_spec import make_spec
+from tasks.embedded import STATE_FOLDER
 from tasks.job_spec import JobSpec, JobState
 from worker.backoff import backoff_s
 from worker.end_signals import end_signals
@@ -47,7 +50,10 @@ if TYPE_CHECKING:
     from tasks.embedded.stack import Stack
     from worker.ledger.ledger import Ledger
 
+MIN_POLL_S: Final = 0.02
 POLL_S: Final = 0.2
+"""First and maximum seconds between two reads of the jobs' states. They grow with the time of the run, so that the end
+of a short file is not noticed 0.1 s late, and a long run reads the states seldom."""
 LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
 MAX_TEXTS: Final = 100
@@ -89,7 +95,10 @@ class BatchRun:
         self._out = out
         self._files = files
         self._force = force
-        self._identified = Identities()  # shared by two producers: one hashes files, the other records jobs
+        self._hashes = HashFile(out / STATE_FOLDER / "hashes")
+        self._identified = Identities(
+            self._hashes.sha256_of
+        )  # shared by two producers: one hashes files, the other records jobs
         self._json_mode = json_mode
         self._to_stdout, self._open_summary = to_stdout, open_summary
         self._temporary = temporary or ExitStack()
@@ -135,6 +144,10 @@ class BatchRun:
                 echo_json(found)
         if not self._to_stdout:
             self._write_summary(elapsed_s)
+            try:
+                self._hashes.save()
+            except OutputError as exc:  # the next run takes longer
+                echo(f"warning: {exc}", err=True)
         if self._signal is not None:
             self._exit(self._signal)
         return 0 if overall.done == overall.total else 1
@@ -328,6 +341,7 @@ class BatchRun:
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
         """Follow the jobs until every file has ended."""
+        began = time.monotonic()
         while True:
             stack.check()
             if queueing.done():
@@ -344,7 +358,8 @@ class BatchRun:
             self._report_ended()
             if self._tracker.overall().ended:
                 return
-            await asyncio.sleep(POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S)
+            most_s = POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S
+            await asyncio.sleep(min(most_s, max(MIN_POLL_S, (time.monotonic() - began) / 20)))
 
     async def _read_texts(self, ledger: Ledger, files: Sequence[File]) -> None:
         """Read the last committed words of the running files, and of files that have just ended."""
@@ -369,18 +384,6 @@ class BatchRun:
                 self._events.file(file)
         self._view.update()
         self._events.progress(self._tracker.overall())
-
-
-def open_page(page: Path) -> None:
-    """Show a page in the user's browser. Prints a warning if there is none."""
-    import webbrowser  # noqa: PLC0415  only for this option
-
-    try:
-        opened = webbrowser.open(page.absolute().as_uri())
-    except (webbrowser.Error, OSError):
-        opened = False
-    if not opened:
-        echo_error(f"warning: no browser could be started; open {display_path(page)} yourself")
 
 
 def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:

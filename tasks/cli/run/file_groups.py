@@ -8,9 +8,9 @@ from typing import Final
 from tasks.cli.run.file_states import File
 from tasks.job_spec import JobSpec
 
-READ_AHEAD: Final = 16
+READ_AHEAD: Final = 64
 """Maximum number of files that are already hashed while their jobs are not yet queued."""
-GROUP_BYTES: Final = 4 << 20
+GROUP_BYTES: Final = 16 << 20
 """Files that are hashed in one step have at most about this size together."""
 
 

@@ -36,6 +36,8 @@ class JsonEvents:
             self._stream.flush()
 
     def file(self, file: File) -> None:
+        if self._stream is None:
+            return
         names = {JobState.DONE: "done", JobState.INCOMPLETE: "incomplete"}
         self.write(names.get(file.state, "failed"), **of_file(file))
 

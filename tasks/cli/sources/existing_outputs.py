@@ -46,7 +46,7 @@ def _read_document(spec: JobSpec, identity: str, *, whole: bool = False) -> tupl
     """Return the path of a job's JSON transcript, and its first bytes, or all if `whole`."""
     paths = _local(spec)
     document = next((path for path in paths if path.endswith(".json")), None)
-    if document is None or not all(map(os.path.exists, paths)):
+    if document is None or not all(map(os.path.exists, (path for path in paths if path != document))):
         return None
     try:
         with open(document, "rb") as file:  # noqa: PTH123  a Path would take longer than the file

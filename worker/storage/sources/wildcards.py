@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import sha256_of
 from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
@@ -114,9 +115,11 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(out, re.DOTALL)
 
 
-async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
+async def contents_of(
+    sources: Sequence[Address], settings: Settings, hash_of: Callable[[SourceFile], str] = sha256_of
+) -> list[str]:
     """Return the result of `content_of` for each source, in the same order. If some calls fail, the error of one of
-    them is raised.
+    them is raised. `hash_of`: computes the sha256 of a file, or knows it already.
 
     Files are read one after the other; servers are asked concurrently."""
     at_once = asyncio.Semaphore(MAX_CONCURRENT)
@@ -128,7 +131,7 @@ async def contents_of(sources: Sequence[Address], settings: Settings) -> list[st
     # A source that is named twice is requested once.
     asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if not source.is_file}
     try:
-        hashes = await asyncio.to_thread(_hashes, [s for s in sources if s not in asked], settings)
+        hashes = await asyncio.to_thread(_hashes, [s for s in sources if s not in asked], settings, hash_of)
         return [await asked[source] if source in asked else next(hashes) for source in sources]
     finally:
         for task in asked.values():
@@ -136,13 +139,13 @@ async def contents_of(sources: Sequence[Address], settings: Settings) -> list[st
         await asyncio.gather(*asked.values(), return_exceptions=True)
 
 
-def _hashes(paths: Sequence[Address], settings: Settings) -> Iterator[str]:
-    return iter([_hash(path, settings) for path in paths])
+def _hashes(paths: Sequence[Address], settings: Settings, hash_of: Callable[[SourceFile], str]) -> Iterator[str]:
+    return iter([_hash(path, settings, hash_of) for path in paths])
 
 
-def _hash(path: Address, settings: Settings) -> str:
+def _hash(path: Address, settings: Settings, hash_of: Callable[[SourceFile], str] = sha256_of) -> str:
     with open_local(path, settings) as file:
-        return sha256_of(file)
+        return hash_of(file)
 
 
 async def content_of(address: Address, settings: Settings) -> str:
