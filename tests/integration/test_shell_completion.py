@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node_env import missing
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +29,10 @@ CASES = [
 
 
 def shell(name: str) -> str:
-    """Return the path of a shell. CI installs none, so it may skip these tests."""
+    """Return the path of a shell."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed (Debian, Ubuntu: apt install {name})")
+        missing(f"{name} is not installed (Debian, Ubuntu: apt install {name})")
     return found
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.matrix.gate import GATE
 from tests.matrix.shapes import Case, Expected, cases, make
 from tests.support import tones
+from tests.support.node_env import missing
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.pcm_frames import wire_frames
@@ -48,7 +49,7 @@ def test_all_files_of_the_matrix(case: Case, tmp_path: Path) -> None:
 
 def _check(case: Case, folder: Path) -> None:
     if case.container.tool in ("ffmpeg", "sox") and which(case.container.tool) is None:
-        pytest.skip(f"needs the command {case.container.tool}")
+        missing(f"needs the command {case.container.tool}")
     path, expected = make(case, folder)
     with open_source(path) as source:
         pcm = b"".join(wire_frames(source, 16000, 4000))

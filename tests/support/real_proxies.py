@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.support.node_env import missing
 from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
@@ -130,7 +129,7 @@ def _running(command: list[str], port: int) -> Iterator[None]:
 def _found(program: str) -> str:
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        pytest.skip(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return path
 
 
