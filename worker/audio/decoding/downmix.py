@@ -105,7 +105,11 @@ class OneChannel:
 
 
 class Downmix:
-    """Mixes interleaved int16 or float32 buffers of one source, with a delay of a quarter to half a second."""
+    """Mixes interleaved int16 or float32 buffers of one source, with a delay of a quarter to half a second.
+
+    Each buffer is mixed at once into its block. The block is returned when the channels are chosen for all of its
+    windows. Only the frames without a choice are copied, because nearly all audio needs no other channel than the mix.
+    Copies of all frames, and of the mix to cut it into blocks, took 0.6 CPU seconds per hour of 44.1 kHz stereo."""
 
     shares_buffer = False
 
@@ -117,25 +121,32 @@ class Downmix:
         self._is_float = dtype is np.float32
         self._warn = warn
         self._rate, self._window = rate, window_samples(rate)
-        self._first_s, self._windows_done = first_s, 0
+        self._first_s = first_s
         self._undecided = np.zeros((0, channels), dtype)
         """Frames for which no channel has been chosen yet; they begin at the start of a window."""
+        self._decided = 0
+        """Number of frames before `_undecided`."""
         self._fresh: list[npt.NDArray[Any]] = []
         self._fresh_count = 0
         self._energies = np.zeros((0, 1 + channels), np.float32)
         """Energies of the windows in `_undecided`, preceded by those of up to CONTEXT earlier windows that affect the
         choice."""
-        self._lengths: deque[int] = deque()
-        self._ready: list[Samples] = []
+        self._mixed: deque[Samples] = deque()
+        """The mix of each buffer that was not returned yet."""
+        self._returned = 0
+        """Number of frames before `_mixed`."""
         self._last: int = MIX
 
     def push(self, frames: npt.NDArray[Any]) -> list[Samples]:
         """Add int16 or float32[n, channels]. Returns float32 blocks."""
-        self._lengths.append(len(frames))
-        self._fresh.append(frames.copy())
+        with np.errstate(invalid="ignore", over="ignore"):  # `replace_invalid` removes samples that are not numbers
+            self._mixed.append(frames.astype(np.float32, copy=False) @ self._weights)
         self._fresh_count += len(frames)
-        if self._fresh_count >= _BATCH_S * self._rate:
-            self._decide(at_end=False)
+        if self._fresh_count < _BATCH_S * self._rate:
+            self._fresh.append(frames.copy())
+            return []
+        self._fresh.append(frames)
+        self._decide(at_end=False)
         return self._blocks()
 
     def flush(self) -> list[Samples]:
@@ -159,44 +170,45 @@ class Downmix:
             return
         choice = choose(self._energies)[before : before + decided]
         done = min(len(frames), decided * self._window)
-        self._ready.append(self._mixed(frames[:done], choice))
+        self._use_channels(frames[:done], choice)
         self._undecided = frames[done:].copy()
+        self._decided += done
         self._energies = self._energies[max(0, before + decided - CONTEXT) :]
-        self._windows_done += decided
 
     def _measure(self) -> tuple[float, int]:
         return self._full_scale, self._rate
 
-    def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
-        # Samples that are not numbers would cause warnings of numpy; `replace_invalid` removes them below.
-        with np.errstate(invalid="ignore", over="ignore"):
-            block: Samples = frames.astype(np.float32, copy=False) @ self._weights
-            scale = self._weights[0] * len(self._weights)
-            for window in np.flatnonzero(choice >= 0):
-                part = slice(window * self._window, (window + 1) * self._window)
-                np.multiply(frames[part, choice[window]], scale, out=block[part])
+    def _use_channels(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> None:
+        """Replace the mix by the chosen channel in each window that has one. `frames`: begin at `_decided`."""
+        scale = self._weights[0] * len(self._weights)
         for number, channel in enumerate(choice.tolist()):
-            if channel >= 0 and self._last == MIX:
-                at_s = self._first_s + (self._windows_done + number) * self._window / self._rate
-                self._warn(
-                    f"its channels cancel each other when they are mixed {INVERTED} at {at_s:.1f} s; "
-                    f"channel {channel + 1} is used there"
-                )
+            if channel >= 0:
+                begin = number * self._window
+                self._replace(self._decided + begin, frames[begin : begin + self._window, channel] * scale)
+                if self._last == MIX:
+                    at_s = self._first_s + (self._decided + begin) / self._rate
+                    self._warn(
+                        f"its channels cancel each other when they are mixed {INVERTED} at {at_s:.1f} s; "
+                        f"channel {channel + 1} is used there"
+                    )
             self._last = self._last if channel == QUIET else channel
-        return replace_invalid(block, self._warn) if self._is_float else block
+
+    def _replace(self, position: int, samples: Samples) -> None:
+        """Overwrite the mixed samples from frame `position` on, which may belong to several blocks."""
+        start = self._returned
+        for block in self._mixed:
+            begin, end = max(position, start), min(position + len(samples), start + len(block))
+            if begin < end:
+                block[begin - start : end - start] = samples[begin - position : end - position]
+            start += len(block)
 
     def _blocks(self) -> list[Samples]:
-        """Return the mixed audio, cut into blocks with the lengths of the original buffers."""
-        if not self._ready or sum(map(len, self._ready)) < self._lengths[0]:
-            return []
-        signal = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
-        blocks, at = [], 0
-        while self._lengths and at + self._lengths[0] <= len(signal):
-            length = self._lengths.popleft()
-            blocks.append(signal[at : at + length])
-            at += length
-        # A copy, because a view would prevent the whole signal from being freed.
-        self._ready = [signal[at:].copy()] if at < len(signal) else []
+        """Return the blocks in which the channels of all windows are chosen."""
+        blocks = []
+        while self._mixed and self._returned + len(self._mixed[0]) <= self._decided:
+            block = self._mixed.popleft()
+            self._returned += len(block)
+            blocks.append(replace_invalid(block, self._warn) if self._is_float else block)
         return blocks
 
 
