@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.decoding.phase_cancellation import CONTEXT, INVERTED, MIX, QUIET, choose, measure, window_samples
+from worker.audio.decoding.phase_cancellation import CONTEXT, INVERTED, MIX, QUIET, choose, may_cancel, measure, window_samples
 
 Samples = npt.NDArray[np.float32]
 Pcm16 = npt.NDArray[np.int16]
@@ -168,9 +168,10 @@ class Downmix:
         if not decided:
             self._undecided = frames
             return
-        choice = choose(self._energies)[before : before + decided]
         done = min(len(frames), decided * self._window)
-        self._use_channels(frames[:done], choice)
+        # After a mixed window, nearly all audio takes the mix: 4 µs for a quarter of a second instead of 12.
+        if self._last != MIX or may_cancel(self._energies):
+            self._use_channels(frames[:done], choose(self._energies)[before : before + decided])
         self._undecided = frames[done:].copy()
         self._decided += done
         self._energies = self._energies[max(0, before + decided - CONTEXT) :]

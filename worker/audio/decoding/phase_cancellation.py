@@ -50,11 +50,22 @@ def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
     with np.errstate(invalid="ignore", over="ignore"):  # samples that are not numbers
-        each = [some[:, :, channel].astype(np.float32) for channel in range(channels)]
-        mixed = sum(each[1:], start=each[0]) * np.float32(1 / channels)
-        found = np.stack([np.einsum("ij,ij->i", one, one) for one in (mixed, *each)], axis=1)
-        found *= np.float32(1 / (full_scale**2 * some.shape[1]))
+        each = some.transpose(2, 0, 1).astype(np.float32, order="C")
+        mixed = np.add.reduce(each, axis=0)
+        found = np.empty((len(some), 1 + channels), np.float32)
+        np.einsum("ij,ij->i", mixed, mixed, out=found[:, 0])
+        np.einsum("kij,kij->ik", each, each, out=found[:, 1:])
+        scale = np.float32(1 / (full_scale**2 * some.shape[1]))
+        found *= scale
+        found[:, 0] *= np.float32(1 / channels**2)
     return found
+
+
+def may_cancel(energies: Energies) -> bool:
+    """Whether any window has so little energy in the mix that its run may show cancellation. A run with cancellation
+    has at least one such window."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool((energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any())
 
 
 def choose(energies: Energies) -> npt.NDArray[np.int16]:
@@ -69,8 +80,7 @@ def choose(energies: Energies) -> npt.NDArray[np.int16]:
     run = min(RUN, len(energies))
     with np.errstate(invalid="ignore", over="ignore"):
         choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
-        # A run with cancellation has at least one window with this property, so most audio needs no further work.
-        if not (energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any():
+        if not may_cancel(energies):
             return choice
         sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
         mixed, each = sums[:, 0], sums[:, 1:]
