@@ -39,8 +39,9 @@ def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket
             yield from lost
             return opened.reopened(item.position, item.stream_id)
         if isinstance(item, DecodedFrame) or not opened.is_transport_stream:
-            yield from lost
-            lost.clear()
+            if lost:
+                yield from lost
+                lost.clear()
             yield item
             continue
         lost.append(item)

@@ -8,14 +8,14 @@ next packet shows which case it is: in a joined file, its timestamp has occurred
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, Final
 
 _RECENT: Final = 4096
 
 
 class RepeatFilter:
-    """Yields packets in order, without duplicates. A packet is a packet of PyAV: it has `pts` (its timestamp) and
+    """Returns packets in order, without duplicates. A packet is a packet of PyAV: it has `pts` (its timestamp) and
     `size`, and can be read as bytes."""
 
     def __init__(self) -> None:
@@ -24,27 +24,26 @@ class RepeatFilter:
         self._pending: list[Any] = []
         """Packets that look like duplicates, until the next packet decides."""
 
-    def push(self, packet: Any) -> Iterator[Any]:
-        """Add a packet. Yields the packets that are certainly not duplicates."""
-        if packet.pts is None or not packet.size:
-            yield packet
-            return
+    def push(self, packet: Any) -> Sequence[Any]:
+        """Add a packet. Returns the packets that are certainly not duplicates."""
+        pts = packet.pts
+        if pts is None or not packet.size:
+            return (packet,)
         checksum = zlib.crc32(packet)
-        before = self._recent.get(packet.pts)
+        before = self._recent.get(pts)
         if before == checksum:
             self._pending = [*self._pending[1 - _RECENT :], packet]
-            return
-        if self._pending and before is not None:
-            yield from self._another_file()
+            return ()
+        others = self._another_file() if self._pending and before is not None else []
         self._pending = []
-        self._remember(packet.pts, checksum)
-        yield packet
+        self._remember(pts, checksum)
+        return (*others, packet)
 
-    def _another_file(self) -> Iterator[Any]:
+    def _another_file(self) -> list[Any]:
         self._recent = {}
         for packet in self._pending:
             self._remember(packet.pts, zlib.crc32(packet))
-            yield packet
+        return self._pending
 
     def _remember(self, pts: int, checksum: int) -> None:
         self._recent[pts] = checksum

@@ -12,6 +12,7 @@ from worker.audio.decoding.coding_changes import frames_through_changes
 from worker.audio.decoding.downmix import ChannelReducer, Samples, to_mono
 from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, LostPacket, MediaContainer
 from worker.audio.decoding.ffmpeg_samples import FramePacker
+from worker.audio.decoding.frame_batches import in_batches
 from worker.audio.decoding.stream_timeline import TimedBlock
 
 MAX_LOST_PACKET_S: Final = 10.0
@@ -33,13 +34,13 @@ class MediaBlocks:
         self._mixer: ChannelReducer | None = None
         self._kind: tuple[int, type, int] | None = None
         self._undecided: deque[tuple[float | None, int]] = deque()
-        """Timestamps and rates of the frames that the mixer has not returned yet."""
+        """Timestamps and rates of the batches of frames that the mixer has not returned yet."""
         self.frames_decoded = 0
 
     def __iter__(self) -> Iterator[TimedBlock]:
         """Yield the blocks in order. Silence replaces packets that could not be decoded."""
         rate, end_s = self._opened.info.sample_rate, 0.0
-        for item in frames_through_changes(self._opened):
+        for item in in_batches(frames_through_changes(self._opened)):
             start_s = item.start_s
             if isinstance(item, LostPacket):
                 # A damaged packet table may declare a length of hours for one packet. In this case the next timestamp
@@ -49,8 +50,8 @@ class MediaBlocks:
                 yield from self._flushed()
                 yield TimedBlock(start_s, rate, samples, item.reason)
             else:
-                rate, samples = item.frame.sample_rate, self._packed(item.frame)
-                self.frames_decoded += 1
+                rate, samples = item.frames[0].sample_rate, self._packed(item.frames)
+                self.frames_decoded += len(item.frames)
                 yield from self._mixed(start_s, rate, samples, end_s)
             end_s = (end_s if start_s is None else start_s) + len(samples) / rate
         yield from self._flushed()

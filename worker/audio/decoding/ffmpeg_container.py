@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from worker.audio.decoding.duplicate_packets import RepeatFilter
 from worker.audio.decoding.ffmpeg_length import latest_end_s, seconds_of_tag
@@ -77,8 +77,7 @@ class NoDecoder(UnsupportedSource):
     """FFmpeg can open the container, but has no decoder for the codec of its audio."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedFrame:
+class DecodedFrame(NamedTuple):
     """A frame of PyAV. `start_s`: its start on the timeline in seconds, or None without a timestamp."""
 
     frame: Any
@@ -211,6 +210,11 @@ class MediaContainer:
             return None
         return float(item.pts * item.time_base) - self._zero_s
 
+    def _time_of_frame(self, frame: Any) -> float | None:
+        """Return `time_of` a frame. `time_base` makes a Fraction at each access, which takes 8 µs for a frame."""
+        time_s = frame.time if self._timed else None
+        return None if time_s is None else time_s - self._zero_s
+
     def frames(self) -> Iterator[DecodedFrame | LostPacket | OtherStream]:
         """Yield the decoded frames in order, and a `LostPacket` for each packet that cannot be decoded.
 
@@ -257,7 +261,7 @@ class MediaContainer:
         is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
         try:
             for frame in packet.decode():
-                yield DecodedFrame(frame, None if is_made_up else self.time_of(frame))
+                yield DecodedFrame(frame, None if is_made_up else self._time_of_frame(frame))
         except av.error.EOFError:
             return
         except _faults() as exc:
