@@ -12,7 +12,7 @@ from worker.audio.decoding.coding_changes import frames_through_changes
 from worker.audio.decoding.downmix import ChannelReducer, Samples, to_mono
 from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, LostPacket, MediaContainer
 from worker.audio.decoding.ffmpeg_samples import FramePacker
-from worker.audio.decoding.frame_batches import in_batches
+from worker.audio.decoding.frame_batches import MIN_BATCH_S, in_batches
 from worker.audio.decoding.stream_timeline import TimedBlock
 
 MAX_LOST_PACKET_S: Final = 10.0
@@ -23,11 +23,19 @@ class MediaBlocks:
     """Reduces the frames of one container to mono. The rate, the channels and the sample format may change between
     frames."""
 
-    def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
-        """`channel`: from 0, or None to mix all channels. `warn` receives warnings about the source."""
+    def __init__(
+        self,
+        opened: MediaContainer,
+        channel: int | None,
+        warn: Callable[[str], None],
+        batch_s: float = MIN_BATCH_S,
+    ) -> None:
+        """`channel`: from 0, or None to mix all channels. `warn` receives warnings about the source. `batch_s`: seconds
+        of frames that are mixed at a time."""
         self._opened = opened
         self._channel = channel
         self._warn = warn
+        self._batch_s = batch_s
         if opened.without_edits:
             warn(WITHOUT_EDITS)
         self._packed = FramePacker(opened.make_joiner)
@@ -40,7 +48,7 @@ class MediaBlocks:
     def __iter__(self) -> Iterator[TimedBlock]:
         """Yield the blocks in order. Silence replaces packets that could not be decoded."""
         rate, end_s = self._opened.info.sample_rate, 0.0
-        for item in in_batches(frames_through_changes(self._opened)):
+        for item in in_batches(frames_through_changes(self._opened), self._batch_s):
             start_s = item.start_s
             if isinstance(item, LostPacket):
                 # A damaged packet table may declare a length of hours for one packet. In this case the next timestamp

@@ -7,7 +7,7 @@ FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NamedTuple, cast
@@ -223,6 +223,7 @@ class MediaContainer:
         succession = Succession(self._stream.index)
         packets = self._packets()
         repeats = RepeatFilter()
+        own_index, is_sparse = self._stream.index, self._container.format.name in _SPARSE_TIMES
         faults = 0
         while True:
             try:
@@ -239,14 +240,14 @@ class MediaContainer:
                 continue
             if packet is None:
                 return
-            if packet.stream_index != self._stream.index:
+            if packet.stream_index != own_index:
                 if (began := succession.other(packet.stream_index, packet.pos)) is not None:
                     yield OtherStream(self._part.start + began, packet.stream.id)
                     return
                 continue
             succession.own()
             for new in repeats.push(packet) if self._timed else (packet,):
-                yield from self._decoded(new)
+                yield from self._decoded(new, sparse=is_sparse)
 
     def _packets(self) -> Iterator[Any]:
         """Return the packets of the stream. For a transport stream, return the packets of all audio streams, because
@@ -255,19 +256,24 @@ class MediaContainer:
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
 
-    def _decoded(self, packet: Any) -> Iterator[DecodedFrame | LostPacket]:
+    def _decoded(self, packet: Any, *, sparse: bool) -> Sequence[DecodedFrame | LostPacket]:
+        """Decode a packet. `sparse`: whether the container is one of `_SPARSE_TIMES`."""
         # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg computes the others from the rate at
         # the start of the stream, which may have changed. Such packets have no byte position.
-        is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
+        is_made_up = sparse and packet.pos is None
+        found: list[DecodedFrame | LostPacket] = []
         try:
             for frame in packet.decode():
-                yield DecodedFrame(frame, None if is_made_up else self._time_of_frame(frame))
+                found.append(DecodedFrame(frame, None if is_made_up else self._time_of_frame(frame)))
         except av.error.EOFError:
-            return
+            return found
         except _faults() as exc:
             duration_s = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
             position = None if packet.pos is None else self._part.start + packet.pos
-            yield LostPacket(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
+            found.append(
+                LostPacket(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
+            )
+        return found
 
     @property
     def is_transport_stream(self) -> bool:

@@ -17,6 +17,7 @@ from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer
+from worker.audio.decoding.frame_batches import MAX_BATCH_S, MIN_BATCH_S
 from worker.audio.decoding.libsndfile_faults import ReadPlan
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
@@ -60,7 +61,7 @@ class MediaSource(ReaderBase):
         opened, self._open = self._open, None
         size = max(1, round(block_s * self.info.sample_rate))
         try:
-            blocks = regrouped(self._mono(opened), size)
+            blocks = regrouped(self._mono(opened, min(MAX_BATCH_S, max(MIN_BATCH_S, block_s / 2))), size)
             if len(self.info.tracks) > 1:
                 blocks = self._check_silence(blocks)
             yield from self._counted(blocks, start_frame)
@@ -79,11 +80,11 @@ class MediaSource(ReaderBase):
         if peak < SILENT_PEAK:
             self._warn(silence_warning(self.info.tracks, self._track_read))
 
-    def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
+    def _mono(self, opened: MediaContainer, batch_s: float) -> Iterator[Samples]:
         """Yield the decoded signal at the rate of `info`, in arrays of at most about a second."""
         one_rate = RateConverter(self.info.sample_rate)
         timeline = StreamTimeline(opened.declared_length_s, self._warn, latest_end_s=opened.latest_end_s)
-        blocks = MediaBlocks(opened, self._channel, self._warn)
+        blocks = MediaBlocks(opened, self._channel, self._warn, batch_s)
         yield from self._at_one_rate(timeline.place(iter(blocks)), one_rate, 0.0)
         yield from one_rate.flush()
         if not blocks.frames_decoded:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-
 MAX_PLANES: Final = 6
 """Maximum number of planes that are read directly: with eight planes, PyAV 18 reads past the end of their list and
 crashes the process."""
