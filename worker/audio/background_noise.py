@@ -65,16 +65,13 @@ _BOUNDS: Final = (32768.0**2 * 10 ** (((np.arange(1, UNKNOWN_LEVEL) - 0.5) / STE
 """Lowest mean square of each level byte from 1 on."""
 
 
-class Stretches(NamedTuple):
-    """The steady stretches that begin in one block."""
-
-    means: npt.NDArray[np.float64]
-    """Mean level of each stretch."""
-    rises: npt.NDArray[np.float64]
-    """Difference between the highest level of each stretch and its mean, in dB."""
-
-
-NO_STRETCHES: Final = Stretches(np.zeros(0), np.zeros(0))
+STRETCH_BYTES: Final = 8
+"""Bytes of one steady stretch: its mean level and the difference between its highest level and the mean, in dB, each as
+float32. A block stores its stretches as `bytes`: two arrays took three times the memory, and joining the arrays of all
+blocks took longer than joining bytes."""
+NO_STRETCHES: Final = b""
+MAX_STRETCH_BLOCKS: Final = 4 * REACH_BLOCKS
+"""Above this number of blocks, stretches that later queries do not need are dropped."""
 
 
 class Threshold(NamedTuple):
@@ -144,9 +141,9 @@ class Foreground:
         self._window = window
         self._origin: int | None = None  # position of the first window
         self._levels = bytearray()
-        self._steady: dict[int, Stretches] = {}
-        """The steady stretches of each block (by number) that is complete."""
-        self._unfinished: dict[int, Stretches] = {}
+        self._steady: dict[int, bytes] = {}
+        """The steady stretches that begin in each block (by number) that is complete, see `STRETCH_BYTES`."""
+        self._unfinished: dict[int, bytes] = {}
         """The same for blocks that are not complete. One query reads the same two blocks for ten thresholds, and
         measuring a block takes 25 µs."""
         self._thresholds: dict[int, Threshold] = {}
@@ -210,58 +207,62 @@ class Foreground:
             if threshold is ALL_FOREGROUND:  # otherwise edges of blocks would look like edges of sounds
                 return [(start, end)]
             own.append(threshold)
-        flags = self._flags(first, last, own)
-        places = (_edges(flags) + first) * self._window + self._origin
-        found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
+        self._forget_stretches(numbers[0] - REACH_BLOCKS)
+        begins, ends = ((found + first) * self._window + self._origin for found in self._runs(first, last, own))
+        inside = slice(int(np.searchsorted(ends, start, "right")), int(np.searchsorted(begins, end, "left")))
+        runs = list(
+            zip(
+                np.maximum(begins[inside], start, dtype=np.float64).tolist(),
+                np.minimum(ends[inside], end, dtype=np.float64).tolist(),
+                strict=True,
+            )
+        )
         # Audio before and after the stored levels is treated as foreground, because its level is unknown.
         known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
         if start < known_from:
-            found.insert(0, (start, known_from))
+            runs.insert(0, (start, min(end, known_from)))
         if end > known_to:
-            found.append((known_to, end))
-        return [(max(start, a), min(end, b)) for a, b in found if b > start and a < end]
+            runs.append((max(start, known_to), end))
+        return runs
 
     # -- thresholds ------------------------------------------------------------------------------------------------
 
-    def _flags(self, first: int, last: int, own: list[Threshold]) -> npt.NDArray[np.bool_]:
-        """Return whether each window from `first` to `last` is foreground, with short gaps filled. `own`: the threshold
-        of each block of the range."""
+    def _runs(self, first: int, last: int, own: list[Threshold]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the begins and ends of the foreground runs in the windows from `first` to `last`, counted from
+        `first`, with short gaps bridged. `own`: the threshold of each block of the range."""
         level = self._db(first, last)
         numbers = np.arange(first, last) // BLOCK_WINDOWS
-        onset = np.array([t.onset_db for t in own])[numbers - numbers[0]]
-        edge = np.array([t.edge_db for t in own])[numbers - numbers[0]]
-        loud = _smooth(level) >= onset
-        flags: npt.NDArray[np.bool_] = level >= edge
-        changes = _edges(flags)
+        numbers -= numbers[0]
+        onset, edge = np.array(own, np.float64).T
+        loud = _smooth(level) >= onset[numbers]
+        changes = _edges(level >= edge[numbers])
         begins, ends = changes[::2], changes[1::2]
         # The running count of loud windows shows whether a run has one. `any` for each run is slow: 680 µs for 385
         # runs, against 19 µs.
         count = np.zeros(len(loud) + 1, np.intp)
         np.cumsum(loud, out=count[1:])
         reached = count[ends] > count[begins]
-        previous = -1
-        for begin, end, is_loud in zip(begins.tolist(), ends.tolist(), reached.tolist(), strict=True):
-            if not is_loud:
-                flags[begin:end] = False
-                continue
-            if previous >= 0 and begin - previous <= BRIDGE_WINDOWS:
-                flags[previous:begin] = True
-            previous = end
-        return flags
+        begins, ends = begins[reached], ends[reached]
+        apart = begins[1:] - ends[:-1] > BRIDGE_WINDOWS
+        return (
+            np.concatenate((begins[:1], begins[1:][apart])),
+            np.concatenate((ends[:-1][apart], ends[-1:])),
+        )
 
     def _surroundings(self, first: int, last: int) -> _Surroundings:
         """Return the levels and stretches that decide the thresholds of the blocks `first` to `last`."""
         begin = max(0, first - REACH_BLOCKS)
         end = min(last + REACH_BLOCKS, (len(self._levels) - 1) // BLOCK_WINDOWS) + 1
         stretches = [self._stretches(number) for number in range(begin, end)]
+        means, rises = np.frombuffer(b"".join(stretches), np.float32).reshape(-1, 2).T.astype(np.float64)
         level = self._db(begin * BLOCK_WINDOWS, min(len(self._levels), end * BLOCK_WINDOWS))
         return _Surroundings(
             begin,
             level,
             _smooth(level),
-            np.concatenate([one.means for one in stretches]),
-            np.concatenate([one.rises for one in stretches]),
-            tuple(accumulate((len(one.means) for one in stretches), initial=0)),
+            means,
+            rises,
+            tuple(accumulate((len(one) // STRETCH_BYTES for one in stretches), initial=0)),
             known=bool((level < 0).all()),
         )
 
@@ -278,15 +279,16 @@ class Foreground:
         found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise))
         return found if _is_steady(*around.levels(number), floor, found) else ALL_FOREGROUND
 
-    def _stretches(self, number: int) -> Stretches:
+    def _stretches(self, number: int) -> bytes:
         """Return the steady stretches that begin in a block."""
-        known = self._steady.get(number) or self._unfinished.get(number)
+        known = self._steady.get(number)
+        known = self._unfinished.get(number) if known is None else known
         if known is None:
             known = self._new_stretches(number)
             (self._steady if self._is_whole(number) else self._unfinished)[number] = known
         return known
 
-    def _new_stretches(self, number: int) -> Stretches:
+    def _new_stretches(self, number: int) -> bytes:
         level = self._db(
             number * BLOCK_WINDOWS, min(len(self._levels), (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS - HOP_WINDOWS)
         )
@@ -296,7 +298,14 @@ class Foreground:
         means = np.add.reduce(views, axis=1) / np.float32(STRETCH_WINDOWS)
         tops, lows = np.maximum.reduce(views, axis=1), np.minimum.reduce(views, axis=1)
         steady = (tops - lows <= STEADY_DB) & (tops < 0)
-        return Stretches(means[steady].astype(np.float64), (tops - means)[steady].astype(np.float64))
+        found = np.empty((len(means), 2), np.float32)
+        found[:, 0], found[:, 1] = means, tops - means
+        return found[steady].tobytes()
+
+    def _forget_stretches(self, number: int) -> None:
+        """Drop the stretches of blocks before `number`. Queries move ahead; one that goes back computes them again."""
+        if len(self._steady) > MAX_STRETCH_BLOCKS:
+            self._steady = {n: s for n, s in self._steady.items() if n >= number}
 
     def _is_whole(self, number: int) -> bool:
         return len(self._levels) >= (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS

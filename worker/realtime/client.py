@@ -36,7 +36,7 @@ from worker.realtime.client_packet import ClientPacket
 from worker.realtime.early_close import EarlyClose, observed_websocket, until_closed
 from worker.realtime.error_table import ErrorKind
 from worker.realtime.library_errors import NO_HANDSHAKE, library_text, status_in
-from worker.realtime.library_transport import abort, allow_idle_queue, free_websocket, written
+from worker.realtime.library_transport import abort, allow_idle_queue, free_websocket, over_websocket, written
 from worker.realtime.old_protocol import OldProtocol
 from worker.realtime.refused_response import RefusedResponse
 from worker.realtime.request_observer import Redirected, RequestObserver
@@ -172,6 +172,12 @@ class Client:
             return False
         try:
             websocket = None if self._first else free_websocket(sio)
+            if websocket is None and not self._first and over_websocket(sio):
+                # Only a pong is queued. The library's write loop would store a queued frame until the next pong: 22 KB
+                # for each session of a busy process, traced with `tracemalloc`.
+                if not await written(sio.eio):
+                    return False
+                websocket = free_websocket(sio)
             if websocket is None:
                 await sio.emit(event, payload)
                 self._first = False

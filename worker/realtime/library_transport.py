@@ -18,8 +18,12 @@ def free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse
     """Return the websocket if the library's queue is empty: a direct write then cannot overtake a queued message.
 
     Returns None while messages are queued, over polling, and without a connection."""
-    eio = sio.eio
-    return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
+    return sio.eio.ws if over_websocket(sio) and sio.eio.queue.empty() else None
+
+
+def over_websocket(sio: socketio.AsyncClient) -> bool:
+    """Whether the client is connected over a websocket."""
+    return bool(sio.connected and sio.eio.transport() == "websocket")
 
 
 def allow_idle_queue(sio: socketio.AsyncClient) -> None:
@@ -59,4 +63,4 @@ def abort(websocket: Any) -> None:
         own.shutdown(socket.SHUT_RDWR)
 
 
-__all__ = ["abort", "allow_idle_queue", "free_websocket", "written"]
+__all__ = ["abort", "allow_idle_queue", "free_websocket", "over_websocket", "written"]
