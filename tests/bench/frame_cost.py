@@ -28,6 +28,7 @@ from tests.support.measured_run import CountingLog
 from worker.audio import pcm_frames, resample, voice_activity
 from worker.audio.decoding import downmix, libsndfile
 from worker.audio.frame_feed import FrameFeed
+from worker.audio.voice_activity import VoiceActivityMap
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.pipeline.run_progress import RunProgress
@@ -124,13 +125,14 @@ STAGES = (
     (pcm_frames, "to_pcm16", "int16"),
     (voice_activity, "_measured", "levels"),
     (streaming.Timeline, "add_audio", "timeline"),
-    (voice_activity.VoiceActivityMap, "add", "voice activity"),
+    (VoiceActivityMap, "add", "voice activity"),
     (streaming.pybase64, "b64encode_as_string", "base64"),
     (json_codec, "encode", "JSON"),
     (client, "free_websocket", "choose the websocket"),
     *((Session, name, "state machine") for name in ("sending", "sent", "send_at", "tick", "deadline", "message")),
     (streaming.messages, "parse", "read messages"),
     (Assembler, "place", "words of commits"),
+    (VoiceActivityMap, "foreground_s", "sound under commits"),
     (RunProgress, "update", "progress"),
 )
 """Functions that are not coroutines: a coroutine's time would include that of other tasks."""

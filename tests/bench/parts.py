@@ -49,12 +49,18 @@ class Bench(WaitParts):
                     run = machine.measure("tests.bench.whole", path, url)
                     costs.append(run["cpu_s_per_h"])
                     speeds.append(run["audio_s"] / run["elapsed_s"])
+                account = machine.measure("tests.bench.whole", path, url, "max", "account")["stages"]
             stages = {s: statistics.median(f["stages"][s] for f in floors) for s in floors[0]["stages"]}
             ratio = statistics.median(cost / floor["sum"] for cost, floor in zip(costs, floors, strict=True))
             cost, floor, speed = map(statistics.median, (costs, [f["sum"] for f in floors], speeds))
-            found[name] = {"s_per_h": cost, "floor": floor, "ratio": ratio, "real_time": speed, "stages": stages}
+            interleaved = statistics.median(one["interleaved"] for one in floors)
+            found[name] = {"s_per_h": cost, "floor": floor, "interleaved": interleaved, "ratio": ratio,
+                           "real_time": speed, "stages": stages, "account": account}  # fmt: skip
             parts = ", ".join(f"{stage} {value:.2f}" for stage, value in stages.items())
-            say(f"{name}: {cost:.2f} s/h, floor {floor:.2f} ({parts}), ratio {ratio:.2f}, {speed:.0f}x real time")
+            say(f"{name}: {cost:.2f} s/h, floor {floor:.2f} ({parts}; {interleaved:.2f} interleaved), "
+                f"ratio {ratio:.2f}, {speed:.0f}x real time")  # fmt: skip
+            own = ", ".join(f"{stage} {value:.2f}" for stage, value in sorted(account.items(), key=lambda s: -s[1]))
+            say(f"    accounted: {own}")
         return found
 
     # -- live sessions -----------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""Runs one job through the whole pipeline at full speed: `python -m tests.bench.whole FILE URL [speed]`.
+"""Runs one job through the whole pipeline at full speed: `python -m tests.bench.whole FILE URL [speed [account]]`.
+
+With `account`, the cost of each stage of the pipeline is measured too, see `tests.bench.frame_cost.Account`; this makes
+the whole slower.
 
 CPU time is that of the process from the start of the job to its end; the start of Python is reported separately. The
 producer hashes the file, as in a deployment, so the hash is not measured.
@@ -14,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import files
+from tests.bench.frame_cost import STAGES, Account
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.file_hash import sha256_file
 from tests.support.measured_run import CountingLog
@@ -23,7 +27,7 @@ from worker.settings import load, parse_speed
 from worker.storage.address import from_path
 
 
-async def main(path: str, url: str, speed: str) -> None:
+async def main(path: str, url: str, speed: str, *, account: bool) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
     log = CountingLog()
     job = Job(
@@ -34,10 +38,15 @@ async def main(path: str, url: str, speed: str) -> None:
     await run(
         replace(job, source=from_path(warm_up), sha256=sha256_file(warm_up)), settings=settings, log=log, listener=log
     )
+    stages = Account()
+    if account:
+        for owner, name, stage in STAGES:
+            stages.add(owner, name, stage)
     started, began = cpu_s(), time.monotonic()
     transcript = await run(job, settings=settings, log=log, listener=log)
     used = cpu_s() - started
     audio_s = transcript.source.duration
+    found = {stage: ns / 1e9 * 3600 / audio_s for stage, ns in stages.ns.items()}
     assert transcript.coverage.sent == audio_s, "not all audio was sent"
     tell(
         {
@@ -46,9 +55,12 @@ async def main(path: str, url: str, speed: str) -> None:
             "elapsed_s": time.monotonic() - began,
             "audio_s": audio_s,
             "peak_kb": memory_kb("VmHWM"),
+            "stages": {**found, "write, tasks and the rest": used * 3600 / audio_s - sum(found.values())},
         }
     )
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "max"))
+    uvloop.run(
+        main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "max", account="account" in sys.argv[4:])
+    )
