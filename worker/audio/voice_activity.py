@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -175,10 +176,11 @@ class VoiceActivityMap:
 
     def runs_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
         """Return the runs between two positions in the file (seconds), clipped to this range."""
-        first = bisect_right(self._ends, from_s * self._rate)
-        last = bisect_left(self._starts, to_s * self._rate)
+        rate = self._rate
+        first = bisect_right(self._ends, from_s * rate)
+        last = bisect_left(self._starts, to_s * rate)
         pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
-        return [(max(from_s, start / self._rate), min(to_s, end / self._rate)) for start, end in pairs]
+        return _clipped([(start / rate, end / rate) for start, end in pairs], from_s, to_s)
 
     def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
         """Return the parts of the runs between two positions in the file (seconds) that are louder than steady noise.
@@ -200,13 +202,22 @@ class VoiceActivityMap:
 
 
 def _shared(some: list[tuple[float, float]], others: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the intersection of two sorted lists of ranges."""
-    shared, at = [], 0
+    """Return the intersection of two sorted lists of ranges. The ranges of a list do not touch each other.
+
+    At full speed, a commit has some hundred ranges, which mostly lie in few ranges of the other list. Copying them
+    takes 3 µs, comparing each one 110 µs."""
+    shared = []
     for start, end in some:
-        while at < len(others) and others[at][1] <= start:
-            at += 1
-        index = at
-        while index < len(others) and others[index][0] < end:
-            shared.append((max(start, others[index][0]), min(end, others[index][1])))
-            index += 1
+        first = bisect_right(others, (start, inf))  # the first range that begins after `start`
+        if first and others[first - 1][1] > start:
+            first -= 1
+        shared += _clipped(others[first : bisect_left(others, (end,))], start, end)
     return shared
+
+
+def _clipped(runs: list[tuple[float, float]], from_s: float, to_s: float) -> list[tuple[float, float]]:
+    """Limit sorted runs, which all overlap the range from `from_s` to `to_s`, to this range. Changes the list."""
+    if runs:
+        runs[0] = (max(from_s, runs[0][0]), runs[0][1])
+        runs[-1] = (runs[-1][0], min(to_s, runs[-1][1]))
+    return runs

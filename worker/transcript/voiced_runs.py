@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate, pairwise
+from operator import sub
 from typing import Final, NamedTuple
 
 from worker.audio.voice_activity import VoiceActivityMap
@@ -24,12 +25,11 @@ class VoicedRuns:
         that some of the runs may be bursts of noise."""
         self.runs = runs
         self.noisy = noisy
-        self.starts = [start for start, _ in runs]
-        self.ends = [end for _, end in runs]
+        self.starts, self.ends = map(list, zip(*runs, strict=True)) if runs else ([], [])
         # The starts that are real onsets of sound: a run that is cut begins earlier than its start says.
         self.onsets = self.starts[1:] if cut else self.starts
         # Running sum: seconds of sound before each run.
-        self._before = [0.0, *accumulate(end - start for start, end in runs)]
+        self._before = [0.0, *accumulate(map(sub, self.ends, self.starts))]
 
     def __bool__(self) -> bool:
         return bool(self.runs)
@@ -102,12 +102,11 @@ def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: flo
         # shows that there is noise.
         found = voice.foreground_s(file_s, file_s + length_s)
         noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
-        for start, end in found:
-            first, last = session_s + start - file_s, session_s + end - file_s
-            if runs and first <= runs[-1][1]:
-                runs[-1] = (runs[-1][0], max(last, runs[-1][1]))
-            else:
-                runs.append((first, last))
+        # Runs of one piece never touch each other, so only its first run can continue the piece before it.
+        own = [(session_s + start - file_s, session_s + end - file_s) for start, end in found]
+        if own and runs and own[0][0] <= runs[-1][1]:
+            runs[-1] = (runs[-1][0], max(own.pop(0)[1], runs[-1][1]))
+        runs += own
     cut = bool(runs) and from_s > 0 and runs[0][0] <= from_s
     if cut and runs[0][1] - runs[0][0] <= MAX_RESIDUE_S:
         return VoicedRuns(runs[1:], noisy=noisy)
