@@ -253,6 +253,7 @@ class Foreground:
         """Return the levels and stretches that decide the thresholds of the blocks `first` to `last`."""
         begin = max(0, first - REACH_BLOCKS)
         end = min(last + REACH_BLOCKS, (len(self._levels) - 1) // BLOCK_WINDOWS) + 1
+        self._measure_blocks(begin, end)
         stretches = [self._stretches(number) for number in range(begin, end)]
         means, rises = np.frombuffer(b"".join(stretches), np.float32).reshape(-1, 2).T.astype(np.float64)
         level = self._db(begin * BLOCK_WINDOWS, min(len(self._levels), end * BLOCK_WINDOWS))
@@ -272,10 +273,11 @@ class Foreground:
         means, rises = around.stretches(number)
         if len(means) < MIN_STRETCHES:
             return ALL_FOREGROUND
-        noise = means <= means.min() + SAME_DB
-        if np.count_nonzero(noise) < MIN_STRETCHES:
+        noise = means <= np.minimum.reduce(means) + SAME_DB
+        quiet = means[noise]
+        if len(quiet) < MIN_STRETCHES:
             return ALL_FOREGROUND
-        floor, rise = _median(means[noise]), _median(rises[noise])
+        floor, rise = _median(quiet), _median(rises[noise])
         found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise))
         return found if _is_steady(*around.levels(number), floor, found) else ALL_FOREGROUND
 
@@ -292,15 +294,19 @@ class Foreground:
         level = self._db(
             number * BLOCK_WINDOWS, min(len(self._levels), (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS - HOP_WINDOWS)
         )
-        if len(level) < STRETCH_WINDOWS:
-            return NO_STRETCHES
-        views = _windows(_smooth(level))
-        means = np.add.reduce(views, axis=1) / np.float32(STRETCH_WINDOWS)
-        tops, lows = np.maximum.reduce(views, axis=1), np.minimum.reduce(views, axis=1)
-        steady = (tops - lows <= STEADY_DB) & (tops < 0)
-        found = np.empty((len(means), 2), np.float32)
-        found[:, 0], found[:, 1] = means, tops - means
-        return found[steady].tobytes()
+        return _steady_stretches(level[None])[0] if len(level) >= STRETCH_WINDOWS else NO_STRETCHES
+
+    def _measure_blocks(self, first: int, last: int) -> None:
+        """Measure the complete blocks from `first` to `last` that are not measured yet. A commit of 5 s has five new
+        blocks: all at once take 60 µs, one by one 150."""
+        new = [n for n in range(first, last) if n not in self._steady and self._is_whole(n)]
+        if not new:
+            return
+        begin, count, width = new[0], new[-1] + 1 - new[0], BLOCK_WINDOWS + STRETCH_WINDOWS - HOP_WINDOWS
+        level = self._db(begin * BLOCK_WINDOWS, (begin + count - 1) * BLOCK_WINDOWS + width)
+        size = level.itemsize
+        rows = np.ndarray((count, width), np.float32, level, strides=(BLOCK_WINDOWS * size, size))
+        self._steady.update(enumerate(_steady_stretches(rows), begin))
 
     def _forget_stretches(self, number: int) -> None:
         """Drop the stretches of blocks before `number`. Queries move ahead; one that goes back computes them again."""
@@ -344,11 +350,26 @@ def _is_steady(level: Levels, smooth: Levels, floor: float, threshold: Threshold
     return weak <= MAX_BURST_SHARE * rest
 
 
-def _windows(level: Levels) -> npt.NDArray[np.float32]:
-    """Return the stretches of `level` as rows of a view, in 1.5 µs. `sliding_window_view` takes 18 µs for the same."""
-    count = (len(level) - STRETCH_WINDOWS) // HOP_WINDOWS + 1
-    size = level.itemsize
-    return np.ndarray((count, STRETCH_WINDOWS), np.float32, level, strides=(HOP_WINDOWS * size, size))
+def _steady_stretches(levels: Levels) -> list[bytes]:
+    """Return the steady stretches of each row of levels[blocks, windows], see `STRETCH_BYTES`."""
+    smooth = np.empty(levels.shape, np.float32)
+    smooth[:, 1:-1] = (levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]) / 3
+    smooth[:, 0], smooth[:, -1] = (2 * levels[:, 0] + levels[:, 1]) / 3, (2 * levels[:, -1] + levels[:, -2]) / 3
+    views = _windows(smooth)
+    means = np.add.reduce(views, axis=2) / np.float32(STRETCH_WINDOWS)
+    tops, lows = np.maximum.reduce(views, axis=2), np.minimum.reduce(views, axis=2)
+    steady = (tops - lows <= STEADY_DB) & (tops < 0)
+    found = np.empty((*means.shape, 2), np.float32)
+    found[..., 0], found[..., 1] = means, tops - means
+    return [own[is_steady].tobytes() for own, is_steady in zip(found, steady, strict=True)]
+
+
+def _windows(levels: Levels) -> npt.NDArray[np.float32]:
+    """Return the stretches of each row as rows of a view, in 1.5 µs. `sliding_window_view` takes 18 µs for the same."""
+    blocks, windows = levels.shape
+    count, size = (windows - STRETCH_WINDOWS) // HOP_WINDOWS + 1, levels.itemsize
+    shape, strides = (blocks, count, STRETCH_WINDOWS), (windows * size, HOP_WINDOWS * size, size)
+    return np.ndarray(shape, np.float32, levels, strides=strides)
 
 
 def _edges(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -360,9 +381,10 @@ def _edges(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
 
 
 def _median(values: npt.NDArray[np.float64]) -> float:
-    """Return the median. Takes a fifth of the time of `np.median`."""
-    ordered, middle = np.sort(values), len(values) // 2
-    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+    """Return the median. Sorts `values` in place. Takes a fifth of the time of `np.median`."""
+    values.sort()
+    middle = len(values) // 2
+    return float(values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2)
 
 
 def _smooth(level: Levels) -> Levels:
