@@ -272,6 +272,8 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
+    if type(value) is float:  # nearly all numbers, three for each word
+        return value if isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return _finite(value)

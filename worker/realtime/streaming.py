@@ -198,12 +198,12 @@ class SessionStream:
                 self._frames.push_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
                 break
-            paused = not frame.runs
-            if not await self._may_send(pacer, frame.samples):
+            paused, samples = not frame.runs, frame.samples
+            if not await self._may_send(pacer, samples):
                 self._frames.push_back(frame)
                 return
             # Recorded before the send: a commit with words of this frame may arrive before the send returns.
-            self._timeline.add_audio(frame.file_start, frame.samples)
+            self._timeline.add_audio(frame.file_start, samples)
             self._voice.add(frame)
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
