@@ -18,9 +18,9 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 SLOTS_PER_S: Final = 8
-"""Slots of the grid per second. A wait ends up to 125 ms late, half a frame. A frame of 250 ms has exactly two slots, so
-all frames of a real-time session are equally late, and their distances do not change. Frames do not drift, because each
-has an absolute deadline."""
+"""Slots of the grid per second. A wait ends up to 125 ms late, half a frame. A frame of 250 ms has exactly two slots.
+So all frames of a real-time session are equally late, and their distances do not change. Frames do not drift, because
+each has an absolute deadline."""
 MIN_WAIT_S: Final = 0.1
 """Shorter waits are not moved to the grid: they belong to sessions above real time, and need an exact timer."""
 _ROUNDING: Final = 1e-6
