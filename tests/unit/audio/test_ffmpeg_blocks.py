@@ -12,7 +12,7 @@ pytest.importorskip("av")
 
 from worker.audio.decoding import ffmpeg_blocks
 from worker.audio.decoding.ffmpeg_blocks import MAX_LOST_PACKET_S, MediaBlocks
-from worker.audio.decoding.ffmpeg_container import LostPacket
+from worker.audio.decoding.media_items import LostPacket
 
 RATE = 16000
 

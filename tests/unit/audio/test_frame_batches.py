@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("av")
-
-from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket
 from worker.audio.decoding.ffmpeg_samples import MAX_PLANES, FramePacker
 from worker.audio.decoding.frame_batches import MIN_BATCH_S, SETTLE_S, FrameBatch, in_batches
+from worker.audio.decoding.media_items import DecodedFrame, LostPacket
 
 RATE = 48000
 FRAME_S = 0.02

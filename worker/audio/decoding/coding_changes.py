@@ -10,7 +10,8 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket, MediaContainer, OtherStream
+from worker.audio.decoding.ffmpeg_container import MediaContainer
+from worker.audio.decoding.media_items import DecodedFrame, LostPacket, OtherStream
 from worker.errors import SourceError
 
 _LOST_BEFORE_CHECK: Final = 5

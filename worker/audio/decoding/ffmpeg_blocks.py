@@ -10,9 +10,10 @@ import numpy as np
 
 from worker.audio.decoding.coding_changes import frames_through_changes
 from worker.audio.decoding.downmix import ChannelReducer, Samples, to_mono
-from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, LostPacket, MediaContainer
+from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, MediaContainer
 from worker.audio.decoding.ffmpeg_samples import FramePacker
 from worker.audio.decoding.frame_batches import MIN_BATCH_S, in_batches
+from worker.audio.decoding.media_items import LostPacket
 from worker.audio.decoding.stream_timeline import TimedBlock
 
 MAX_LOST_PACKET_S: Final = 10.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.decoding.duplicate_packets import RepeatFilter
 from worker.audio.decoding.ffmpeg_length import latest_end_s, seconds_of_tag
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
+from worker.audio.decoding.media_items import DecodedFrame, LostPacket, OtherStream
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
 from worker.audio.file_formats.mp4 import has_uncommon_edits
 from worker.audio.opened_file import SourceFile
@@ -75,34 +75,6 @@ class UnknownContainer(UnsupportedSource):
 
 class NoDecoder(UnsupportedSource):
     """FFmpeg can open the container, but has no decoder for the codec of its audio."""
-
-
-class DecodedFrame(NamedTuple):
-    """A frame of PyAV. `start_s`: its start on the timeline in seconds, or None without a timestamp."""
-
-    frame: Any
-    start_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LostPacket:
-    """A packet that could not be decoded. If the container does not declare start or duration, `start_s` is None and
-    `duration_s` is 0.0."""
-
-    start_s: float | None
-    duration_s: float
-    reason: str
-    position: int | None = None
-    """Byte position of the packet in the file, or None if unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class OtherStream:
-    """Reports that the stream has ended and that another stream continues it. `position`: byte position of the first
-    packet of the new stream. `stream_id`: id of the new stream in the container."""
-
-    position: int
-    stream_id: int
 
 
 class MediaContainer:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket
+from worker.audio.decoding.media_items import DecodedFrame, LostPacket
 
 MIN_BATCH_S: Final = 0.25
 MAX_BATCH_S: Final = 1.0
