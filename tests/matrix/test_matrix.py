@@ -33,7 +33,7 @@ SOME = [case for case in ALL if str(case) in GATE]
 def test_the_matrix_is_large_enough() -> None:
     assert len(ALL) == len({str(case) for case in ALL}) >= 300
     assert len(SOME) == len(GATE) >= 40
-    assert {case.container.tool for case in SOME} == {case.container.tool for case in ALL}
+    assert {case.container.tool for case in SOME} == {case.container.tool for case in ALL} - {"ffmpeg", "sox"}
 
 
 @pytest.mark.parametrize("case", SOME, ids=str)
