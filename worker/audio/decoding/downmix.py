@@ -189,7 +189,7 @@ class Downmix:
             self._undecided = frames
             return
         done = min(len(frames), decided * self._window)
-        # After a mixed window, nearly all audio takes the mix: 4 µs for a quarter of a second instead of 12.
+        # After a mixed window, nearly all audio takes the mix, and the choice of each window can be skipped.
         if self._last != MIX or may_cancel(self._energies):
             self._use_channels(frames[:done], choose(self._energies)[before : before + decided])
         self._undecided = frames[done:].copy("K")
