@@ -20,7 +20,8 @@ from tasks.batches.number_format import format_count, format_duration, format_sp
 from tasks.batches.summary import BatchSummary, JobLine, review_texts, summarize, without_source
 from tasks.cli import options
 from tasks.cli.tables import display_path, show_table
-from tasks.cli.terminal_output import echo_json, safe
+from tasks.cli.terminal_output import echo, echo_json, safe
+from tasks.cli.text_width import middle
 from tasks.cli.worker_lines import count_reasons, print_workers, state_text, waiting_lines, workers_json
 from tasks.job_spec import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
@@ -29,6 +30,7 @@ from worker.ledger.key_breaker import paused_text
 from worker.ledger.ledger import Ledger
 from worker.ledger.waiting import QueueView, QueueViewReader
 from worker.settings import Settings
+from worker.text_escaping import printable
 
 if TYPE_CHECKING:
     from tasks.cli.live_status.snapshot import Snapshot
@@ -43,7 +45,7 @@ MAX_REASONS: Final = 20
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Show the `stt-batch run` that writes to this folder, in place of the queue in Redis.",
 )
@@ -55,7 +57,8 @@ def command(identity: str | None, watch: bool, out: Path | None, with_jobs: bool
 
     For a batch: the number of jobs in each state, the speed as a factor of real time, the remaining time at that speed,
     and the failures by reason. --watch shows batches, workers, the running files with their last words, and failures;
-    `q` closes it. With --watch and --json: one line of JSON per update.
+    `q` closes it. With --watch and --json: one line of JSON per update. With --watch and --out: if no run writes to the
+    folder yet, wait for it.
 
     \b
     Examples:
@@ -67,9 +70,12 @@ def command(identity: str | None, watch: bool, out: Path | None, with_jobs: bool
     """
     settings = options.settings_from()
     if out is not None:
-        from tasks.embedded.running_stack import settings_of_run  # noqa: PLC0415  only for this option
+        from tasks.embedded.running_stack import settings_of_run, wait_for_run  # noqa: PLC0415  only for this option
 
-        settings = asyncio.run(settings_of_run(settings, out))
+        def on_wait(reason: str) -> None:
+            echo(f"{reason}. Waiting for a run; Ctrl-C ends the wait.", err=True)
+
+        settings = asyncio.run(wait_for_run(settings, out, on_wait) if watch else settings_of_run(settings, out))
     if watch:
         from tasks.cli.live_status.follow import follow  # noqa: PLC0415  only for this option
         from tasks.cli.live_status.reading import Target  # noqa: PLC0415
@@ -220,7 +226,9 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         notes = [*(f"needs review: {text}" for text in review_texts(job.quality)), *job.warnings]
         error = without_source(job.error, job.source) if job.error and job.state.ended else ""
         why = error or "; ".join(notes)
-        end = f"{job.source}: {why}" if why else job.source
+        # On a terminal, a long path would take ten rows. `status ID`, --json, files and pipes have the whole path.
+        source = middle(printable(job.source), max(30, console.width // 2)) if console.is_terminal else job.source
+        end = f"{source}: {why}" if why else source
         state = state_text(job)
         table.add_row(job.id, state, created, length, safe(end))
     show_table(console, table)

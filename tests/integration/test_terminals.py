@@ -145,9 +145,9 @@ def test_a_run_is_watched_from_another_terminal(cli: Cli, columns: int, rows: in
         assert b"\x1b[?1049l" in shown.raw  # the first screen is back
     run.terminate()
     run.communicate(timeout=30)
-    ended = cli.run("status", "--watch", "--out", "transcripts")
+    ended = cli.run("status", "--out", "transcripts")
     assert ended.returncode == 1
-    assert "no run writes to this folder now" in ended.stderr
+    assert "no run writes to this folder now; start `stt-batch run FILES --out transcripts`" in ended.stderr
 
 
 def test_the_full_screen_view_follows_the_size_of_the_terminal(cli: Cli) -> None:

@@ -67,7 +67,7 @@ class RunDisplay:
     def live(self) -> AbstractContextManager[object]:
         if not self._bars:
             return nullcontext()
-        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True)
+        self._live = Live(get_renderable=self._screen, console=self._console, refresh_per_second=8, transient=True)
         return self._live
 
     def close(self) -> None:
@@ -148,10 +148,15 @@ class RunDisplay:
     def _name(self, file: File) -> str:
         return file.label or self._names.get(file.source.text, display_path(file.shown))
 
+    def _screen(self) -> RenderableType:
+        # The terminal prints `^C` at the cursor. Behind a full line it would begin another row, of which Rich does not
+        # know, and the first row of the view would stay on the screen. So the cursor stays on a line of its own.
+        return Group(self._picture(), Text())
+
     def _picture(self) -> RenderableType:
         overall = self._tracker.overall()
         active = [file for file in self._tracker.files if file.state is JobState.RUNNING]
-        room = max(1, min(MAX_ROWS, self._console.height - 3))
+        room = max(1, min(MAX_ROWS, self._console.height - 4))
         recent = self._recent[max(0, len(self._recent) - room + len(active[:room])) :] if len(active) < room else []
         rows = [*map(self._ended_row, recent), *map(self._active_row, active[:room])]
         return Group(live_table(rows, self._console.width), self._totals(overall, len(active) - room))

@@ -35,7 +35,7 @@ def result_table(files: Sequence[File], names: Sequence[str], width: int) -> Ite
     speed_width = max(5, *map(len, speeds))
     rest = _RESULT_WIDTH + length_width + speed_width + 6
     longest, room = max(map(cell_len, shown)), max(8, width - rest)
-    # Long names leave room for some words, because they are shown whole below their line.
+    # Long names leave room for some words, because their own line below shows more of them.
     name_width = min(longest, room, max(20, width * 2 // 5))
     words_width = width - name_width - rest - 2
     head = f"{pad('file', name_width)}  {'result':{_RESULT_WIDTH}}  {'audio':>{length_width}}  {'speed':>{speed_width}}"
@@ -49,7 +49,8 @@ def result_table(files: Sequence[File], names: Sequence[str], width: int) -> Ite
             line.append("  " + tail(printable(file.committed_text), words_width), style="dim")
         yield line
         if middle(name, name_width) != name:
-            yield _below(Text(name))
+            # At most one line: a name may have 255 bytes, which is four lines of 80 columns.
+            yield _below(Text(middle(name, width - _INDENT), no_wrap=True, overflow="crop"))
         for note in notes(file):
             yield _below(Text(printable(note), style="red" if file.error is not None else "yellow"))
 

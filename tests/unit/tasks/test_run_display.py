@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Sequence
 
+import pyte
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -161,6 +162,38 @@ def test_the_table_names_each_result_and_each_reason_once(width: int) -> None:
     assert joined.count("cut off: the header declares 9.5 s") == 1
     assert "/calls/monday" not in text
     assert text.count("/out") == 1
+
+
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("letter", ["a", "會", "e\u0301"])
+def test_a_long_name_takes_at_most_one_line_of_its_own(letter: str, width: int) -> None:
+    stem = letter * (240 // len(letter.encode()))
+    shown, screen = display([file(f"1{stem}2.wav", "done", duration_s=9)], width)
+    shown.summary(10.0)
+    table = screen.getvalue().split("1 done")[0].splitlines()[1:]
+    assert all(cell_len(line) <= width for line in table)
+    assert [line.split()[0][0] for line in table if letter in line] == ["1", "1"]
+    assert table[1].rstrip().endswith("2.wav")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_keys_that_the_terminal_prints_leave_no_row_of_the_view(width: int) -> None:
+    shown, screen = display([running(name) for name in NAMES], width)
+    terminal = pyte.Screen(width, 24)
+    stream = pyte.Stream(terminal)
+
+    def follow() -> None:
+        stream.feed(screen.getvalue().replace("\n", "\r\n"))
+        screen.seek(0)
+        screen.truncate()
+
+    with shown.live():
+        shown._live.refresh()  # type: ignore[union-attr]
+        follow()
+        assert terminal.display[0].strip()
+        stream.feed("^C^C")
+    follow()
+    assert [row for row in terminal.display if row.strip()] == []
 
 
 def test_a_files_speed_counts_only_its_own_streaming() -> None:
