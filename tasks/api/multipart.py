@@ -86,7 +86,7 @@ class MultipartReader:
         while (part := await self._next_part()) is not None:
             parts += 1
             if parts > MAX_PARTS:
-                raise Problem(413, f"the form has more than {MAX_PARTS} parts; send several requests")
+                raise Problem(413, f"the form has more than {MAX_PARTS} parts; send the options as one field `job`")
             name = part.disposition.get("name", "")
             if "filename" in part.disposition:
                 one = FilePart(name, part.disposition["filename"], self._data())

@@ -32,6 +32,7 @@ from worker.storage.address import Address
 
 _log: Final = structlog.get_logger(__name__)
 MAX_FILES: Final = 1_000
+"""Maximum files of one form. A form is accepted as a whole, so a broken connection loses all of it."""
 _IN_USE: Final = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
 """States in which the upload of a job is not replaced by an equal one."""
 _LISTS: Final = frozenset({"formats", "channel_names"})
@@ -88,7 +89,13 @@ class UploadRequest:
 
     async def _store_file(self, part: FilePart) -> None:
         if len(self.files) >= MAX_FILES:
-            raise Problem(413, f"the form has more than {MAX_FILES} files; send several requests")
+            raise Problem(
+                413,
+                f"the form has more than {MAX_FILES} files, and none of them was accepted; send several forms with the "
+                "same `batch`, or list files that the workers can read in a manifest (POST /v1/batches)",
+                code="too_many_files",
+                param="file",
+            )
         registry, address = self._context.registry, self._store.place(part.name)
         await registry.begin(address)
         try:

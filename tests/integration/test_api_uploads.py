@@ -113,6 +113,26 @@ async def test_a_file_above_the_limit_is_refused_and_removed(api: Api, tmp_path:
     await async_wait_until(lambda: not entries(tmp_path), "nothing is left")
 
 
+async def test_a_form_with_too_many_files_is_refused_before_its_end(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.api.upload_jobs.MAX_FILES", 2)
+    part = b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--xyz\r\n'
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    writer.write(HEAD.partition(b"\r\n\r\n")[0] + b"\r\n\r\n--xyz\r\n" + part * 3)  # of 10 MB
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 30)
+    finally:
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 413 ")
+    document = json.loads(answer)
+    assert document["code"] == "too_many_files"
+    assert all(word in document["detail"] for word in ("more than 2 files", "`batch`", "POST /v1/batches"))
+    await async_wait_until(lambda: not entries(tmp_path), "the files before are deleted")
+    assert not await api.context.ledger.recent_jobs()
+
+
 async def test_many_large_uploads_use_little_memory(api: Api, tmp_path: Path) -> None:
     process = psutil.Process(os.getpid())
     path = tmp_path / "large.wav"
