@@ -47,8 +47,7 @@ async def settings_of_run(settings: Settings, out: Path) -> Settings:
     try:
         found = dict(_LINE.findall(conf.read_text("utf-8")))
     except FileNotFoundError:
-        what = "no run has written to this folder" if out.exists() else "there is no such folder"
-        raise NoRun(f"{out}: {what}; {hint}") from None
+        raise NoRun(f"{out}: no run has written to this folder; {hint}") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise StackError(f"{conf}: cannot be read ({exc}); run the command as the user of the run") from None
     if not {"port", "requirepass"} <= found.keys() or not found["port"].isdecimal():
