@@ -25,7 +25,7 @@ async def _principal(request: Request) -> Principal:
     context = context_of(request)
     found = _find(request)
     request.state.principal = found
-    context.limits.count_request(found)
+    await context.limits.count_request(found)
     return found
 
 

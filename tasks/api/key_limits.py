@@ -1,26 +1,35 @@
 """The limits of each key: requests a second, waiting jobs, and hours of audio in a day.
 
-Requests are counted in this process. Waiting jobs and audio are counted in Redis, for all processes together:
+All are counted in Redis by scripts, for all processes together. So requests that arrive together, also at several
+processes, cannot exceed a limit:
 
-| key                     | type   | contains                                                            |
-|-------------------------|--------|---------------------------------------------------------------------|
-| `http:waiting:NAME`     | set    | jobs of the key that may still wait                                 |
-| `http:audio:NAME:DAY`   | string | seconds of audio of the key on this day (UTC)                       |
-| `http:unknown:NAME:DAY` | set    | jobs of that day whose duration is not known yet                    |
+| key                     | type   | contains                                                                     |
+|-------------------------|--------|------------------------------------------------------------------------------|
+| `http:waiting:NAME`     | set    | jobs of the key that may still wait                                          |
+| `http:audio:NAME:DAY`   | string | seconds of audio of the key on this day (UTC)                                |
+| `http:unknown:NAME:DAY` | set    | jobs of that day whose duration is not known yet                             |
+| `http:reserved:NAME`    | zset   | submissions that have passed the limits and whose jobs are not recorded yet  |
+| `http:rate:NAME`        | string | state of the requests a second, see `request_rate.lua`                       |
+
+Two limits are soft. A job whose duration is unknown counts as audio only when the duration is known. A submission that
+takes longer than RESERVATION_TTL loses its reservation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from secrets import token_hex
+from typing import Final
+
+import structlog
 
 from tasks.api.problems import Problem, too_many
+from worker.errors import LedgerUnavailable
 from worker.http_keys import Principal
 from worker.ledger.connection import RedisConnection
 from worker.ledger.expiry import UNFINISHED_TTL
@@ -28,21 +37,33 @@ from worker.ledger.keys import Keys
 from worker.ledger.ledger import JobState, Ledger
 from worker.settings import Settings
 
+_log: Final = structlog.get_logger(__name__)
 WAITING_RETRY_S: Final = 10.0
 DAY_TTL: Final = timedelta(days=3)
+RESERVATION_TTL: Final = timedelta(minutes=10)
+"""Maximum time from a check to the record of the last job. The reservation of a killed process ends then."""
+MAX_NOTED: Final = 1_000
+"""Maximum number of jobs that one script counts, because Redis serves nobody else meanwhile."""
 MAX_RESOLVED: Final = 100
 """Maximum number of jobs whose duration is looked up at once."""
 RESOLVE_INTERVAL_S: Final = 0.2
 """Minimum seconds between two such look-ups of a key. Each costs about as much as twenty submissions."""
 
 
-@dataclass(slots=True)
-class _Reserved:
-    """Submissions of one key that have passed the limits and are not counted in Redis yet."""
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Jobs that have passed the limits. `token`: empty without limits."""
 
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    jobs: int = 0
-    audio_s: float = 0.0
+    limits: KeyLimits
+    principal: Principal
+    token: str = ""
+
+    async def note(self, durations: Mapping[str, float | None]) -> None:
+        """Count recorded jobs, and take them out of the reservation: id -> seconds of audio, None if unknown."""
+        if self.token:
+            items = list(durations.items())
+            for start in range(0, len(items), MAX_NOTED):
+                await self.limits.note(self, dict(items[start : start + MAX_NOTED]))
 
 
 class KeyLimits:
@@ -54,110 +75,105 @@ class KeyLimits:
         self._max_audio_s = settings.http_key_max_audio_hours * 3600
         self._connection, self._ledger = connection, ledger
         self._keys = Keys(settings.redis_prefix)
-        self._buckets: dict[str, tuple[float, float]] = {}
-        """Free requests of each key, and the time when they were counted."""
         self._resolved_at: dict[str, float] = {}
-        self._reserved: defaultdict[str, _Reserved] = defaultdict(_Reserved)
 
-    def count_request(self, principal: Principal) -> None:
+    async def count_request(self, principal: Principal) -> None:
         """Count one request. Raises Problem 429 above the requests a second of the key."""
         if not self._rate:
             return
-        now, size = time.monotonic(), max(1.0, self._rate)
-        free, at = self._buckets.get(principal.name, (size, now))
-        free = min(size, free + (now - at) * self._rate)
-        if free < 1:
-            self._buckets[principal.name] = free, now
+        key = self._keys[f"http:rate:{principal.name}"]
+        wait_ms = await self._connection.script("request_rate", [key], [self._rate, max(1.0, self._rate)])
+        if wait_ms:
             raise too_many(
                 f"the key {principal.name} may send {self._rate:g} requests a second (STT_HTTP_KEY_MAX_REQUESTS_PER_S)",
                 "too_many_requests",
-                (1 - free) / self._rate,
+                wait_ms / 1000,
             )
-        self._buckets[principal.name] = free - 1, now
 
     @asynccontextmanager
-    async def reserved(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> AsyncIterator[None]:
-        """Check the limits, and count the jobs as waiting until the block ends. The block records the jobs and calls
-        `note_jobs`. Without this, requests that arrive together would all pass the limits. Raises Problem 429."""
+    async def reserved(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> AsyncIterator[Reservation]:
+        """Check the limits, and count the jobs as waiting until the block ends. The block records the jobs and notes
+        them in the reservation. Raises Problem 429."""
         if not (self._max_waiting or self._max_audio_s):
-            yield
+            yield Reservation(self, principal)
             return
-        reserved = self._reserved[principal.name]
-        async with reserved.lock:
-            await self.check_submission(principal, jobs, audio_s)
-            reserved.jobs += jobs
-            reserved.audio_s += audio_s
+        reservation = Reservation(self, principal, token_hex(8))
         try:
-            yield
+            await self.check_submission(principal, jobs, audio_s, reservation.token)
+            yield reservation
         finally:
-            reserved.jobs -= jobs
-            reserved.audio_s -= audio_s
+            # In a task of its own: the request may have been cancelled.
+            await asyncio.shield(asyncio.create_task(self._release(reservation)))
 
-    async def check_submission(self, principal: Principal, jobs: int, audio_s: float = 0.0) -> None:
-        """Check the limits for a request that is still incomplete. `audio_s`: its audio, as far as known. Raises
-        Problem 429."""
-        # Read before the counts in Redis: a job that is noted meanwhile then counts twice rather than never.
-        reserved = self._reserved[principal.name]
-        more, more_s = reserved.jobs, reserved.audio_s
-        if self._max_waiting:
-            waiting = await self._waiting(principal) + more
-            if waiting + jobs > self._max_waiting:
+    async def check_submission(self, principal: Principal, jobs: int, audio_s: float = 0.0, token: str = "") -> None:
+        """Check the limits. `audio_s`: audio of the request, as far as known. `token`: of the reservation to make.
+        Empty: reserve nothing, because the request is still incomplete. Raises Problem 429."""
+        if not (self._max_waiting or self._max_audio_s):
+            return
+        if self._max_audio_s:
+            await self._resolve(principal)
+        for last in (False, True):
+            answer, waiting, used = await self._connection.script(
+                "key_limits",
+                self._script_keys(principal),
+                ["reserve", token, jobs, audio_s, self._max_waiting, self._max_audio_s, _ms(RESERVATION_TTL)],
+            )
+            if answer == "audio":
+                raise self._audio_problem(principal, float(used))
+            if answer == "waiting" and (last or not await self._remove_begun(principal)):
                 raise too_many(
                     f"the key {principal.name} has {waiting} waiting jobs of at most {self._max_waiting} "
                     "(STT_HTTP_KEY_MAX_WAITING); submit again when some have begun",
                     "too_many_waiting",
                     WAITING_RETRY_S,
                 )
-        if self._max_audio_s:
-            used = await self._audio_s(principal) + more_s
-            if used + audio_s > self._max_audio_s or used >= self._max_audio_s:
-                raise self._audio_problem(principal, used)
+            if answer == "ok":
+                return
 
-    async def note_jobs(self, principal: Principal, durations: dict[str, float | None]) -> None:
-        """Count recorded jobs: id -> seconds of audio, None if unknown."""
-        if not durations or not (self._max_waiting or self._max_audio_s):
-            return
-        known = sum(duration for duration in durations.values() if duration)
+    async def note(self, reservation: Reservation, durations: Mapping[str, float | None]) -> None:
+        """Count at most MAX_NOTED jobs of a reservation."""
         unknown = [job_id for job_id, duration in durations.items() if duration is None]
-        waiting = self._keys[f"http:waiting:{principal.name}"]
-        audio, open_ = self._day(principal)
+        known = [job_id for job_id, duration in durations.items() if duration is not None]
+        await self._connection.script(
+            "key_limits",
+            self._script_keys(reservation.principal),
+            [
+                "note",
+                reservation.token,
+                sum(duration or 0.0 for duration in durations.values()),
+                _ms(UNFINISHED_TTL) if self._max_waiting else 0,
+                _ms(DAY_TTL) if self._max_audio_s else 0,
+                len(unknown),
+                *unknown,
+                *known,
+            ],
+        )
 
-        def write(pipeline: Any) -> None:
-            if self._max_waiting:
-                pipeline.sadd(waiting, *durations)
-                pipeline.pexpire(waiting, UNFINISHED_TTL)
-            if self._max_audio_s:
-                pipeline.incrbyfloat(audio, known)
-                pipeline.pexpire(audio, DAY_TTL)
-            if self._max_audio_s and unknown:
-                pipeline.sadd(open_, *unknown)
-                pipeline.pexpire(open_, DAY_TTL)
+    async def _release(self, reservation: Reservation) -> None:
+        try:
+            await self._connection.script(
+                "key_limits", self._script_keys(reservation.principal), ["release", reservation.token]
+            )
+        except LedgerUnavailable as exc:  # the jobs are recorded, so the request must not fail now
+            _log.warning("a reservation of a key could not be ended; it expires", error=str(exc))
 
-        await self._connection.pipeline(write)
-
-    async def _waiting(self, principal: Principal) -> int:
-        """Return the number of waiting jobs. Jobs that wait no more are removed from the set first."""
+    async def _remove_begun(self, principal: Principal) -> bool:
+        """Remove jobs that wait no more from the waiting jobs. Returns whether there were any."""
         key = self._keys[f"http:waiting:{principal.name}"]
         ids = sorted(await self._connection.call(lambda redis: redis.smembers(key)))
-        if len(ids) < self._max_waiting // 2:
-            return len(ids)
         records = await self._ledger.get_many(ids)
         begun = [i for i, one in zip(ids, records, strict=True) if one is None or one.state is not JobState.QUEUED]
         if begun:
             await self._connection.call(lambda redis: redis.srem(key, *begun))
-        return len(ids) - len(begun)
+        return bool(begun)
 
-    async def _audio_s(self, principal: Principal) -> float:
-        """Return the seconds of audio of today, including jobs whose duration became known since."""
-        audio, open_ = self._day(principal)
+    async def _resolve(self, principal: Principal) -> None:
+        """Count jobs of today whose duration became known since."""
         now = time.monotonic()
-        if now - self._resolved_at.get(principal.name, -RESOLVE_INTERVAL_S) >= RESOLVE_INTERVAL_S:
-            self._resolved_at[principal.name] = now
-            await self._resolve(audio, open_)
-        return float(await self._connection.call(lambda redis: redis.get(audio)) or 0)
-
-    async def _resolve(self, audio: str, open_: str) -> None:
-        """Count jobs of the set `open_` whose duration became known."""
+        if now - self._resolved_at.get(principal.name, -RESOLVE_INTERVAL_S) < RESOLVE_INTERVAL_S:
+            return
+        self._resolved_at[principal.name] = now
+        _, audio, open_, _ = self._script_keys(principal)
         ids: Sequence[str] = await self._connection.call(lambda redis: redis.srandmember(open_, MAX_RESOLVED))
         found = {}
         for job_id, record in zip(ids, await self._ledger.get_many(ids), strict=True):
@@ -170,9 +186,15 @@ class KeyLimits:
                     lambda p, s=duration_s: (p.incrbyfloat(audio, s), p.pexpire(audio, DAY_TTL))  # type: ignore[misc]
                 )
 
-    def _day(self, principal: Principal) -> tuple[str, str]:
-        day = datetime.now(UTC).strftime("%Y-%m-%d")
-        return self._keys[f"http:audio:{principal.name}:{day}"], self._keys[f"http:unknown:{principal.name}:{day}"]
+    def _script_keys(self, principal: Principal) -> tuple[str, str, str, str]:
+        """Return the keys of the script `key_limits`."""
+        name, day = principal.name, datetime.now(UTC).strftime("%Y-%m-%d")
+        return (
+            self._keys[f"http:waiting:{name}"],
+            self._keys[f"http:audio:{name}:{day}"],
+            self._keys[f"http:unknown:{name}:{day}"],
+            self._keys[f"http:reserved:{name}"],
+        )
 
     def _audio_problem(self, principal: Principal, used_s: float) -> Problem:
         now = datetime.now(UTC)
@@ -186,4 +208,8 @@ class KeyLimits:
         )
 
 
-__all__ = ["KeyLimits"]
+def _ms(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)
+
+
+__all__ = ["KeyLimits", "Reservation"]

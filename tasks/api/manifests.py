@@ -124,13 +124,13 @@ async def submit_manifest(
     specs = await asyncio.to_thread(_specs, context, entries, name, folder)
     await context.limits.check_submission(principal, len(specs))
     ids = await _identities(context, principal, entries, specs)
-    async with context.limits.reserved(principal, len(specs)):
+    async with context.limits.reserved(principal, len(specs)) as reservation:
         await claim_batch(context, principal, name)
         created = await context.producer.enqueue(
             list(zip(ids, specs, strict=True)), batch=name, force=force, producer=scope_of(principal)
         )
         new = [one for one in created if one.before is not one.state]
-        await context.limits.note_jobs(principal, {one.job_id: None for one in new})
+        await reservation.note({one.job_id: None for one in new})
     if hook is not None:
         await context.producer.watch_batch(name, hook)
     document = SubmittedManifest(batch=name, url=batch_url(name), total=len(created), new=len(new))

@@ -125,8 +125,8 @@ async def transcribe(request: Request, context: Context, principal: Submitter) -
             raise Problem(400, exc.detail, code=exc.code, **exc.more) from None
         identity = uploads.identify(file)
         try:
-            async with uploads.reserved():
-                await uploads.record(file, identity, claim=claim)
+            async with uploads.reserved() as reservation:
+                await uploads.record(file, identity, reservation, claim=claim)
         except BaseException:
             await _release(context, identity, claim)
             raise

@@ -90,10 +90,10 @@ async def _submit_reference(
     else:
         identity = await _identified(context, principal, spec)
     await claim_batch(context, principal, spec.batch)
-    async with context.limits.reserved(principal, 1):
+    async with context.limits.reserved(principal, 1) as reservation:
         change = await context.submissions.submit(identity, spec, group_of(principal, spec.batch, force=force))
         if change.before is not change.state:
-            await context.limits.note_jobs(principal, {identity: None})
+            await reservation.note({identity: None})
     return change, spec
 
 

@@ -17,6 +17,7 @@ from tasks.api.batch_owners import claim_batch
 from tasks.api.body import parse_json
 from tasks.api.context import ApiContext
 from tasks.api.idempotency import check_repeated, job_id_of
+from tasks.api.key_limits import Reservation
 from tasks.api.multipart import Buffer, FilePart, MultipartReader
 from tasks.api.problems import Problem
 from tasks.api.source_policy import validated
@@ -134,11 +135,11 @@ class UploadRequest:
         self._context.policy.check_rest(self.files[0].spec)
         await self.measure()
         changes = []
-        async with self.reserved():
+        async with self.reserved() as reservation:
             await claim_batch(self._context, self._principal, self.files[0].spec.batch)
             for number, file in enumerate(self.files, 1):
                 one_key = key if key is None or len(self.files) == 1 else f"{key}.{number}"
-                changes.append((file, await self._submit(file, one_key, force=force)))
+                changes.append((file, await self._submit(file, one_key, reservation, force=force)))
         return changes
 
     async def measure(self) -> None:
@@ -147,12 +148,14 @@ class UploadRequest:
             for file in self.files:
                 file.duration_s = await duration_of(file.stored.address, self._context.settings)
 
-    def reserved(self) -> AbstractAsyncContextManager[None]:
+    def reserved(self) -> AbstractAsyncContextManager[Reservation]:
         """Reserve the jobs of all files in the limits of the key while they are recorded. Raises Problem 429."""
         audio_s = sum(file.duration_s or 0.0 for file in self.files)
         return self._context.limits.reserved(self._principal, len(self.files), audio_s)
 
-    async def _submit(self, file: UploadedFile, key: str | None, *, force: bool) -> StateChange:
+    async def _submit(
+        self, file: UploadedFile, key: str | None, reservation: Reservation, *, force: bool
+    ) -> StateChange:
         context, principal, spec = self._context, self._principal, file.spec
         if key is not None:
             identity = job_id_of(key, principal)
@@ -162,7 +165,7 @@ class UploadRequest:
                 return StateChange(identity, before.state, before.state)
         else:
             identity = self.identify(file)
-        return await self.record(file, identity, force=force)
+        return await self.record(file, identity, reservation, force=force)
 
     def identify(self, file: UploadedFile) -> str:
         """Return the id of the job for the content of a file."""
@@ -171,7 +174,9 @@ class UploadRequest:
         self._context.producer.identified.note(identity, content)
         return identity
 
-    async def record(self, file: UploadedFile, identity: str, *, force: bool = False, claim: str = "") -> StateChange:
+    async def record(
+        self, file: UploadedFile, identity: str, reservation: Reservation, *, force: bool = False, claim: str = ""
+    ) -> StateChange:
         """Record the job of one file, and remember the file as used if the job reads it."""
         context, principal, address = self._context, self._principal, file.stored.address
         earlier = await context.ledger.get(identity)
@@ -196,7 +201,7 @@ class UploadRequest:
             if before is not None:  # the file of an earlier attempt that failed
                 await context.registry.check_soon(before, identity)
         if change.before is not change.state:
-            await context.limits.note_jobs(principal, {identity: file.duration_s})
+            await reservation.note({identity: file.duration_s})
         return change
 
     async def _delete_unused(self) -> None:

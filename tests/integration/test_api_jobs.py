@@ -7,11 +7,17 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from tasks.api.key_limits import KeyLimits
+from tasks.api.problems import Problem
 from tests.support.api import Api, api_settings, problem, running_api
+from worker.http_keys import Principal, Role
+from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import Ledger
+from worker.settings import load
 
 JSON = {"content-type": "application/json"}
 
@@ -408,6 +414,53 @@ async def test_requests_that_arrive_together_do_not_exceed_the_limits_of_their_k
         statuses = [answer.status_code for answer in await asyncio.gather(*by_reference, *uploads, *lists)]
         assert sorted(set(statuses)) == [202, 429]
         assert len(await api.context.ledger.recent_jobs()) == statuses.count(202) == 5
+
+
+async def test_several_api_processes_together_do_not_exceed_the_limits_of_a_key(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"http_key_max_waiting": 5, "http_key_max_audio_hours": 1, "http_key_max_requests_per_s": 3}
+    settings = load({}, redis_url=redis_url, **given)
+    connections = [RedisConnection(redis_url) for _ in range(3)]
+    ledgers = [Ledger(settings) for _ in connections]
+    limits = [KeyLimits(settings, *each) for each in zip(connections, ledgers, strict=True)]
+    # The jobs of this test have no records, so they would count as begun.
+    monkeypatch.setattr(KeyLimits, "_remove_begun", AsyncMock(return_value=False))
+    alice, bob = Principal("alice", Role.SUBMIT), Principal("bob", Role.SUBMIT)
+    a_refusal = asyncio.Event()
+
+    async def submit(number: int, who: Principal, audio_s: float = 0.0) -> bool:
+        try:
+            async with limits[number % 3].reserved(who, 1, audio_s) as reservation:
+                await reservation.note({f"{who.name}{number}": audio_s})
+                await a_refusal.wait()  # noted and still reserved: counted once
+        except Problem:
+            a_refusal.set()
+            return False
+        return True
+
+    async def accepted(who: Principal, audio_s: float = 0.0) -> int:
+        a_refusal.clear()
+        return sum(await asyncio.gather(*(submit(number, who, audio_s) for number in range(12))))
+
+    try:
+        assert await accepted(alice) == 5
+        assert await accepted(bob, 1500.0) == 2  # of 3,600 s
+        killed = Principal("killed", Role.SUBMIT)
+        await limits[0].check_submission(killed, 5, token="t")
+        with pytest.raises(Problem):
+            await limits[1].check_submission(killed, 1)
+        key = f"{settings.redis_prefix}http:reserved:killed"
+        (member,) = await connections[0].call(lambda redis: redis.zrange(key, 0, -1))
+        await connections[0].call(lambda redis: redis.zadd(key, {member: 1}))  # its time is over
+        await limits[1].check_submission(killed, 5)
+        requests = [one.count_request(alice) for one in limits for _ in range(10)]
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        assert 3 <= results.count(None) < 30
+        assert all(isinstance(one, Problem) and one.code == "too_many_requests" for one in results if one is not None)
+    finally:
+        for one in (*connections, *ledgers):
+            await one.close()
 
 
 async def test_the_hours_of_audio_of_a_key_are_limited_per_day(
