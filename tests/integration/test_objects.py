@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -148,6 +153,76 @@ async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pyt
             pass
     with pytest.raises(OutputUnavailable, match=r"cannot write s3://calls/a\.json: "):
         await deliver(SPOKEN, [parse("s3://calls")], "a", ["json"], away)
+
+
+@contextmanager
+def refusing_store(status: int, code: str, times: int) -> Iterator[tuple[str, list[str]]]:
+    """Run a store that refuses the first requests. Yields its endpoint and the methods of all requests."""
+    methods: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            methods.append(self.command)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            refused = len(methods) <= times
+            body = f"<Error><Code>{code}</Code></Error>".encode() if refused else b"RIFF"
+            self.send_response(status if refused else 200)
+            for name, value in (
+                ("Content-Length", str(len(body))),
+                ("ETag", '"1"'),
+                ("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_GET  # noqa: N815  the name that http.server looks up
+
+        def log_message(self, *_: Any) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", methods
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "BACKOFF_S", (0.01, 0.02))
+    pauses = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2}
+    monkeypatch.setitem(object_store._RETRY, "backoff", pauses)
+
+
+@pytest.mark.usefixtures("without_pauses")
+async def test_a_store_that_asks_to_slow_down_gets_the_request_again(settings: Settings) -> None:
+    address = parse("s3://calls/a.wav")
+    with refusing_store(503, "SlowDown", 2) as (endpoint, methods):
+        async with local_copy(address, settings.model_copy(update={"s3_endpoint": endpoint})):
+            pass
+        assert methods.count("GET") >= 3
+    with refusing_store(503, "SlowDown", 2) as (endpoint, methods):
+        await put(address, b"x", "x/y", endpoint)
+        assert methods == ["PUT"] * 3
+
+
+@pytest.mark.usefixtures("without_pauses")
+@pytest.mark.parametrize("status", [400, 403])
+async def test_expired_credentials_are_a_temporary_failure_with_a_remedy(settings: Settings, status: int) -> None:
+    address, reason = parse("s3://calls/a.wav"), r"have expired \(ExpiredToken\); set AWS_ACCESS_KEY_ID.* restart"
+    with refusing_store(status, "ExpiredToken", 1_000) as (endpoint, _):
+        with pytest.raises(SourceUnavailable, match=reason):
+            async with local_copy(address, settings.model_copy(update={"s3_endpoint": endpoint})):
+                pass
+        with pytest.raises(OutputUnavailable, match=reason):
+            await put(address, b"x", "x/y", endpoint)
+        with pytest.raises(SourceUnavailable, match=reason):
+            [found async for found in object_store.listing(parse("s3://calls/in"), endpoint)]
 
 
 # -- listing -----------------------------------------------------------------------------------------------------------

@@ -56,8 +56,10 @@ _CREDENTIAL_HINTS: Final = {
     "gs": "set GOOGLE_SERVICE_ACCOUNT to a key file (or GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
-_REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
+_REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "RequestTimeTooSkewed")
 """Error codes of S3 for refused credentials, which are added to the message."""
+_EXPIRED: Final = "ExpiredToken"
+"""Error code of S3 for temporary credentials whose time is over. AWS sends it with status 400, others with 403."""
 PART_BYTES: Final = 5 * 1024 * 1024
 """Size of the parts of an object that is written in parts: the minimum of S3."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
@@ -230,6 +232,8 @@ def _source_errors(address: Address) -> Iterator[None]:
         # the log shows the causes of an error.
         raise SourceNotFound(f"{address.shown}: there is no such object") from None
     except (PermissionDeniedError, UnauthenticatedError) as exc:
+        if _EXPIRED in str(exc):
+            raise SourceUnavailable(f"{address.shown}: {_expired()}") from None
         raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
     except PreconditionError:
         raise SourceReplaced(f"{address.shown}: was replaced while it was read") from None
@@ -238,6 +242,8 @@ def _source_errors(address: Address) -> Iterator[None]:
         # retry cannot help.
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
+        if _EXPIRED in str(exc):
+            raise SourceUnavailable(f"{address.shown}: {_expired()}") from None
         # For listings obstore raises only a general error, so the HTTP status is read from its text.
         status = _STATUS.search(str(exc))
         if status is not None and status[1] in ("401", "403"):
@@ -258,10 +264,14 @@ def _output_errors(address: Address) -> Iterator[None]:
             f"cannot write {address.shown}: there is no such bucket; create it, or choose another"
         ) from None
     except (PermissionDeniedError, UnauthenticatedError) as exc:
+        if _EXPIRED in str(exc):
+            raise OutputUnavailable(f"cannot write {address.shown}: {_expired()}") from None
         raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise OutputError(f"cannot write {address.shown}: {_no_credentials(address)}") from None
+        if _EXPIRED in str(exc):
+            raise OutputUnavailable(f"cannot write {address.shown}: {_expired()}") from None
         raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
 
 
@@ -271,6 +281,14 @@ def _without_credentials(exc: Exception) -> bool:
 
 def _no_credentials(address: Address) -> str:
     return f"this worker has no credentials for it; {_CREDENTIAL_HINTS[address.scheme]}"
+
+
+def _expired() -> str:
+    # Temporary: a job must not fail for good because the operator renews the credentials a minute later.
+    return (
+        f"the credentials of this worker have expired ({_EXPIRED}); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+        "AWS_SESSION_TOKEN to new ones and restart the worker"
+    )
 
 
 def _refusal(address: Address, exc: Exception) -> str:
