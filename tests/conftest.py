@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -41,6 +42,11 @@ PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16
 # process of pytest-xdist 13 s on the modules of the tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Under `nohup`, this process ignores SIGHUP, and each program that a test starts would ignore it as well. A handler
+# ignores it too, but is not inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -128,12 +128,12 @@ def test_an_alert_of_prometheus_reaches_the_webhook_and_the_mail_server(tmp_path
         try:
             made = up(stack)
             Prometheus(stack, workers=[], servers=[], alert_at_once=True)
-            wait_until(hook.requests, "the webhook gets the alert", timeout_s=60, poll_s=0.3)
+            wait_until(hook.requests, "the webhook gets the alert", timeout_s=180, poll_s=0.3)
             body = json.loads(hook.requests()[0]["body"])
             assert body["status"] == "firing"
             alerts = {alert["labels"]["alertname"]: alert for alert in body["alerts"]}
             assert "No worker answers" in alerts["SttNoWorker"]["annotations"]["summary"]
-            wait_until(lambda: mails.messages, "the mail server gets the alert", timeout_s=60, poll_s=0.3)
+            wait_until(lambda: mails.messages, "the mail server gets the alert", timeout_s=180, poll_s=0.3)
             assert "To: ops@example.org" in mails.messages[0]
             assert "SttNoWorker" in str(mails.messages)
             (login,) = [command.split()[2] for command in mails.commands if command.startswith("AUTH")][:1]

@@ -140,5 +140,6 @@ async def test_the_memory_of_a_listing_does_not_grow(count: int) -> None:
         finally:
             tracemalloc.stop()
     assert found == count
-    # The server in this process needs some memory as well. A list of a million keys would need 60 MB or more.
-    assert grown < 6_000_000
+    # The server in this process and Python's table of interned names need some memory as well, 2 to 8 MB. A list of a
+    # million keys would need 60 MB or more.
+    assert grown < 12_000_000
