@@ -44,7 +44,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # Under `nohup`, this process ignores SIGHUP, and each program that a test starts would ignore it as well. A handler
-# ignores it too, but is not inherited.
+# ignores it too, but started programs do not inherit it.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 

@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 from typing import Final
 
 UNUSED_MODULES: Final = (
-    "opentelemetry.sdk.metrics",  # redis: metrics of its commands, which it only sends if asked to; 0.1 s
+    "opentelemetry.sdk.metrics",  # redis: metrics of commands, which are off by default; 0.1 s
     *("requests", "websocket", "tornado", "valkey"),  # python-socketio: clients and servers that are not used; 0.1 s
     "rich",  # structlog: tracebacks, for which this program has its own format; 0.03 s
     "yaml",  # kombu: a format of messages, which `accept_content` refuses; 0.02 s

@@ -1,7 +1,7 @@
 """The limits of each key: requests a second, waiting jobs, and hours of audio in a day.
 
-All are counted in Redis by scripts, for all processes together. So requests that arrive together, also at several
-processes, cannot exceed a limit:
+Scripts count all of them in Redis. So concurrent requests to any number of processes of the API cannot exceed a limit.
+The keys:
 
 | key                     | type   | contains                                                                     |
 |-------------------------|--------|------------------------------------------------------------------------------|
@@ -11,8 +11,8 @@ processes, cannot exceed a limit:
 | `http:reserved:NAME`    | zset   | submissions that have passed the limits and whose jobs are not recorded yet  |
 | `http:rate:NAME`        | string | state of the requests a second, see `request_rate.lua`                       |
 
-Two limits are soft. A job whose duration is unknown counts as audio only when the duration is known. A submission that
-takes longer than RESERVATION_TTL loses its reservation.
+The limits have two exceptions. A job whose duration is unknown counts as audio only when the duration is known. A
+submission that takes longer than RESERVATION_TTL loses its reservation.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _log: Final = structlog.get_logger(__name__)
 WAITING_RETRY_S: Final = 10.0
 DAY_TTL: Final = timedelta(days=3)
 RESERVATION_TTL: Final = timedelta(minutes=10)
-"""Maximum time from a check to the record of the last job. The reservation of a killed process ends then."""
+"""Maximum time from a check to the record of the last job. Reservations of killed processes expire after this time."""
 MAX_NOTED: Final = 1_000
-"""Maximum number of jobs that one script counts, because Redis serves nobody else meanwhile."""
+"""Maximum number of jobs that one script counts, because a running script blocks all other clients of Redis."""
 MAX_RESOLVED: Final = 100
 """Maximum number of jobs whose duration is looked up at once."""
 RESOLVE_INTERVAL_S: Final = 0.2
@@ -76,6 +76,7 @@ class KeyLimits:
         self._connection, self._ledger = connection, ledger
         self._keys = Keys(settings.redis_prefix)
         self._resolved_at: dict[str, float] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def count_request(self, principal: Principal) -> None:
         """Count one request. Raises Problem 429 above the requests a second of the key."""
@@ -98,12 +99,15 @@ class KeyLimits:
             yield Reservation(self, principal)
             return
         reservation = Reservation(self, principal, token_hex(8))
+        await self.check_submission(principal, jobs, audio_s, reservation.token)
         try:
-            await self.check_submission(principal, jobs, audio_s, reservation.token)
             yield reservation
         finally:
             # In a task of its own: the request may have been cancelled.
-            await asyncio.shield(asyncio.create_task(self._release(reservation)))
+            releasing = asyncio.create_task(self._release(reservation))
+            self._releasing.add(releasing)  # the event loop alone would not keep it
+            releasing.add_done_callback(self._releasing.discard)
+            await asyncio.shield(releasing)
 
     async def check_submission(self, principal: Principal, jobs: int, audio_s: float = 0.0, token: str = "") -> None:
         """Check the limits. `audio_s`: audio of the request, as far as known. `token`: of the reservation to make.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -452,11 +453,13 @@ async def test_several_api_processes_together_do_not_exceed_the_limits_of_a_key(
             await limits[1].check_submission(killed, 1)
         key = f"{settings.redis_prefix}http:reserved:killed"
         (member,) = await connections[0].call(lambda redis: redis.zrange(key, 0, -1))
-        await connections[0].call(lambda redis: redis.zadd(key, {member: 1}))  # its time is over
+        await connections[0].call(lambda redis: redis.zadd(key, {member: 1}))  # it expires
         await limits[1].check_submission(killed, 5)
         requests = [one.count_request(alice) for one in limits for _ in range(10)]
+        began = time.monotonic()
         results = await asyncio.gather(*requests, return_exceptions=True)
-        assert 3 <= results.count(None) < 30
+        # A burst of three, and three for each second that these requests took on a busy machine.
+        assert 3 <= results.count(None) <= 3 + 3 * (time.monotonic() - began)
         assert all(isinstance(one, Problem) and one.code == "too_many_requests" for one in results if one is not None)
     finally:
         for one in (*connections, *ledgers):

@@ -215,7 +215,7 @@ def test_ten_thousand_jobs(settings: Settings, raw: redis.Redis, tmp_path: Path)
 async def test_a_follower_sees_a_commit_at_once_and_not_at_its_next_query(
     settings: Settings, ledger: Ledger, audio: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.client.polling.poll_pause_s", lambda _idle: 9.0)
+    monkeypatch.setattr("tasks.client.polling.poll_pause_s", lambda _idle: 600.0)
     handle = await submit_async(audio("a.wav"), settings=settings)
     lease = await ledger.acquire(handle.id, "worker")
     assert isinstance(lease, Lease)
@@ -227,7 +227,7 @@ async def test_a_follower_sees_a_commit_at_once_and_not_at_its_next_query(
 
     following = asyncio.create_task(follow())
     try:
-        for number in range(3):  # together at least 18 s with a pause between queries
+        for number in range(3):  # with the pause between two queries, each would take 10 minutes
             await lease.commit(a_segment(f"word {number}", number, number + 1))
             await asyncio.wait_for(seen.get(), allowed_s(8))
     finally:

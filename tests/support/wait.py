@@ -56,11 +56,12 @@ async def async_wait_until(
     try:
         async with asyncio.timeout(timeout_s):
             while True:
+                called = time.monotonic()
                 value = predicate()
                 if inspect.isawaitable(value):
                     value = await value
                 if value:
                     return value
-                await asyncio.sleep(pause_s(poll_s, time.monotonic() - started, 0.0))
+                await asyncio.sleep(pause_s(poll_s, called - started, time.monotonic() - called))
     except TimeoutError:
         raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}") from None

@@ -166,7 +166,8 @@ class Client:
         return forwards and not is_refused_login(exc)
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport accepts it. Returns False, and calls `on_drop`, if it is lost."""
+        """Send an event and wait until the transport accepts it. Returns False, and calls `on_drop`, if it is lost.
+        Calls must follow one another: of two at a time, the second could overtake the first."""
         sio = self._sio
         if sio is None or self._dropped:
             return False

@@ -4,9 +4,9 @@ A process with many paced sessions would otherwise wake up for each frame of eac
 code and the data leave the processor's cache: with 50 sessions of 16 kHz WAV, a frame took 315 µs of CPU time with the
 grid and 349 without it, in one run of each on a busy machine.
 
-Slots of 25 ms were too short for that: 40 sessions send only four frames in one. A frame costs 1.7 and 1.7 times as
-much as one of a loop that only encodes and writes with slots of 125 ms, and 2.6 and 2.0 times as much with slots of
-25 ms, measured alternately on a busy machine.
+Slots of 25 ms were too short for that: 40 sessions send only four frames in one. Relative to a loop that
+only encodes and writes, a frame costs 1.7 times as much with slots of 125 ms (both runs), and 2.6 and 2.0 times as much
+with slots of 25 ms, measured alternately on a busy machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SLOTS_PER_S: Final = 8
 So all frames of a real-time session are equally late, and their distances do not change. Frames do not drift, because
 each has an absolute deadline."""
 MIN_WAIT_S: Final = 0.1
-"""Shorter waits are not moved to the grid: they belong to sessions above real time, and need an exact timer."""
+"""Shorter waits are not moved to the grid: most belong to sessions above real time or with shorter frames, and need an
+exact timer."""
 _ROUNDING: Final = 1e-6
 
 Call = Callable[[], None]

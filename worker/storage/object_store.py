@@ -58,8 +58,9 @@ _CREDENTIAL_HINTS: Final = {
 }
 _REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "RequestTimeTooSkewed")
 """Error codes of S3 for refused credentials, which are added to the message."""
-_EXPIRED: Final = "ExpiredToken"
-"""Error code of S3 for temporary credentials whose time is over. AWS sends it with status 400, others with 403."""
+_EXPIRED: Final = "<Code>ExpiredToken</Code>"
+"""Part of the answer of S3 if temporary credentials have expired. The bare code could be part of a key.
+AWS sends it with status 400, other stores with 403."""
 PART_BYTES: Final = 5 * 1024 * 1024
 """Size of the parts of an object that is written in parts: the minimum of S3."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
@@ -286,7 +287,7 @@ def _no_credentials(address: Address) -> str:
 def _expired() -> str:
     # Temporary: a job must not fail for good because the operator renews the credentials a minute later.
     return (
-        f"the credentials of this worker have expired ({_EXPIRED}); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+        "the credentials of this worker have expired (ExpiredToken); set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
         "AWS_SESSION_TOKEN to new ones and restart the worker"
     )
 

@@ -9,7 +9,7 @@
 --   release:               -> ends the rest of the reservation
 local waiting, audio, unknown, reserved = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, token = ARGV[1], ARGV[2]
-redis.call('ZREMRANGEBYSCORE', reserved, '-inf', text(now_ms()))  -- of processes that were killed
+redis.call('ZREMRANGEBYSCORE', reserved, '-inf', text(now_ms()))  -- of killed processes
 
 local own, own_jobs, own_s = nil, 0, 0
 local jobs, seconds = 0, 0  -- of the other reservations
@@ -36,7 +36,7 @@ if step == 'reserve' then
   elseif most_s > 0 and (seconds + more_s > most_s or seconds >= most_s) then
     answer = 'audio'
   elseif token ~= '' then
-    if own then redis.call('ZREM', reserved, own) end  -- the call is repeated, because its answer was lost
+    if own then redis.call('ZREM', reserved, own) end  -- a retry: the answer to the first call was lost
     redis.call('ZADD', reserved, text(now_ms() + tonumber(ARGV[7])), member_of(more, more_s))
     redis.call('PEXPIRE', reserved, ARGV[7])
   end

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WORD: Final = 8
-"""The list has no longer words: they are names of organisations, proverbs and titles."""
+"""Maximum length of a word. Longer words are left out: most are names of organisations, proverbs or titles."""
 WORD_LIST: Final = Path(__file__).with_name("chinese_words.bin")
 COST_BITS: Final = np.uint64(18)
 COSTS_PER_NAT: Final = 12
