@@ -37,7 +37,9 @@ def manifest(folder: Path, entries: int, *, ids: bool) -> Path:
 
 async def test_a_listing_with_names_is_flat_in_memory(tmp_path: Path) -> None:
     peaks = []
-    for entries in (100, 300, 3000):  # the first one imports modules
+    # The first one imports modules. The last one is repeated: sometimes Python enlarges its table of interned strings,
+    # to which pathlib adds names, by 8 MB.
+    for entries in (100, 300, 3000, 3000):
         path = manifest(tmp_path, entries, ids=True)
         tracemalloc.start()
         try:
@@ -47,7 +49,7 @@ async def test_a_listing_with_names_is_flat_in_memory(tmp_path: Path) -> None:
             peaks.append(tracemalloc.get_traced_memory()[1] - entries * 100)  # the names in the set
         finally:
             tracemalloc.stop()
-    assert peaks[2] - peaks[1] < 300_000, peaks
+    assert min(peaks[2:]) - peaks[1] < 300_000, peaks
 
 
 @pytest.mark.bench
