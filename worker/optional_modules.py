@@ -22,7 +22,8 @@ times are CPU times of one process; without all of them, `run` of one file takes
 @contextmanager
 def without_modules(*names: str) -> Iterator[None]:
     """Let imports of these modules fail as if they were not installed, in this thread and until the end of the block.
-    Modules that are already imported stay available. The libraries must treat the modules as optional."""
+    Modules that are already imported stay available. The libraries must treat the modules as optional, and detect
+    them by an import. A library that is first imported in the block stays without them, for all threads."""
     finder = _Missing(names)
     sys.meta_path.insert(0, finder)
     try:

@@ -33,7 +33,7 @@ from worker.storage.address import Address
 
 _log: Final = structlog.get_logger(__name__)
 MAX_FILES: Final = 1_000
-"""Maximum files of one form. A form is accepted as a whole, so a broken connection loses all of it."""
+"""Maximum number of files in one form. A form is accepted as a whole, so a broken connection loses all its files."""
 _IN_USE: Final = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
 """States in which the upload of a job is not replaced by an equal one."""
 _LISTS: Final = frozenset({"formats", "channel_names"})

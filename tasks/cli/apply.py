@@ -42,7 +42,7 @@ class Applied:
     "formats",
     type=options.FormatsType(),
     metavar="LIST",
-    help="Files to write in addition to the JSON; default: those that exist beside it.",
+    help="Files to write in addition to the JSON; default: the formats that exist in its folder.",
 )
 @options.style
 @click.option(

@@ -20,7 +20,7 @@ class Identities:
     the files, and another one records the jobs."""
 
     def __init__(self, hash_of: Callable[[SourceFile], str] = sha256_of) -> None:
-        """`hash_of`: computes the sha256 of a file, or knows it already."""
+        """`hash_of`: returns the sha256 of a file, computed or from a cache."""
         self._hash_of = hash_of
         self.files: dict[str, tuple[str, str]] = {}
         """File stamp and content hash of each file, by path."""

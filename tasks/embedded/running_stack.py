@@ -15,7 +15,7 @@ from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 
 POLL_S: Final = 0.5
-"""Seconds between two looks for a run that has not started."""
+"""Seconds between two checks for a started run."""
 _LINE: Final = re.compile(r"^(port|requirepass) (\S+)$", re.MULTILINE)
 
 

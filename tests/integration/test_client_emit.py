@@ -109,7 +109,7 @@ async def test_what_is_queued_goes_first(monkeypatch: pytest.MonkeyPatch) -> Non
         await client.emit("second")
         await client.emit("third")
         assert await said(peer, 4) == ['42["start"]', '42["first"]', '42["second"]', '42["third"]']
-    # The second message waits until the queue is written, and then goes past it like the third.
+    # The second message waits for the queue, and is then written directly, like the third.
     assert [one is None for one in taken] == [True, False, False]
 
 

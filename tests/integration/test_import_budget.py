@@ -141,7 +141,7 @@ def _modules_of(program: str) -> set[str]:
 
 
 def test_a_worker_does_not_import_optional_modules_of_its_libraries() -> None:
-    """They take a sixth of its start. The import of the task imports all that a worker needs."""
+    """They take a sixth of the start time. Importing `tasks.transcribe` loads all modules of a worker."""
     names = _modules_of("""
 import sys, types
 sys.modules["tasks.celery_worker"] = types.SimpleNamespace(run_worker=lambda **_: None)

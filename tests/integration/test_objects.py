@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import obstore
 import pytest
 from obstore.store import S3Store
 
+from tests.support.listing_server import StoreHandler, serving
 from tests.support.pipeline_run import MemoryLog
 from tests.support.ports import free_port
 from tests.support.rendering import render
@@ -160,36 +158,18 @@ def refusing_store(status: int, code: str, times: int) -> Iterator[tuple[str, li
     """Run a store that refuses the first requests. Yields its endpoint and the methods of all requests."""
     methods: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(StoreHandler):
+        def do_GET(self) -> None:  # noqa: N802  the name that http.server looks up
             methods.append(self.command)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             refused = len(methods) <= times
             body = f"<Error><Code>{code}</Code></Error>".encode() if refused else b"RIFF"
-            self.send_response(status if refused else 200)
-            for name, value in (
-                ("Content-Length", str(len(body))),
-                ("ETag", '"1"'),
-                ("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT"),
-            ):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(status if refused else 200, body)
 
         do_PUT = do_GET  # noqa: N815  the name that http.server looks up
 
-        def log_message(self, *_: Any) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", methods
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    with serving(Handler) as endpoint:
+        yield endpoint, methods
 
 
 @pytest.fixture

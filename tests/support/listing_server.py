@@ -14,41 +14,29 @@ PAGE = 1000
 BUCKET = "any"
 
 
+class StoreHandler(BaseHTTPRequestHandler):
+    """Answers requests as a store does."""
+
+    def answer(self, status: int, body: bytes, kind: str = "application/octet-stream") -> None:
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("ETag", '"1"'),
+            ("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
 @contextmanager
-def listing_server(keys: Sequence[str], *, encoding: bool = True) -> Iterator[str]:
-    """Run a server with one bucket, BUCKET. `keys`: sorted; each object contains `RIFF`. `encoding`: whether it knows
-    the parameter `encoding-type`. Yields its endpoint."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            key = unquote(parts.path.removeprefix(f"/{BUCKET}").lstrip("/"))
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            if "list-type" in query:
-                self._answer(200, _listing(keys, query, encoding=encoding), "application/xml")
-            elif key in keys:
-                self._answer(200, b"RIFF", "audio/wav")
-            else:
-                self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            for name, value in (
-                ("Content-Type", kind),
-                ("Content-Length", str(len(body))),
-                ("ETag", '"1"'),
-                ("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT"),
-            ):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def serving(handler: type[StoreHandler]) -> Iterator[str]:
+    """Run a store on a free port. Yields its endpoint."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -57,6 +45,29 @@ def listing_server(keys: Sequence[str], *, encoding: bool = True) -> Iterator[st
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+@contextmanager
+def listing_server(keys: Sequence[str], *, encoding: bool = True) -> Iterator[str]:
+    """Run a server with one bucket, BUCKET. `keys`: sorted; each object contains `RIFF`. `encoding`: whether it knows
+    the parameter `encoding-type`. Yields its endpoint."""
+
+    class Handler(StoreHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            key = unquote(parts.path.removeprefix(f"/{BUCKET}").lstrip("/"))
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            if "list-type" in query:
+                self.answer(200, _listing(keys, query, encoding=encoding), "application/xml")
+            elif key in keys:
+                self.answer(200, b"RIFF", "audio/wav")
+            else:
+                self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
+
+    with serving(Handler) as endpoint:
+        yield endpoint
 
 
 def _listing(keys: Sequence[str], query: dict[str, str], *, encoding: bool) -> bytes:

@@ -16,8 +16,8 @@ class WaitTimeoutError(AssertionError):
 
 
 def allowed_s(timeout_s: float) -> float:
-    """Return `timeout_s`, multiplied by up to 8 on a busy machine. These timeouts only end tests that fail anyway, so a
-    long one costs nothing; a test of a speed measures its time itself."""
+    """Return `timeout_s`, multiplied by up to 8 on a busy machine. It is for timeouts that only end tests that fail
+    anyway, so a long one costs nothing. A limit that must be shorter than another time in the test needs a constant."""
     per_core = os.getloadavg()[0] / (os.cpu_count() or 1)
     return timeout_s * min(8.0, max(1.0, per_core / 2))
 

@@ -51,9 +51,10 @@ if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
 
 MIN_POLL_S: Final = 0.02
+"""Seconds between two reads of the jobs' states at the start of a run, so that the end of a short file is
+noticed soon."""
 POLL_S: Final = 0.2
-"""First and maximum seconds between two reads of the jobs' states. They grow with the time of the run, so that the end
-of a short file is not noticed 0.1 s late, and a long run reads the states seldom."""
+"""Maximum seconds between two reads. The pause grows with the duration of the run."""
 LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
 MAX_TEXTS: Final = 100
@@ -96,9 +97,8 @@ class BatchRun:
         self._files = files
         self._force = force
         self._hashes = HashFile(out / STATE_FOLDER / "hashes")
-        self._identified = Identities(
-            self._hashes.sha256_of
-        )  # shared by two producers: one hashes files, the other records jobs
+        # Shared by two producers: one hashes files, the other records jobs.
+        self._identified = Identities(self._hashes.sha256_of)
         self._json_mode = json_mode
         self._to_stdout, self._open_summary = to_stdout, open_summary
         self._temporary = temporary or ExitStack()
@@ -358,8 +358,8 @@ class BatchRun:
             self._report_ended()
             if self._tracker.overall().ended:
                 return
-            most_s = POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S
-            await asyncio.sleep(min(most_s, max(MIN_POLL_S, (time.monotonic() - began) / 20)))
+            max_poll_s = POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S
+            await asyncio.sleep(min(max_poll_s, max(MIN_POLL_S, (time.monotonic() - began) / 20)))
 
     async def _read_texts(self, ledger: Ledger, files: Sequence[File]) -> None:
         """Read the last committed words of the running files, and of files that have just ended."""

@@ -26,7 +26,8 @@ class HashFile:
     The content decides whether a file was transcribed, so a stored sha256 is used only if every attribute in the stamp
     is unchanged. The stamp contains the change time, which programs cannot set. A file that was changed shortly before
     it was hashed may change once more without a new stamp, because time stamps are coarse. Such a file is not stored
-    (`racy git` has the same rule: https://git-scm.com/docs/racy-git).
+    (`racy git` has the same rule: https://git-scm.com/docs/racy-git). The rule compares the clock of this machine
+    with time stamps. On a network file system whose clock is seconds behind, it does not recognise such a file.
 
     Measured with 1,000 finished files of 320 KB: a run takes 0.4 s less. For use in one thread at a time."""
 
@@ -53,7 +54,7 @@ class HashFile:
         return content
 
     def save(self) -> None:
-        """Write the file if there is something new, and if its folder exists: a run that starts nothing creates no
+        """Write the file if an entry changed and the folder exists. A run that starts nothing must not create the
         folder. Raises OutputError."""
         if not self._changed or not self._path.parent.is_dir():
             return

@@ -149,8 +149,8 @@ class RunDisplay:
         return file.label or self._names.get(file.source.text, display_path(file.shown))
 
     def _screen(self) -> RenderableType:
-        # The terminal prints `^C` at the cursor. Behind a full line it would begin another row, of which Rich does not
-        # know, and the first row of the view would stay on the screen. So the cursor stays on a line of its own.
+        # The terminal prints `^C` at the cursor. After a full line, it starts a row that Rich does not count, and
+        # Rich leaves the first row of the view on the screen. An empty last line prevents this.
         return Group(self._picture(), Text())
 
     def _picture(self) -> RenderableType:

@@ -1,7 +1,7 @@
 """Joins consecutive decoded frames into batches. No I/O.
 
-A frame of AAC has 23 ms, one of Opus 20 ms. Each step after the decoder costs some microseconds per array. Decoding and
-resampling an hour of AAC took 18 CPU seconds with single frames, and takes 7 with batches of a second.
+An AAC frame lasts 23 ms, an Opus frame 20 ms. Each step after the decoder costs some microseconds per array. Decoding
+and resampling an hour of AAC took 18 CPU seconds with single frames, and takes 7 with batches of a second.
 
 Only frames whose timestamps continue each other are joined, because `StreamTimeline` corrects gaps and drift between
 blocks. After a jump, and at the start, frames stay single until the timeline has corrected the difference.

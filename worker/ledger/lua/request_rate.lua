@@ -1,6 +1,6 @@
 -- Counts one request of a key of the HTTP API, for all processes together. Atomic.
--- The rate is limited by the generic cell rate algorithm, of which Redis needs to remember one time: the time at which as
--- many requests as allowed have passed, if no more arrive.
+-- Uses the generic cell rate algorithm. Redis stores one value, the theoretical arrival time: the time at which the next
+-- request would be due if all requests arrived at the allowed rate.
 -- KEYS: 1 that time in microseconds (string)
 -- ARGV: requests a second, requests that may arrive at once
 -- Returns 0, or the milliseconds after which the next request is accepted.

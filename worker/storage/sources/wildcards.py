@@ -119,7 +119,7 @@ async def contents_of(
     sources: Sequence[Address], settings: Settings, hash_of: Callable[[SourceFile], str] = sha256_of
 ) -> list[str]:
     """Return the result of `content_of` for each source, in the same order. If some calls fail, the error of one of
-    them is raised. `hash_of`: computes the sha256 of a file, or knows it already.
+    them is raised. `hash_of`: returns the sha256 of a file, computed or from a cache.
 
     Files are read one after the other; servers are asked concurrently."""
     at_once = asyncio.Semaphore(MAX_CONCURRENT)
