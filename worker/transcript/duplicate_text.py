@@ -150,7 +150,7 @@ class DuplicateTextFilter:
             return DeduplicatedCommit(
                 first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None))
             )
-        room_s = sound.voiced_s(known[0][0], known[-1][1]) if known else sound.voiced_s(audio.after_s, audio.sent_s)
+        room_s = sound.voiced_s(known[0][0], known[-1][1]) if known else audio.voiced_s()
         count = self._possible(whole.text, number, room_s)
         if count == number:
             return DeduplicatedCommit(whole.text, whole.words, known)
@@ -216,9 +216,12 @@ class DuplicateTextFilter:
             gap_s = sound.voiced_s(audio.after_s, said.times[0][0]) - waiting / TYPICAL_LETTERS_PER_S
             self._skipped_s = max(self._skipped_s, gap_s)
         self._recent.append((letters(said.text), said.times[0][0] if said.times else audio.after_s))
-        room_s = sound.voiced_s(audio.after_s, audio.sent_s)
         if said.times is not None:
             room_s = sound.voiced_s(said.times[0][0], said.times[-1][1])
+        elif audio.bounded:
+            room_s = audio.voiced_s()
+        else:
+            room_s = sound.voiced_s(audio.after_s, audio.sent_s)
         self._had_sound = room_s >= MIN_SOUND_S
         if number == 1 and room_s >= 1.0 and (said.times is not None or audio.bounded):
             self._rates.append(effort(said.text) / room_s)
@@ -233,7 +236,7 @@ class DuplicateTextFilter:
             return own or _has_room([word for one in known for word in one], audio)
         if self._skipped_s >= max(MIN_SKIPPED_S, effort(text) / MAX_LETTERS_PER_S):
             return True  # the previous commit may have got the word times of this one: its own sound is unexplained
-        room_s = audio.sound.voiced_s(audio.after_s, audio.sent_s)
+        room_s = audio.voiced_s()
         if before := self._untimed_effort(audio):  # the sound first has to explain these commits
             return room_s >= (before + effort(text)) / (MAX_LETTERS_PER_S * UNPLACED_TOLERANCE)
         return room_s >= max(MIN_SOUND_S, effort(text) / MAX_LETTERS_PER_S / 2)

@@ -255,3 +255,47 @@ def test_any_times_become_monotone_and_stay_within_the_audio(plan: list[list[tup
     assert [w.start for w in words] == sorted(w.start for w in words)
     assert all(10 <= w.start <= w.end <= 70 for w in words)
     assert all(s.start <= s.end for s in segments)
+
+
+class ExaminedVoice(VoiceActivityMap):
+    """Voice activity of an hour: sentences of three words of 0.5 s, one every 4.5 s. Counts the examined seconds."""
+
+    def __init__(self, silent_s: float = 0.0) -> None:
+        super().__init__(RATE)
+        self.examined_s = 0.0
+        self.starts_s = [silent_s + n * 4.5 for n in range(800)]
+        for start_s in self.starts_s:
+            runs = tuple((int(a * RATE), int((a + 0.4) * RATE)) for a in (0.0, 0.6, 1.3))
+            self.add(PcmFrame(b"", int(start_s * RATE), runs))
+
+    def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
+        self.examined_s += to_s - from_s
+        return super().foreground_s(from_s, to_s)
+
+
+@pytest.mark.parametrize("silent_s", [0.0, 900.0])
+@pytest.mark.parametrize("form", ["exact", "late", "relative", "milliseconds", "none"])
+def test_commits_after_an_hour_of_audio_examine_only_the_audio_near_them(form: str, silent_s: float) -> None:
+    # At full speed, all audio may be sent before the service commits the first words.
+    voice = ExaminedVoice(silent_s)
+    line = timeline(length_s=silent_s + 3600.0)
+    assembler = Assembler(voice, paced=False)
+    segments = []
+    for number, start_s in enumerate(voice.starts_s):
+        times = [(start_s + a, start_s + a + 0.4) for a in (0.0, 0.6, 1.3)]
+        given: dict[str, list[tuple[float | None, float | None]]] = {
+            "exact": [*times],
+            "late": [(a + 0.3, b + 0.3) for a, b in times],
+            "relative": [(a - start_s, b - start_s) for a, b in times],
+            "milliseconds": [(a * 1000, b * 1000) for a, b in times],
+            "none": [(None, None)] * 3,
+        }
+        text = " ".join(f"{letter}{number}" for letter in "abc")
+        segments += place(assembler, line, commit(text, *given[form], sent_s=silent_s + 3600.0))
+    assert len(segments) == len(voice.starts_s)
+    # Without times, each commit can be anywhere after the silence, so each searches the first sound.
+    searches = len(segments) if form == "none" else 2
+    assert voice.examined_s < len(segments) * 200 + searches * silent_s * 3
+    if form != "none":
+        starts = [segment.start for segment in segments]
+        assert starts == pytest.approx(voice.starts_s, abs=0.05)
