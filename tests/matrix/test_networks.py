@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.audiofiles import write_signal, write_words
-from tests.support.node_env import node_modules, run_node_server
+from tests.support.node_env import missing, node_modules, run_node_server
 from tests.support.pipeline_run import KEY, assert_said, tone_service, transcribe
 from tests.support.real_proxies import UPGRADE, nginx, real_proxy
 from tests.support.tls_proxy import TestAuthority, tls_in_front
@@ -50,7 +50,7 @@ def skip_without(kind: str) -> None:
     except OSError:
         pytest.skip("the name of this machine has no address")
     if kind == "proxy.py" and importlib.util.find_spec("proxy") is None:
-        pytest.skip("proxy.py is not installed")
+        missing("proxy.py is not installed")
 
 
 @pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
