@@ -25,6 +25,9 @@ _RATES: Final = range(1000, 1_000_001)
 _UNMEASURED: Final = ("MP3/", "NIST/")
 """Formats whose length libsndfile derives from the size of the file, not from a header, so that a missing end is not
 noticed."""
+_OPUS_RATE: Final = 48000
+_SAME_ORDER_CHANNELS: Final = 2
+"""Up to this number of channels, libsndfile and FFmpeg return them in the same order."""
 _ROUNDING_S: Final = 0.05
 """A file may be shorter than declared by this without being damaged: declared lengths include encoder padding, or are
 rounded."""
@@ -39,7 +42,7 @@ class SndfileSource(ReaderBase):
         """`channel`: from 0, or None to mix all channels. `plan`: the result of `read_plan`, with at most one part.
         Raises SndfileRefused."""
         super().__init__(path)
-        self._channel = channel
+        self.channel = channel
         check_not_empty(path)
         plan = plan or read_plan(path)
         for text in plan.warnings:
@@ -67,9 +70,9 @@ class SndfileSource(ReaderBase):
             self._close_stream()
             self._stream = self._opened()
         self.frames_decoded = self._stream.seek_exactly(
-            lead_frames(self.info.channels, self._channel, self.info.sample_rate, start_frame)
+            lead_frames(self.info.channels, self.channel, self.info.sample_rate, start_frame)
         )
-        yield from self._counted(self._stream.blocks(block_s, self._channel, stored=stored), start_frame)
+        yield from self._counted(self._stream.blocks(block_s, self.channel, stored=stored), start_frame)
         if self._stopped_early:
             yield from self._counted(self._rest(block_s), start_frame)
         self._check_end()
@@ -94,7 +97,7 @@ class SndfileSource(ReaderBase):
 
         if not is_installed():
             return
-        with suppress(UnsupportedSource, DamagedSource), open_media(self.path, self._channel) as other:
+        with suppress(UnsupportedSource, DamagedSource), open_media(self.path, self.channel) as other:
             if other.info.sample_rate != self.info.sample_rate:
                 return
             yield from other.blocks(self.frames_decoded, block_s)
@@ -174,11 +177,37 @@ def _open_with_libsndfile(path: SourceFile, channel: int | None, kind: FileForma
         return _open_joined(path, plan, channel)
     source = SndfileSource(path, channel, plan)
     try:
-        source.check_start(kind)
+        faster = _open_opus(source) if plan.is_undamaged_ogg else None
+        if faster is None:
+            source.check_start(kind)
     except BaseException:
         source.close()
         raise
+    if faster is not None:
+        source.close()
+        return faster
     return source
+
+
+def _open_opus(source: SndfileSource) -> Audio | None:
+    """Open an undamaged Ogg file with Opus at 48 kHz with FFmpeg, which decodes an hour of stereo in 14 CPU seconds;
+    libsndfile takes 23. `source`: the file, opened with libsndfile. Returns None for other files, and if FFmpeg cannot
+    read the file.
+
+    At lower rates libsndfile is fast, because it decodes at that rate, and FFmpeg always at 48 kHz. With more than two
+    channels, the two libraries number the channels differently."""
+    from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415
+    from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
+
+    info = source.info
+    is_opus = info.format == "OGG/OPUS" and info.sample_rate == _OPUS_RATE
+    if not is_opus or info.channels > _SAME_ORDER_CHANNELS or not is_installed():
+        return None
+    with suppress(UnsupportedSource, DamagedSource):
+        faster = open_media(source.path, source.channel)
+        faster.use_info(info)
+        return faster
+    return None
 
 
 def _open_joined(path: SourceFile, plan: ReadPlan, channel: int | None, track: int | None = None) -> Audio:

@@ -24,6 +24,7 @@ from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.stream_timeline import StreamTimeline
 from worker.audio.empty_file_check import check_not_empty
 from worker.audio.opened_file import SourceFile
+from worker.audio.source import AudioInfo
 
 _PADDING: Final = (0.15, 4096)
 """Encoder padding (seconds, samples) that container lengths may include. A file that is shorter than declared by less
@@ -52,6 +53,13 @@ class MediaSource(ReaderBase):
         self._track_read = self._open.track
         if track is None and (text := choice_warning(self.info.tracks, self._track_read)) is not None:
             self._warn(text)
+
+    def use_info(self, info: AudioInfo) -> None:
+        """Replace the values of the header by those of a reader that knows the exact length. FFmpeg also counts the
+        samples that a decoder of Opus skips at the start."""
+        self.info = info
+        if info.frames is not None:
+            self._declared_end_s = info.frames / info.sample_rate
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """See `ReaderBase.blocks`. Silence replaces damaged audio and gaps in the timestamps."""

@@ -57,6 +57,8 @@ class ReadPlan:
 
     parts: tuple[FilePart, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_undamaged_ogg: bool = False
+    """Whether the file is an Ogg file of one stream, without a gap and with its end."""
 
     @property
     def is_joined(self) -> bool:
@@ -157,8 +159,9 @@ def _ogg_plan(path: SourceFile) -> ReadPlan:
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
     # Reading a whole file unchanged is faster: libsndfile then reads it without Python callbacks.
-    is_plain = len(parts) == 1 and not parts[0].patches
-    return ReadPlan(() if is_plain else parts, warnings=warnings)
+    if len(parts) == 1 and not parts[0].patches:
+        return ReadPlan(warnings=warnings, is_undamaged_ogg=complete and not parts[0].shifts)
+    return ReadPlan(parts, warnings=warnings)
 
 
 def _ogg_part(link: ogg.OggLink) -> FilePart:
