@@ -71,6 +71,12 @@ class ReconnectingConsumer(Consumer):  # type: ignore[misc]
         """Called by Celery if the consumer could not start on a new connection."""
         self._warn(exc)
 
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Called by Celery if a connection is lost. Also called if the consumer could not start completely, because
+        Redis refused its second connection."""
+        self._warn(exc)
+        super().on_connection_error_after_connected(exc)
+
     def _warn(self, exc: Exception) -> None:
         # Celery's line counts the tries. An equal line each time is suppressed after its third repetition.
         reason = client_limit_reason(exc) or replica_reason(exc) or f"cannot be used: {exc}"

@@ -1,10 +1,13 @@
-"""Pauses between quick restarts of the consumer."""
+"""Pauses between quick restarts of the consumer, and the reasons of lost connections."""
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
-from tasks.celery_program.reconnecting_consumer import MAX_RETRY_S, STABLE_S, RestartPauses
+import pytest
+from celery.worker.consumer import Consumer
+
+from tasks.celery_program.reconnecting_consumer import MAX_RETRY_S, STABLE_S, ReconnectingConsumer, RestartPauses
 
 
 class Clock:
@@ -44,3 +47,28 @@ def test_a_worker_that_must_stop_does_not_wait() -> None:
     with pytest.raises(SystemExit):
         pauses.step()
     assert clock.now == 100
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("max number of clients reached", "its limit `maxclients` is reached; raise it"),
+        ("You can't write against a read only replica.", "is a read-only replica"),
+        ("Connection reset by peer", "cannot be used: Connection reset by peer"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["before_connected", "after_connected"])
+def test_the_reason_of_a_lost_connection_is_named(
+    stage: str, error: str, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis may refuse the first connection of a worker, or a later one."""
+    left_to_celery: list[Exception] = []
+    monkeypatch.setattr(Consumer, "on_connection_error_after_connected", lambda self, exc: left_to_celery.append(exc))
+    consumer = ReconnectingConsumer.__new__(ReconnectingConsumer)
+    address = SimpleNamespace(shown="redis://queue:6379/0")
+    consumer.app = SimpleNamespace(conf=SimpleNamespace(broker_transport_options={"redis_address": address}))
+    getattr(consumer, f"on_connection_error_{stage}")(ConnectionError(error))
+    (line,) = caplog.messages
+    assert "Redis at redis://queue:6379/0" in line
+    assert reason in line
+    assert len(left_to_celery) == (stage == "after_connected")
