@@ -23,7 +23,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.support import gate_sample
+from tests.support import gate_sample, long_tests
 
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
@@ -81,9 +81,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` deselects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, object, object]:
     gate_sample.mark_the_rest(items)
+    result = yield  # `-m` deselects
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = long_tests.spread(items, [long_tests.may_take_s(item) >= long_tests.LONG_S for item in items], processes)
+    return result
 
 
 def _single_file(arguments: list[str]) -> bool:
