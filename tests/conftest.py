@@ -86,7 +86,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     gate_sample.mark_the_rest(items)
     result = yield  # `-m` deselects
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    items[:] = long_tests.spread(items, [long_tests.may_take_s(item) >= long_tests.LONG_S for item in items], processes)
+    if processes > 1:
+        long = [long_tests.may_take_s(item) >= long_tests.LONG_S for item in items]
+        items[:] = long_tests.spread(items, long, processes)
     return result
 
 

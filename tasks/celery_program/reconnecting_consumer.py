@@ -72,10 +72,11 @@ class ReconnectingConsumer(Consumer):  # type: ignore[misc]
         self._warn(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Called by Celery if a connection is lost. Also called if the consumer could not start completely, because
-        Redis refused its second connection."""
-        self._warn(exc)
+        """Called by Celery if a connection is lost, or if the consumer fails during its start after the first
+        connection, for example because Redis refuses a second one."""
         super().on_connection_error_after_connected(exc)
+        if client_limit_reason(exc) or replica_reason(exc):  # Celery's line contains any other reason
+            self._warn(exc)
 
     def _warn(self, exc: Exception) -> None:
         # Celery's line counts the tries. An equal line each time is suppressed after its third repetition.

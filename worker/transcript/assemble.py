@@ -17,14 +17,15 @@ from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
+from worker.transcript.commit_audio import CommitAudio
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
 from worker.transcript.resume_position import RESUME_MARGIN_S, WORD_END_TOLERANCE_S, resume_position
-from worker.transcript.voiced_runs import NEARBY_S, CommitAudio, nearby_voiced_runs, session_voiced_runs
+from worker.transcript.voiced_runs import session_voiced_runs
 from worker.transcript.word_time_correction import SURROUNDING_S, WordTimeCorrector, fits
 from worker.transcript.word_time_repair import Times
-from worker.transcript.word_time_units import UNITS_S
+from worker.transcript.word_time_units import sent_word_range
 
 OVERLAP_TOLERANCE_S: Final = 0.35
 """Maximum difference between the starts of the same word in two sessions."""
@@ -177,13 +178,12 @@ class Assembler:
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
             sent_s = commit.before_s
-        sound = nearby_voiced_runs(self._voice, timeline, after_s, sent_s, _given_s(commit, sent_s))
         return CommitAudio(
-            sound,
+            lambda until_s: session_voiced_runs(self._voice, timeline, after_s, until_s),
             after_s,
             sent_s,
+            sent_word_range(commit.words, sent_s),
             bounded=self._paced,
-            voiced_s=lambda: session_voiced_runs(self._voice, timeline, after_s, sent_s).voiced_s(after_s, sent_s),
         )
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
@@ -275,13 +275,3 @@ class Assembler:
 
 def _ms(seconds: float) -> float:
     return round(seconds, 3)
-
-
-def _given_s(commit: Commit, sent_s: float) -> tuple[float, float]:
-    """Return the first and the last time of the words by the service, in the first unit in which they are within the
-    sent audio; times after `sent_s` by less than `NEARBY_S` count as late. Returns (0, 0) if there are no times."""
-    times = [time for word in commit.words for time in (word.start, word.end) if time is not None]
-    for unit in UNITS_S:
-        if times and (last_s := max(times) * unit) <= sent_s + NEARBY_S:
-            return min(times) * unit, min(last_s, sent_s)
-    return 0.0, 0.0

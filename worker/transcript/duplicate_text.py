@@ -15,7 +15,8 @@ from typing import Final
 from worker.realtime.commit_pairing import same_times
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
-from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
+from worker.transcript.commit_audio import CommitAudio
+from worker.transcript.voiced_runs import VoicedRuns
 from worker.transcript.word_time_correction import WordTimeCorrector, convert
 from worker.transcript.word_time_repair import Times, repaired_times, with_filled_times
 

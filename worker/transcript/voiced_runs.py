@@ -4,10 +4,9 @@ session. No I/O."""
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from itertools import accumulate, pairwise
 from operator import sub
-from typing import Final, NamedTuple
+from typing import Final
 
 from worker.audio.voice_activity import VoiceActivityMap
 from worker.session_timeline import Timeline
@@ -15,9 +14,6 @@ from worker.session_timeline import Timeline
 MAX_RESIDUE_S: Final = 0.15
 """A run of sound up to this long, at the end of the previous commit, still belongs to the last word of that commit,
 because word ends are inexact."""
-NEARBY_S: Final = 60.0
-"""Sound up to this long after the words of a commit, or after the start of their audio, is compared with the commit. A
-service commits at the latest after 36 s of speech."""
 
 
 class VoicedRuns:
@@ -80,23 +76,6 @@ class VoicedRuns:
         return min([*ends, *self.ends[-1:]], key=lambda at: abs(near_s - at), default=None)
 
 
-class CommitAudio(NamedTuple):
-    """The audio in which the words of a commit may have been spoken. Times are seconds since the start of the
-    session."""
-
-    sound: VoicedRuns
-    """The sound from `after_s` on, as far as the words can be: to `sent_s`, or at full speed to an earlier time."""
-    after_s: float
-    """End of the last word of the previous commit; 0 if the commit may repeat audio of an earlier session."""
-    sent_s: float
-    """End of the audio that was sent before the commit arrived, or start of the next commit if that is known."""
-    bounded: bool
-    """Whether audio is sent in real time. Then little of the audio before `sent_s` belongs to later commits."""
-    voiced_s: Callable[[], float]
-    """Returns the seconds of sound from `after_s` to `sent_s`. Examines hours of audio if the service is hours behind,
-    so it is only called for repeated text without word times, and in real time."""
-
-
 def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
     """Return the runs of sound between two times of the session.
 
@@ -118,23 +97,3 @@ def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: flo
     if cut and runs[0][1] - runs[0][0] <= MAX_RESIDUE_S:
         return VoicedRuns(runs[1:], noisy=noisy)
     return VoicedRuns(runs, cut=cut, noisy=noisy)
-
-
-def nearby_voiced_runs(
-    voice: VoiceActivityMap, timeline: Timeline, from_s: float, to_s: float, words_s: tuple[float, float]
-) -> VoicedRuns:
-    """Return the runs of sound near the words of a commit, which were spoken between `from_s` and `to_s`.
-
-    `words_s`: start and end of the words by the service; equal if it sent no times. The range examined contains them,
-    and as much sound from `from_s` on as they can have if their origin or delay is unknown. Audio at full speed is sent
-    up to hours before its commit arrives: with all sent audio, the commits of ten hours took ten minutes of CPU time.
-    """
-    length_s = max(0.0, words_s[1] - words_s[0])
-    until_s = max(from_s + length_s, words_s[1]) + NEARBY_S
-    while True:
-        sound = session_voiced_runs(voice, timeline, from_s, min(until_s, to_s))
-        # After a long silence, the words may be in the first sound, wherever it is.
-        needed_s = sound.starts[0] + length_s + NEARBY_S if sound else 2 * until_s - from_s
-        if until_s >= min(needed_s, to_s):
-            return sound
-        until_s = needed_s

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from worker.transcript.commit_audio import MAX_ONSETS, CommitAudio
 from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
-from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
+from worker.transcript.voiced_runs import VoicedRuns
 from worker.transcript.word_time_repair import MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
 from worker.transcript.word_time_units import in_plausible_units
 
@@ -94,6 +95,11 @@ class WordTimeCorrector:
         if inside and (moved := self._onto_sound(times, near, sound)) is not None:
             return moved
         far = self._other_form(times, sound, after_s, sent_s)
+        # Much sound without text may precede the words. But a repeated text is more likely a phantom with copied times,
+        # and must not take the sound of later commits.
+        if far is None and not inside and repeated_s is None and audio.widen():
+            sound = audio.sound
+            far = self._other_form(times, sound, after_s, sent_s)
         if repeated_s is not None and self._is_copy(convert(times, near), far, times, audio, repeated_s):
             return near
         if far is not None and (not inside or _cost(convert(times, far), sound) < cost - MAX_LIKELY_COST):
@@ -251,7 +257,7 @@ class WordTimeCorrector:
 
     def _starts(self, scaled: Times, sound: VoicedRuns) -> Iterator[float]:
         """Yield the shifts that move the first word to an onset of sound. The number is limited to bound the work."""
-        for onset in sound.onsets[:60]:
+        for onset in sound.onsets[:MAX_ONSETS]:
             yield scaled[0][0] - onset
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.realtime.messages import WireWord
-from worker.transcript.voiced_runs import CommitAudio
+from worker.transcript.commit_audio import CommitAudio
 
 MAX_EDGE_ERROR_S: Final = 0.02
 """Maximum distance between the start or end of a word and that of its sound, which is measured in steps of 10 ms."""

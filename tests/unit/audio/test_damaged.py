@@ -217,7 +217,7 @@ def test_damage_does_not_hide_later_ogg_links(tmp_path: Path) -> None:
 
 
 def _ogg_ranges(path: Path) -> tuple[list[tuple[int, int]], bool]:
-    links, is_ended = ogg.links(path)
+    links, is_ended, _ = ogg.links(path)
     return [(link.start, link.end) for link in links], is_ended
 
 

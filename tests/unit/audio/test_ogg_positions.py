@@ -142,7 +142,7 @@ def test_a_missing_page_becomes_silence_of_its_length(
 def test_a_complete_stream_is_not_patched(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(files[kind])
-    ((link,), is_ended) = ogg.links(path)
+    (link,), is_ended, _ = ogg.links(path)
     stream = link.only
     assert stream is not None
     assert (stream.patches, stream.shifts, is_ended) == ([], [], True)

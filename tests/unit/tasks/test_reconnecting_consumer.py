@@ -54,7 +54,6 @@ def test_a_worker_that_must_stop_does_not_wait() -> None:
     [
         ("max number of clients reached", "its limit `maxclients` is reached; raise it"),
         ("You can't write against a read only replica.", "is a read-only replica"),
-        ("Connection reset by peer", "cannot be used: Connection reset by peer"),
     ],
 )
 @pytest.mark.parametrize("stage", ["before_connected", "after_connected"])
@@ -72,3 +71,12 @@ def test_the_reason_of_a_lost_connection_is_named(
     assert "Redis at redis://queue:6379/0" in line
     assert reason in line
     assert len(left_to_celery) == (stage == "after_connected")
+
+
+def test_celery_logs_other_reasons_of_a_lost_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Consumer, "on_connection_error_after_connected", lambda self, exc: None)
+    consumer = ReconnectingConsumer.__new__(ReconnectingConsumer)
+    consumer.on_connection_error_after_connected(ConnectionError("Connection reset by peer"))
+    assert not caplog.messages

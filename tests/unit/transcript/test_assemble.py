@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
+from worker.transcript.word_time_units import sent_word_range
 
 RATE = 16000
 
@@ -295,7 +298,83 @@ def test_commits_after_an_hour_of_audio_examine_only_the_audio_near_them(form: s
     assert len(segments) == len(voice.starts_s)
     # Without times, each commit can be anywhere after the silence, so each searches the first sound.
     searches = len(segments) if form == "none" else 2
-    assert voice.examined_s < len(segments) * 200 + searches * silent_s * 3
+    assert voice.examined_s < len(segments) * 300 + searches * silent_s * 3
     if form != "none":
         starts = [segment.start for segment in segments]
         assert starts == pytest.approx(voice.starts_s, abs=0.05)
+
+
+def hold_music_then_speech(form: str) -> list[Segment]:
+    """Place the commits of five sentences, and after 150 s of sound without text, of 20 more. The sentences differ in
+    their rhythm. All audio was sent before."""
+    rng = random.Random(3)
+    voice = VoiceActivityMap(RATE)
+    sentences = []
+    at = 1.0
+    for number in range(25):
+        if number == 5:
+            for _ in range(30):
+                voice.add(PcmFrame(b"", int(at * RATE), ((0, int(0.8 * RATE)),)))
+                at += 5.0
+        words = []
+        for _ in range(4):
+            length_s = rng.uniform(0.25, 0.6)
+            words.append((at, at + length_s))
+            voice.add(PcmFrame(b"", int(at * RATE), ((0, int(length_s * RATE)),)))
+            at += length_s + rng.uniform(0.1, 0.3)
+        sentences.append(words)
+        at += 1.5
+    line, assembler, found = timeline(length_s=3600.0), Assembler(voice, paced=False), []
+    for number, words in enumerate(sentences):
+        origin_s, unit = {"relative": (words[0][0], 1.0), "100 ns": (0.0, 1e7)}[form]
+        given = [((a - origin_s) * unit, (b - origin_s) * unit) for a, b in words]
+        text = " ".join(f"{letter}{number}" for letter in "abcd")
+        untimed = form != "relative" and number < 15
+        found += place(assembler, line, commit(text, *([(None, None)] * 4 if untimed else given), sent_s=3600.0))
+    assert len(found) == len(sentences)
+    measured = [(s, words) for s, words in zip(found, sentences, strict=True) if s.timing == "measured"]
+    assert [s.start for s, _ in measured] == pytest.approx([words[0][0] for _, words in measured], abs=0.05)
+    return found
+
+
+@pytest.mark.parametrize(("form", "timed"), [("relative", 25), ("100 ns", 10)])
+def test_words_in_other_units_and_from_other_origins_are_found_after_much_sound_without_text(
+    form: str, timed: int
+) -> None:
+    assert [segment.timing for segment in hold_music_then_speech(form)].count("measured") == timed
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.0), (-3.0, -2.5), (None, None)], ids=["zero", "negative", "none"])
+def test_one_wrong_time_in_each_commit_does_not_extend_the_examined_audio(
+    wrong: tuple[float | None, float | None],
+) -> None:
+    voice = ExaminedVoice()
+    line, assembler = timeline(length_s=3600.0), Assembler(voice, paced=False)
+    for number, start_s in enumerate(voice.starts_s):
+        times = [(start_s, start_s + 0.4), (start_s + 0.6, start_s + 1.0), wrong]
+        place(assembler, line, commit(f"a{number} b{number} c{number}", *times, sent_s=3600.0))
+    assert voice.examined_s < len(voice.starts_s) * 200
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        ([(5.0, 5.4), (5.6, 6.0)], (5.0, 6.0)),
+        ([(5000.0, 5400.0), (5600.0, 6000.0)], (50.0, 60.0)),  # hundredths or thousandths of a second
+        ([(5e7, 5.4e7), (5.6e7, 6e7)], (50.0, 60.0)),  # units of a microsecond or of 100 ns
+        ([(5.4, 5.0), (6.0, 5.6)], (5.0, 6.0)),
+        ([(5.0, None), (5.6, None)], (5.0, 5.6)),
+        ([(5.0, 5.0), (5.6, 5.6)], (5.0, 5.6)),
+        ([(0.0, 0.0), (5.0, 5.4), (5.6, 6.0)], (5.0, 6.0)),
+        ([(-9.0, -8.0), (5.0, 5.4), (5.6, 6.0)], (5.0, 6.0)),
+        ([(5.0, 5.4), (5.6, 6.0), (900.0, 900.4)], (5.0, 6.0)),
+        ([(999.8, 1000.4)], (999.8, 1000.0)),
+        ([(None, None)], (0.0, 0.0)),
+        ([], (0.0, 0.0)),
+    ],
+)
+def test_the_range_of_the_words_as_the_service_sent_them(
+    times: list[tuple[float | None, float | None]], found: tuple[float, float]
+) -> None:
+    words = [WireWord("a", start, end, None) for start, end in times]
+    assert sent_word_range(words, 1000.0) == pytest.approx(found)

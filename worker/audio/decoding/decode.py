@@ -27,7 +27,7 @@ _UNMEASURED: Final = ("MP3/", "NIST/")
 noticed."""
 _OPUS_RATE: Final = 48000
 _SAME_ORDER_CHANNELS: Final = 2
-"""Up to this number of channels, libsndfile and FFmpeg return them in the same order."""
+"""Up to this number of channels, both libraries return the channels in the same order."""
 _ROUNDING_S: Final = 0.05
 """A file may be shorter than declared by this without being damaged: declared lengths include encoder padding, or are
 rounded."""
@@ -150,9 +150,11 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
 
     `channel`: the channel to read (from 0, must exist), or None to mix all channels. `track`: the audio track (from 1),
     or None for the default track. The content decides the format, not the name. FFmpeg reads files that libsndfile
-    cannot open or would read wrongly. Raises SourceNotFound; UnsupportedSource for formats that neither library reads,
-    with the reason and a remedy; DamagedSource for a broken header or a file without audio; SourceError and
-    WorkerShortage for files that cannot be read at all.
+    cannot open or would read wrongly, and undamaged Opus of 48 kHz, because it is faster.
+
+    Raises SourceNotFound; UnsupportedSource for formats that neither library reads, with the reason and a remedy;
+    DamagedSource for a broken header or a file without audio; SourceError and WorkerShortage for files that cannot be
+    read at all.
     """
     path = as_source_file(path)
     check_not_empty(path)
@@ -177,7 +179,7 @@ def _open_with_libsndfile(path: SourceFile, channel: int | None, kind: FileForma
         return _open_joined(path, plan, channel)
     source = SndfileSource(path, channel, plan)
     try:
-        faster = _open_opus(source) if plan.is_undamaged_ogg else None
+        faster = _open_opus(source, plan) if plan.is_undamaged_ogg else None
         if faster is None:
             source.check_start(kind)
     except BaseException:
@@ -189,22 +191,24 @@ def _open_with_libsndfile(path: SourceFile, channel: int | None, kind: FileForma
     return source
 
 
-def _open_opus(source: SndfileSource) -> Audio | None:
-    """Open an undamaged Ogg file with Opus at 48 kHz with FFmpeg, which decodes an hour of stereo in 14 CPU seconds;
-    libsndfile takes 23. `source`: the file, opened with libsndfile. Returns None for other files, and if FFmpeg cannot
-    read the file.
+def _open_opus(source: SndfileSource, plan: ReadPlan) -> Audio | None:
+    """Open the file with FFmpeg if it is Opus of 48 kHz with at most two channels. FFmpeg decodes an hour of stereo in
+    14 CPU seconds, libsndfile in 23. Returns None for other files, without PyAV, and if FFmpeg cannot read the file.
+    `source`: an undamaged Ogg file, opened with libsndfile; the caller closes it. `plan`: that of the file.
 
-    At lower rates libsndfile is fast, because it decodes at that rate, and FFmpeg always at 48 kHz. With more than two
-    channels, the two libraries number the channels differently."""
-    from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415
-    from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
-
+    At lower rates libsndfile is faster: it decodes at the rate of the recording, and FFmpeg always at 48 kHz. With more
+    than two channels, the libraries order the channels differently."""
     info = source.info
-    is_opus = info.format == "OGG/OPUS" and info.sample_rate == _OPUS_RATE
-    if not is_opus or info.channels > _SAME_ORDER_CHANNELS or not is_installed():
+    if info.format != "OGG/OPUS" or info.sample_rate != _OPUS_RATE or info.channels > _SAME_ORDER_CHANNELS:
         return None
+    from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415  large, and seldom needed
+
+    if not is_installed():
+        return None
+    from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415
+
     with suppress(UnsupportedSource, DamagedSource):
-        faster = open_media(source.path, source.channel)
+        faster = open_media(source.path, source.channel, plan)
         faster.use_info(info)
         return faster
     return None

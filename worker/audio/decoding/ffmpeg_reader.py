@@ -1,4 +1,4 @@
-"""Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal.
+"""Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more), and Opus, as one signal.
 
 The steps are: open the container, decode frames, reduce them to mono, correct gaps and drift of the timeline, resample
 to one rate, and cut blocks. A reader that starts in the middle decodes and drops all earlier audio, so its position is
@@ -55,8 +55,8 @@ class MediaSource(ReaderBase):
             self._warn(text)
 
     def use_info(self, info: AudioInfo) -> None:
-        """Replace the values of the header by those of a reader that knows the exact length. FFmpeg also counts the
-        samples that a decoder of Opus skips at the start."""
+        """Use the format and length that another reader found in the header. FFmpeg's own length includes the samples
+        that a decoder of Opus skips at the start."""
         self.info = info
         if info.frames is not None:
             self._declared_end_s = info.frames / info.sample_rate

@@ -155,13 +155,15 @@ def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
 
 
 def _ogg_plan(path: SourceFile) -> ReadPlan:
-    links, complete = ogg.links(path)
+    links, complete, damaged = ogg.links(path)
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
+    is_single = len(parts) == 1 and not parts[0].shifts
+    # Without a form there are several streams, or the stream violates its specification.
+    is_undamaged = is_single and complete and not damaged and bool(parts[0].form)
     # Reading a whole file unchanged is faster: libsndfile then reads it without Python callbacks.
-    if len(parts) == 1 and not parts[0].patches:
-        return ReadPlan(warnings=warnings, is_undamaged_ogg=complete and not parts[0].shifts)
-    return ReadPlan(parts, warnings=warnings)
+    is_plain = len(parts) == 1 and not parts[0].patches
+    return ReadPlan(() if is_plain else parts, warnings, is_undamaged)
 
 
 def _ogg_part(link: ogg.OggLink) -> FilePart:

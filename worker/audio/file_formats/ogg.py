@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from worker.audio.file_formats.ogg_granules import FIRST, LAST, OggPage, StreamPositions
 from worker.audio.opened_file import SourceFile
@@ -34,14 +34,24 @@ class OggLink:
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
-def links(path: SourceFile) -> tuple[list[OggLink], bool]:
-    """Return the links of the file, and whether the last page has an end mark. Reads the whole file once."""
+class OggLinks(NamedTuple):
+    """The links of a file."""
+
+    links: list[OggLink]
+    is_ended: bool
+    """Whether the last page has an end mark."""
+    is_damaged: bool
+    """Whether there are bytes between or after the pages that are no intact page."""
+
+
+def links(path: SourceFile) -> OggLinks:
+    """Find the links of the file. Reads the whole file once."""
     found: list[OggLink] = []
-    in_headers = ended = was_damaged = False
+    in_headers = ended = was_damaged = any_damaged = False
     size = path.stat().st_size
     for page in _pages(path, size):
         if page is None:
-            was_damaged = True
+            was_damaged = any_damaged = True
             continue
         first = bool(page.flags & FIRST)
         if first and not in_headers:  # parallel streams start together; a later start is a new link
@@ -55,7 +65,7 @@ def links(path: SourceFile) -> tuple[list[OggLink], bool]:
         was_damaged = False
     if found:
         found[-1].end = size
-    return found, ended
+    return OggLinks(found, ended, any_damaged)
 
 
 def _add(link: OggLink, page: OggPage, *, first: bool, was_damaged: bool) -> None:
