@@ -85,7 +85,7 @@ def disturbed(file: tuple[int, float, tuple[Coding, int]], faults: list[str], sp
 
 
 some = settings(
-    max_examples=20, deadline=None, print_blob=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=10, deadline=None, print_blob=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 speeds = st.sampled_from([12.0, math.inf])
@@ -94,7 +94,7 @@ speeds = st.sampled_from([12.0, math.inf])
 @pytest.mark.timeout(600)
 @some
 @given(files(24.0), plans(12.0), speeds)
-def test_twenty_random_files_with_random_faults(
+def test_ten_random_files_with_random_faults(
     file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float
 ) -> None:
     disturbed(file, faults, speed, slowest=8.0)
