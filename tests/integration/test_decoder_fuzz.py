@@ -1,7 +1,7 @@
 """Mutated files of every kind neither crash nor hang the decoder. If a file is refused, the error states the reason.
 
 The default run is short. `pytest -m chaos tests/integration/test_decoder_fuzz.py` runs for STT_FUZZ_S seconds (default
-300).
+180).
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def test_any_bytes(child: Child, tmp_path: Path, data: bytes, start: bytes) -> N
 @pytest.mark.chaos
 @pytest.mark.timeout(0)
 def test_for_long(child: Child, seeds: Seeds, tmp_path: Path) -> None:
-    until = time.monotonic() + float(os.environ.get("STT_FUZZ_S", "300"))
+    until = time.monotonic() + float(os.environ.get("STT_FUZZ_S", "180"))
     seed, answers, bugs = int(time.time()) << 20, dict.fromkeys(("ok", "refused"), 0), []
     while time.monotonic() < until:
         seed += 1
