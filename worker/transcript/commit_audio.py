@@ -17,8 +17,8 @@ MAX_ONSETS: Final = 60
 class CommitAudio:
     """The sound from the end of the previous commit on. Times are seconds since the start of the session.
 
-    At full speed, hours of audio may be sent before a commit arrives. To examine all audio took ten minutes of CPU time
-    for ten hours of audio, so only the audio near the words is examined at first.
+    At full speed, hours of audio may be sent before a commit arrives. Examining all of it took more than ten minutes of
+    CPU time for a file of ten hours, so only the audio near the words is examined at first.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CommitAudio:
     def _extend(self, onsets: int) -> None:
         """Extend `sound` until the words can begin at that many onsets, or to `sent_s`."""
         while self._until_s < self.sent_s:
-            starts = self.sound.starts
+            starts = self.sound.onsets  # without a run that began before `after_s`
             doubled_s = 2 * self._until_s - self.after_s
             needed_s = starts[onsets - 1] + self._length_s + NEARBY_S if len(starts) >= onsets else doubled_s
             if self._until_s >= needed_s:

@@ -95,8 +95,8 @@ class WordTimeCorrector:
         if inside and (moved := self._onto_sound(times, near, sound)) is not None:
             return moved
         far = self._other_form(times, sound, after_s, sent_s)
-        # Much sound without text may precede the words. But a repeated text is more likely a phantom with copied times,
-        # and must not take the sound of later commits.
+        # Much sound without text may precede the words, so later sound is searched as well. Repeated text is excluded,
+        # because it is more likely a phantom with copied times, and would be placed on the sound of a later commit.
         if far is None and not inside and repeated_s is None and audio.widen():
             sound = audio.sound
             far = self._other_form(times, sound, after_s, sent_s)

@@ -369,6 +369,8 @@ def test_one_wrong_time_in_each_commit_does_not_extend_the_examined_audio(
         ([(-9.0, -8.0), (5.0, 5.4), (5.6, 6.0)], (5.0, 6.0)),
         ([(5.0, 5.4), (5.6, 6.0), (900.0, 900.4)], (5.0, 6.0)),
         ([(999.8, 1000.4)], (999.8, 1000.0)),
+        ([(200.0, 206.5)], (200.0, 206.5)),  # a sentence as one word
+        ([(0.0, 0.4), (200.0, None), (201.0, None)], (200.0, 201.0)),
         ([(None, None)], (0.0, 0.0)),
         ([], (0.0, 0.0)),
     ],
@@ -378,3 +380,15 @@ def test_the_range_of_the_words_as_the_service_sent_them(
 ) -> None:
     words = [WireWord("a", start, end, None) for start, end in times]
     assert sent_word_range(words, 1000.0) == pytest.approx(found)
+
+
+def test_a_sentence_as_one_word_is_kept_when_it_is_said_again_after_a_silence() -> None:
+    voice = VoiceActivityMap(RATE)
+    for start_s, end_s in ((0.5, 7.0), (10.0, 10.5), (200.0, 206.5)):
+        voice.add(PcmFrame(b"", int(start_s * RATE), ((0, int((end_s - start_s) * RATE)),)))
+    assembler, line = Assembler(voice, paced=False), timeline(length_s=3600.0)
+    said = [
+        Commit("hello there", (WireWord("hello there", *at, 0.9),), None, 3600 * RATE)
+        for at in ((0.5, 7.0), (200.0, 206.5))
+    ]
+    assert [s.start for s in place(assembler, line, *said)] == [0.5, 200.0]

@@ -1,4 +1,5 @@
-"""Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more), and Opus, as one signal.
+"""Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more), and undamaged Opus of
+48 kHz, as one signal.
 
 The steps are: open the container, decode frames, reduce them to mono, correct gaps and drift of the timeline, resample
 to one rate, and cut blocks. A reader that starts in the middle decodes and drops all earlier audio, so its position is

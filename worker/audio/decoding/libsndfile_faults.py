@@ -58,7 +58,8 @@ class ReadPlan:
     parts: tuple[FilePart, ...] = ()
     warnings: tuple[str, ...] = ()
     is_undamaged_ogg: bool = False
-    """Whether the file is an Ogg file of one stream, without a gap and with its end."""
+    """Whether the file is an Ogg file of one stream with a known codec, without gaps or damaged pages, and with its
+    end."""
 
     @property
     def is_joined(self) -> bool:
@@ -159,7 +160,7 @@ def _ogg_plan(path: SourceFile) -> ReadPlan:
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
     is_single = len(parts) == 1 and not parts[0].shifts
-    # Without a form there are several streams, or the stream violates its specification.
+    # The form is empty for several streams, an unknown codec, and a stream that violates its specification.
     is_undamaged = is_single and complete and not damaged and bool(parts[0].form)
     # Reading a whole file unchanged is faster: libsndfile then reads it without Python callbacks.
     is_plain = len(parts) == 1 and not parts[0].patches

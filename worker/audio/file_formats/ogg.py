@@ -41,7 +41,7 @@ class OggLinks(NamedTuple):
     is_ended: bool
     """Whether the last page has an end mark."""
     is_damaged: bool
-    """Whether there are bytes between or after the pages that are no intact page."""
+    """Whether some bytes of the file belong to no intact page, or some pages belong to no stream."""
 
 
 def links(path: SourceFile) -> OggLinks:
@@ -62,6 +62,7 @@ def links(path: SourceFile) -> OggLinks:
         ended = bool(page.flags & LAST) and page.offset + len(page.data) <= size
         if found:
             _add(found[-1], page, first=first, was_damaged=was_damaged)
+            any_damaged = any_damaged or page.serial not in found[-1].streams
         was_damaged = False
     if found:
         found[-1].end = size
