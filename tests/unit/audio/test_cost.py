@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soxr
 
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
@@ -17,6 +19,8 @@ from worker.audio.resample import resample_blocks
 
 pytestmark = pytest.mark.bench
 MINUTES = 10
+RESAMPLE_S_PER_H = 0.8
+"""CPU seconds to resample an hour from 44.1 to 16 kHz on the slowest machine for which the limits hold unchanged."""
 
 
 def cost(stage: Iterable[object]) -> float:
@@ -27,8 +31,15 @@ def cost(stage: Iterable[object]) -> float:
     return (time.process_time() - began) * 60 / MINUTES
 
 
+def slowness() -> float:
+    """Return how much slower this machine is than the one of the limits, at least 1: a virtual machine that shares its
+    processor can need twice the CPU time an hour later. Measured with a stage that is not our code."""
+    sound = np.random.default_rng(0).standard_normal(44100 * 60).astype(np.float32)
+    return max(1.0, cost(soxr.resample(sound, 44100, 16000) for _ in range(MINUTES)) / RESAMPLE_S_PER_H)
+
+
 # Limits in CPU seconds per hour of audio, with room for machines that are a third slower than the one of the figures in
-# the documentation.
+# the documentation. On slower machines, they are multiplied.
 @pytest.mark.parametrize(
     ("coding", "rate", "channels", "limit"),
     [
@@ -47,6 +58,7 @@ def test_decoding_and_resampling_stay_within_their_cpu_limit(
 ) -> None:
     minute = tones.encode(tones.speech(60), rate, duration_s=60)
     path = audiofiles.write_blocks(tmp_path / f"a.{coding.ending}", [minute] * MINUTES, rate, coding, channels)
+    slow = slowness()
     with open_source(path) as source:
         decode = cost(source.blocks())
         blocks = list(source.blocks())
@@ -56,6 +68,6 @@ def test_decoding_and_resampling_stay_within_their_cpu_limit(
         whole = cost(wire_frames(source, 16000, 4000))
     sys.stdout.write(
         f"{coding} {rate} Hz {channels} ch: decode and downmix {decode:.2f}, resample {resample:.2f}, "
-        f"frames {frames:.2f}, all {whole:.2f} s/h\n"
+        f"frames {frames:.2f}, all {whole:.2f} s/h; machine {slow:.2f} times slower\n"
     )
-    assert whole < limit
+    assert whole < limit * slow
