@@ -75,7 +75,7 @@ class ReconnectingConsumer(Consumer):  # type: ignore[misc]
         """Called by Celery if a connection is lost, or if the consumer fails during its start after the first
         connection, for example because Redis refuses a second one."""
         super().on_connection_error_after_connected(exc)
-        if client_limit_reason(exc) or replica_reason(exc):  # Celery's line contains any other reason
+        if client_limit_reason(exc) or replica_reason(exc):  # Celery logs every error, but without these reasons
             self._warn(exc)
 
     def _warn(self, exc: Exception) -> None:

@@ -392,3 +392,13 @@ def test_a_sentence_as_one_word_is_kept_when_it_is_said_again_after_a_silence() 
         for at in ((0.5, 7.0), (200.0, 206.5))
     ]
     assert [s.start for s in place(assembler, line, *said)] == [0.5, 200.0]
+
+
+def test_the_rest_of_the_previous_word_does_not_hide_the_sound_after_a_silence() -> None:
+    """The last word of the first commit ends 0.4 s before its sound."""
+    voice = VoiceActivityMap(RATE)
+    for start_s, end_s in ((5.0, 5.5), (5.7, 6.2), (6.4, 7.2), (120.0, 120.5), (120.7, 121.2), (121.4, 121.8)):
+        voice.add(PcmFrame(b"", int(start_s * RATE), ((0, int((end_s - start_s) * RATE)),)))
+    relative = commit("d e f", (0.0, 0.5), (0.7, 1.2), (1.4, 1.8), sent_s=3600.0)
+    found = place(Assembler(voice, paced=False), timeline(length_s=3600.0), relative, relative)
+    assert [segment.start for segment in found] == [5.0, 120.0]
