@@ -17,8 +17,8 @@ MAX_ONSETS: Final = 60
 class CommitAudio:
     """The sound from the end of the previous commit on. Times are seconds since the start of the session.
 
-    At full speed, hours of audio may be sent before a commit arrives. Examining all sent audio took more than ten minutes
-    of CPU time for a file of ten hours, so only the audio near the words is examined at first.
+    At full speed, hours of audio may be sent before a commit arrives. Examining all sent audio took more than ten
+    minutes of CPU time for a file of ten hours, so only the audio near the words is examined at first.
     """
 
     def __init__(
