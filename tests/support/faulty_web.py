@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.ports import free_port
+
 MODIFIED = "Mon, 23 Nov 2026 03:02:00 GMT"
 
 
@@ -26,7 +28,7 @@ class FaultyWeb:
         self.requests: list[tuple[str, str]] = []
         self.etag = f'"{hashlib.sha256(content).hexdigest()}"'
         self.release = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), _Handler)
         self._server.daemon_threads = True
         self._server.web = self  # type: ignore[attr-defined]
         self.host = f"127.0.0.1:{self._server.server_port}"

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.support.ports import free_port
+
 HOP_BY_HOP = (b"proxy-authorization", b"proxy-connection", b"connection", b"upgrade", b"keep-alive")
 
 
@@ -29,11 +31,11 @@ class ForwardProxy:
     answer: int = 0
     silent: bool = False
     requests: list[str] = field(default_factory=list)
-    """First line of each request, and `SOCKS host:port` for SOCKS."""
+    """First line of each request that has the login, and `SOCKS host:port` for SOCKS."""
     logins: list[str] = field(default_factory=list)
     """User and password of each request with a login."""
     headers: list[bytes] = field(default_factory=list)
-    """The head of each request."""
+    """The head of each request in `requests`."""
     port: int = 0
     scheme: str = "http"
 
@@ -57,13 +59,13 @@ class ForwardProxy:
     async def _http(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = first + await reader.readuntil(b"\r\n\r\n")
         line, *fields = head.rstrip().split(b"\r\n")
-        self.requests.append(line.decode())
-        self.headers.append(head)
         given = next((f.split(b" ")[2] for f in fields if f.lower().startswith(b"proxy-authorization: basic ")), b"")
         if given:
             self.logins.append(base64.b64decode(given).decode())
         if self.login and (not given or self.logins[-1] != self.login):
             return await self._refuse(writer, "407 Proxy Authentication Required")
+        self.requests.append(line.decode())
+        self.headers.append(head)
         if self.answer:
             return await self._refuse(writer, f"{self.answer} Refused")
         method, target, _ = line.decode().split(" ")
@@ -172,7 +174,7 @@ async def forward_proxy(
         with contextlib.suppress(asyncio.CancelledError):
             await proxy.serve(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(serve, "127.0.0.1", free_port(), ssl=tls)
     proxy.port, proxy.scheme = server.sockets[0].getsockname()[1], "https" if tls else "http"
     try:
         yield proxy

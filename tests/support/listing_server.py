@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from tests.support.ports import free_port
+
 PAGE = 1000
 BUCKET = "any"
 
@@ -36,7 +38,7 @@ class StoreHandler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(handler: type[StoreHandler]) -> Iterator[str]:
     """Run a store on a free port. Yields its endpoint."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

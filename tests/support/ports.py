@@ -4,6 +4,9 @@ Letting the kernel pick a port (port 0) and closing it again does not reserve th
 outgoing connection or another test process may get it. So each process reserves a block of ports with a file lock,
 which ends with the process. The blocks are below the range of outgoing connections (Linux: 32768 and up, macOS: 49152
 and up).
+
+Servers whose address workers store, such as proxies and web servers, also use these ports and not port 0: the kernel
+soon gives the port of an ended server to another one, which then gets the retries of workers of other tests.
 """
 
 from __future__ import annotations

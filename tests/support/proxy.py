@@ -8,6 +8,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.ports import free_port
+
 
 class Proxy:
     """Forwards TCP connections to `host:port`. `hold` stops all traffic without closing connections; with `up_only`, it
@@ -82,7 +84,7 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
     """Run a proxy in front of the server at `url` (http://host:port). Clients connect to the `url` of the proxy."""
     host, _, port = url.removeprefix("http://").partition(":")
     line = Proxy(host, int(port))
-    server = await asyncio.start_server(line._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(line._serve, "127.0.0.1", free_port())
     line.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield line

@@ -14,6 +14,7 @@ from pathlib import Path
 import trustme
 
 from tests.support.forward_proxy import _pump
+from tests.support.ports import free_port
 
 
 class TestAuthority:
@@ -75,7 +76,7 @@ async def tls_in_front(url: str, context: ssl.SSLContext, listen: str = "127.0.0
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await _pump(reader, writer, *await asyncio.open_connection(host, int(port)))
 
-    server = await asyncio.start_server(serve, listen, 0, ssl=context)
+    server = await asyncio.start_server(serve, listen, free_port(), ssl=context)
     server_errors = asyncio.get_running_loop()
     server_errors.set_exception_handler(lambda *_: None)  # failed handshakes are expected
     try:
