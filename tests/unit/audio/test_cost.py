@@ -6,14 +6,17 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soxr
 
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
 from worker.audio.decoding.decode import open_source
+from worker.audio.decoding.downmix import Downmix
 from worker.audio.pcm_frames import pcm_frames, wire_frames
 from worker.audio.resample import resample_blocks
 
@@ -71,3 +74,19 @@ def test_decoding_and_resampling_stay_within_their_cpu_limit(
         f"frames {frames:.2f}, all {whole:.2f} s/h; machine {slow:.2f} times slower\n"
     )
     assert whole < limit * slow
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_mixing_planes_costs_no_more_than_mixing_interleaved_samples(dtype: type[np.int16] | type[np.float32]) -> None:
+    """FFmpeg gives planes. A copy to interleaved samples would take twice the time."""
+    second = (np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2)) * (32768 if dtype is np.int16 else 1)).astype(
+        dtype
+    )
+
+    def mixing(frames: npt.NDArray[Any]) -> float:
+        mixer = Downmix(2, dtype, sys.stderr.write, 44100)
+        return cost(mixer.push(frames) for _ in range(MINUTES * 60))
+
+    planes = np.asfortranarray(second)
+    ratios = [mixing(planes) / mixing(second) for _ in range(5)]
+    assert min(ratios) < 1.5, ratios

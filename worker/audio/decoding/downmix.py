@@ -175,7 +175,7 @@ class Downmix:
 
     def _decide(self, *, at_end: bool) -> None:
         known = len(self._undecided) // self._window
-        frames = np.concatenate([self._undecided, *self._fresh]) if self._fresh else self._undecided
+        frames = self._undecided_and_fresh()
         self._fresh, self._fresh_count = [], 0
         whole = len(frames) // self._window
         measured = [self._energies, measure(frames[known * self._window : whole * self._window], *self._measure())]
@@ -195,6 +195,12 @@ class Downmix:
         self._undecided = frames[done:].copy("K")
         self._decided += done
         self._energies = self._energies[max(0, before + decided - CONTEXT) :]
+
+    def _undecided_and_fresh(self) -> npt.NDArray[Any]:
+        # The first `_undecided` is empty and interleaved. Joined with planes, it would make this and all later results
+        # interleaved: 0.9 CPU seconds per hour of 44.1 kHz stereo instead of 0.4.
+        parts = [part for part in (self._undecided, *self._fresh) if len(part)]
+        return np.concatenate(parts) if parts else self._undecided
 
     def _measure(self) -> tuple[float, int]:
         return self._full_scale, self._rate
