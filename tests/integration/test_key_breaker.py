@@ -73,10 +73,11 @@ class Service:
 
     async def session(self, job: Job, log: Any, slots: Slots) -> None:
         async with slots.slot(job.id):
-            self.handshakes.append((self.clock.s, self.refusal is None))
+            refusal = self.refusal  # decided at the handshake: a test may change it as soon as it sees the handshake
+            self.handshakes.append((self.clock.s, refusal is None))
             await asyncio.sleep(0)
-            if self.refusal is not None:
-                raise self.refusal.with_text(str(self.refusal))
+            if refusal is not None:
+                raise refusal.with_text(str(refusal))
             await log.commit(a_segment())
             await slots.succeeded(job.id)
 
