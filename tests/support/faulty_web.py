@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         `most`: number of bytes after which the connection is closed. `claim`: a wrong length of the whole content for
         the headers. `ranges`: whether Range headers are obeyed. `etag`: the value to send, "" for the right one, or
-        None to send none.
+        None to omit the header.
         """
         web: FaultyWeb = self.server.web  # type: ignore[attr-defined]
         etag = web.etag if etag == "" else etag

@@ -22,7 +22,7 @@ HOP_BY_HOP = (b"proxy-authorization", b"proxy-connection", b"connection", b"upgr
 @dataclass
 class ForwardProxy:
     """A running proxy. `hosts`: names that it resolves to this machine. `login`: `user:password`. `connect_ports`:
-    ports to which CONNECT is allowed; None for all. `answer`: status with which all requests are refused, or 0.
+    ports to which CONNECT is allowed (default: all). `answer`: status with which all requests are refused, or 0.
     `silent`: whether it answers nothing."""
 
     hosts: tuple[str, ...] = ("service.test",)
@@ -31,7 +31,7 @@ class ForwardProxy:
     answer: int = 0
     silent: bool = False
     requests: list[str] = field(default_factory=list)
-    """First line of each request that has the login, and `SOCKS host:port` for SOCKS."""
+    """First line of each request, and `SOCKS host:port` for SOCKS. Requests without the required login are left out."""
     logins: list[str] = field(default_factory=list)
     """User and password of each request with a login."""
     headers: list[bytes] = field(default_factory=list)
