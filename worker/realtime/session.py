@@ -15,7 +15,6 @@ positions are samples at the session's rate, from its first sample.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -36,6 +35,7 @@ from worker.realtime.messages import (
 from worker.realtime.rate_control import MIN_SPEED, RateControl
 from worker.realtime.session_states import EndReason, Phase, SessionEnd
 from worker.realtime.tail_flush import TOLERANCE_S, TailFlush
+from worker.recent_items import RecentItems
 from worker.settings import Settings
 
 STOP_WAIT_S: Final = 5.0
@@ -79,8 +79,8 @@ class Session:
         self.commits_seen = 0
         self.unpaired: tuple[str, ...] = ()  # texts of commits that still lacked word times when the session broke
         # The service repeats the committed text once as a partial right after the commit.
-        self._echoes: deque[str] = deque(maxlen=4)  # texts that a partial may repeat without new speech
-        self._texts: deque[str] = deque(maxlen=MAX_TEXTS)  # the latest distinct texts, committed or partial
+        self._echoes: RecentItems[str] = RecentItems(4)  # texts that a partial may repeat without new speech
+        self._texts: RecentItems[str] = RecentItems(MAX_TEXTS)  # the latest distinct texts, committed or partial
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -297,7 +297,7 @@ class Session:
         # no new speech.
         for text in (self.partial.strip(), message.text.strip()):
             if text:
-                # The newest entry again, because the deque drops the oldest ones: under load one partial may precede
+                # The newest entry again, because the oldest ones are dropped: under load one partial may precede
                 # many commits, and would otherwise become text of its own.
                 if text in self._echoes:
                     self._echoes.remove(text)

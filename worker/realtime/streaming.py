@@ -7,7 +7,6 @@ the sender sends frames. The sender is cancelled when the session ends, so a pee
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -93,7 +92,7 @@ class SessionStream:
         self._make_room = make_room
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
-        self._inbox: deque[Message | Lost] = deque()
+        self._inbox: list[Message | Lost] = []
         self._masker = masker_of(settings)
         self._listener_wakeup = Wakeup(self._loop)
         self._sender_wakeup = Wakeup(self._loop)
@@ -149,8 +148,8 @@ class SessionStream:
         while session.phase is not Phase.ENDED:
             await self._listener_wakeup.wait(session.deadline(self._loop.time()))
             now = self._loop.time()
-            while self._inbox:
-                item = self._inbox.popleft()
+            items, self._inbox = self._inbox, []
+            for item in items:
                 if isinstance(item, Lost):
                     session.disconnected(item, now)
                 else:

@@ -8,7 +8,6 @@ resumed session, or the service itself, repeats.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
+from worker.recent_items import RecentItems
 from worker.session_timeline import Timeline
 from worker.transcript.commit_audio import CommitAudio
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
@@ -57,7 +57,7 @@ class Assembler:
         self._overlap_filter = OverlapFilter()
         self._last_words: tuple[Word, ...] = ()
         self._forgotten = False  # whether words before `_last_words` were committed and are no longer stored
-        self._late_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=MAX_LATE_COMMITS)
+        self._late_commits: RecentItems[tuple[str, tuple[WireWord, ...]]] = RecentItems(MAX_LATE_COMMITS)
         self._untimed = False  # whether any segment so far has no word times
         self._estimated_in_row = 0  # commits without word times since the last one with word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
@@ -149,11 +149,7 @@ class Assembler:
             return None
         if any(start > end for start, end in times) or any(a[1] > b[0] for a, b in pairwise(times)):
             return None
-        words = [
-            Word(text=w.text, start=_ms(a), end=_ms(b), confidence=w.confidence)
-            for w, (a, b) in zip(commit.words, self._to_file(times, timeline), strict=True)
-        ]
-        first, last = words[0].start, words[-1].end
+        first, last = _ms(timeline.to_file_s(times[0][0])), _ms(timeline.to_file_s(times[-1][1]))
         if last > self._committed_until_s or first < self._start_s or (self._forgotten and first < known[0].end):
             return None
         if any(word.start < last and first < word.end for word in known):
@@ -163,6 +159,10 @@ class Assembler:
         )
         if not fits(times, sound):
             return None
+        words = [
+            Word(text=w.text, start=_ms(a), end=_ms(b), confidence=w.confidence)
+            for w, (a, b) in zip(commit.words, self._to_file(times, timeline), strict=True)
+        ]
         return Segment(text=commit.text, start=first, end=last, words=tuple(words), language=commit.language)
 
     @staticmethod

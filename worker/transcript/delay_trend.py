@@ -7,10 +7,11 @@ does.
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import combinations
 from statistics import median
 from typing import Final
+
+from worker.recent_items import RecentItems
 
 MIN_COMMITS: Final = 5
 """Minimum number of commits in which a drift is detected."""
@@ -33,7 +34,7 @@ class DelayTrend:
     """The measured delays of the latest commits of a session, and the drift that they show."""
 
     def __init__(self) -> None:
-        self._delays: deque[tuple[int, float]] = deque(maxlen=MAX_COMMITS)  # commit number, seconds
+        self._delays: RecentItems[tuple[int, float]] = RecentItems(MAX_COMMITS)  # commit number, seconds
         # Systematic error of the delays: their value when the drift began. None until a drift was detected.
         self._bias_s: float | None = None
 

@@ -7,7 +7,6 @@ has too little sound for the copy to have been spoken in addition to the other c
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from worker.realtime.commit_pairing import same_times
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
+from worker.recent_items import RecentItems
 from worker.transcript.commit_audio import CommitAudio
 from worker.transcript.voiced_runs import VoicedRuns
 from worker.transcript.word_time_correction import WordTimeCorrector, convert
@@ -75,9 +75,9 @@ class DuplicateTextFilter:
     def __init__(self) -> None:
         # For each of the latest commits: its text, reduced to letters and digits, and its start in seconds since the
         # start of the session.
-        self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_RECENT_COMMITS)
+        self._recent: RecentItems[tuple[str, float]] = RecentItems(MAX_RECENT_COMMITS)
         self._had_sound = False  # whether there was sound under the previous commit
-        self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
+        self._rates: RecentItems[float] = RecentItems(20)  # speaking rates of the latest commits, in letters per second
         # Seconds of sound before a commit with times that belong neither to this commit nor to an earlier one.
         self._skipped_s = 0.0
         # (end of the last commit with word times, in seconds of the session; effort to speak the commits without times

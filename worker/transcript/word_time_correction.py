@@ -9,12 +9,12 @@ commit begins and ends together with sound. Times that match the sound without a
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from worker.recent_items import RecentItems
 from worker.transcript.commit_audio import MAX_ONSETS, CommitAudio
 from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
 from worker.transcript.voiced_runs import VoicedRuns
@@ -71,7 +71,7 @@ class WordTimeCorrector:
         self._relative: bool | None = None
         self._commits = 0  # number of commits so far
         # Commit number and shift, of the latest commits whose shift is reliable.
-        self._measured: deque[tuple[int, float]] = deque(maxlen=STEADY_STEPS + 1)
+        self._measured: RecentItems[tuple[int, float]] = RecentItems(STEADY_STEPS + 1)
         self._trend = DelayTrend()
 
     def conversion(self, times: Times, audio: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
