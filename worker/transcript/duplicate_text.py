@@ -207,7 +207,7 @@ class DuplicateTextFilter:
 
     def _remember(self, said: DeduplicatedCommit, audio: CommitAudio, number: int) -> None:
         """Update the recent texts of the session, its sound without text, and its speaking rate."""
-        sound = audio.sound
+        sound = audio.sound if said.times is None else audio.near_sound
         waiting = self._untimed_effort(audio)
         if said.times is None:
             self._untimed = (audio.after_s, waiting + effort(said.text))
@@ -233,8 +233,9 @@ class DuplicateTextFilter:
         `text` repeats recent commits. `times`: for each group, the times of its words in seconds since the start of the
         session, or None if they are unusable."""
         if known := [one for one in times if one]:
-            own = any(_share(one, audio.sound) >= MIN_OWN_SOUND_SHARE for one in known)
-            return own or _has_room([word for one in known for word in one], audio)
+            if _any_with_sound(known, audio.near_sound) or _any_with_sound(known, audio.sound):
+                return True
+            return _has_room([word for one in known for word in one], audio)
         if self._skipped_s >= max(MIN_SKIPPED_S, effort(text) / MAX_LETTERS_PER_S):
             return True  # the previous commit may have got the word times of this one: its own sound is unexplained
         room_s = audio.voiced_s()
@@ -305,6 +306,11 @@ def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, W
             pieces.append(up_to_letter(text, end)[len(up_to_letter(text, count)) :])
         count = end
     return "".join(pieces).strip(), kept
+
+
+def _any_with_sound(copies_placed: Sequence[Times], sound: VoicedRuns) -> bool:
+    """Whether any of several copies of a text has sound of its own."""
+    return any(_share(times, sound) >= MIN_OWN_SOUND_SHARE for times in copies_placed)
 
 
 def _has_room(times: Times, audio: CommitAudio) -> bool:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.recent_items import RecentItems
-from worker.transcript.commit_audio import MAX_ONSETS, CommitAudio
+from worker.transcript.commit_audio import MAX_ONSETS, NEAR_S, CommitAudio
 from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
 from worker.transcript.voiced_runs import VoicedRuns
 from worker.transcript.word_time_repair import MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
@@ -49,6 +49,8 @@ STEADY_STEPS: Final = 3
 """If the measured shift changes by similar steps this many times in a row, the drift is certain."""
 MAX_TREND_SPREAD_S: Final = 0.05
 """Maximum difference between the largest and the smallest of these steps."""
+MAX_NEAR_SHIFT_S: Final = NEAR_S / 2
+"""With a larger shift, the words may be after the audio that is examined first."""
 MIN_RHYTHM_WORDS: Final = 3
 """From this number of words on, the rhythm of a commit distinguishes it from other commits."""
 
@@ -80,11 +82,16 @@ class WordTimeCorrector:
         `repeated_s`: start of earlier commits with the same text, in seconds since the start of the session, or None if
         there are no such commits. If the times of this commit are within those commits, they are probably copied from
         them; a different unit or origin is less likely. Call this method once for each commit, in order of arrival."""
-        sound, after_s, sent_s = audio.sound, audio.after_s, audio.sent_s
+        after_s, sent_s = audio.after_s, audio.sent_s
         self._commits += 1
         # Seconds from the start of the session are tried first. A moderate cost is enough to accept them, because most
         # services use them.
-        near = self._follow_trend(times, self._near_expected(times, sound), sound)
+        sound = audio.near_sound
+        near = self._near_expected(times, sound)
+        if not self._is_confirmed(times, near, audio):
+            sound = audio.sound
+            near = self._near_expected(times, sound)
+        near = self._follow_trend(times, near, sound)
         cost = _cost(convert(times, near), sound)
         inside = _mostly_inside(convert(times, near), after_s, sent_s)
         if inside and (cost <= MAX_ACCEPTED_COST or not sound or _is_near_sound(convert(times, near), sound)):
@@ -92,6 +99,7 @@ class WordTimeCorrector:
             if after_s > 0 and sound:
                 self._relative = False
             return near
+        sound = audio.sound
         if inside and (moved := self._onto_sound(times, near, sound)) is not None:
             return moved
         far = self._other_form(times, sound, after_s, sent_s)
@@ -111,6 +119,16 @@ class WordTimeCorrector:
                 self._relative = far.shift_s < -SEARCH_RADIUS_S
             return far
         return near if inside else None
+
+    def _is_confirmed(self, times: Times, near: TimeConversion, audio: CommitAudio) -> bool:
+        """Whether the sound near the words is enough to accept a conversion. Otherwise later sound may match better."""
+        placed = convert(times, near)
+        return (
+            bool(audio.near_sound)
+            and max(abs(near.shift_s), abs(self._expected_s())) < MAX_NEAR_SHIFT_S
+            and _mostly_inside(placed, audio.after_s, audio.sent_s)
+            and _cost(placed, audio.near_sound) <= MAX_ACCEPTED_COST
+        )
 
     # -- near the expected shift -----------------------------------------------------------------------------------
 
