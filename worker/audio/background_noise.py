@@ -43,7 +43,7 @@ ONSET_DB: Final = 3.0
 `EDGE_DB` above the floor."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
-"""Minimum difference between the floor and the level that the loudest 5 % of the windows exceed. With less, the noise
+"""Minimum difference between the floor and the level of loud sound, see `_loud_db`. With less, the noise
 is so strong that weak words would count as noise."""
 MAX_BURST_SHARE: Final = 0.05
 """Maximum share of the time without loud sound in which noise may exceed the threshold. With more, the floor is
@@ -80,6 +80,9 @@ class Threshold(NamedTuple):
 
     onset_db: float
     edge_db: float
+    floor_db: float
+    loud_db: float
+    """Level of the loud sound with which the floor was compared, see `_loud_db`."""
 
 
 class _Surroundings(NamedTuple):
@@ -119,7 +122,7 @@ class _Surroundings(NamedTuple):
         return level, smooth
 
 
-ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0)
+ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0, -1000.0, -1000.0)
 """The threshold of blocks whose noise floor is unknown: every level is above it."""
 
 
@@ -186,27 +189,19 @@ class Foreground:
             self._unfinished.clear()
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
-    def runs(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Return the ranges (start, end) between the positions `start` and `end` that may be foreground."""
+    def runs(self, start: float, end: float) -> list[tuple[float, float]] | None:
+        """Return the ranges (start, end) between the positions `start` and `end` that may be foreground, or None if the
+        noise floor is unknown."""
         if self._origin is None or end <= start:
             return [(start, end)]
         first = max(0, int((start - self._origin) // self._window) - CONTEXT_WINDOWS)
         last = min(len(self._levels), int((end - self._origin) // self._window) + 1 + CONTEXT_WINDOWS)
         if first >= last:
             return [(start, end)]
-        own: list[Threshold] = []
         numbers = range(first // BLOCK_WINDOWS, (last - 1) // BLOCK_WINDOWS + 1)
-        around: _Surroundings | None = None
-        for number in numbers:
-            threshold = self._thresholds.get(number)
-            if threshold is None:
-                around = around or self._surroundings(number, numbers[-1])
-                threshold = self._new_threshold(number, around)
-                if self._is_whole(number + REACH_BLOCKS):
-                    self._thresholds[number] = threshold
-            if threshold is ALL_FOREGROUND:  # otherwise edges of blocks would look like edges of sounds
-                return [(start, end)]
-            own.append(threshold)
+        own = self._thresholds_of(numbers)
+        if ALL_FOREGROUND in own:  # the runs of the other blocks would end at edges of blocks
+            return None
         self._forget_stretches(numbers[0] - REACH_BLOCKS)
         begins, ends = ((found + first) * self._window + self._origin for found in self._runs(first, last, own))
         inside = slice(int(np.searchsorted(ends, start, "right")), int(np.searchsorted(begins, end, "left")))
@@ -227,13 +222,37 @@ class Foreground:
 
     # -- thresholds ------------------------------------------------------------------------------------------------
 
+    def _thresholds_of(self, numbers: range) -> list[Threshold]:
+        """Return the thresholds of consecutive blocks."""
+        own: list[Threshold] = []
+        around: _Surroundings | None = None
+        for number in numbers:
+            threshold = self._thresholds.get(number)
+            if threshold is None:
+                around = around or self._surroundings(number, numbers[-1])
+                beside = own[-1] if own else self._thresholds.get(number - 1, ALL_FOREGROUND)
+                threshold = self._new_threshold(number, around, beside)
+                self._store(number, threshold)
+            own.append(threshold)
+        # Before the first loud sound of a recording, the noise is compared with the next block.
+        for at in range(len(own) - 2, -1, -1):
+            if own[at] is ALL_FOREGROUND and own[at + 1] is not ALL_FOREGROUND:
+                number = numbers[at]
+                own[at] = self._new_threshold(number, self._surroundings(number, number), own[at + 1])
+                self._store(number, own[at])
+        return own
+
+    def _store(self, number: int, threshold: Threshold) -> None:
+        if self._is_whole(number + REACH_BLOCKS):
+            self._thresholds[number] = threshold
+
     def _runs(self, first: int, last: int, own: list[Threshold]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the begins and ends of the foreground runs in the windows from `first` to `last`, counted from
         `first`, with short gaps bridged. `own`: the threshold of each block of the range."""
         level = self._db(first, last)
         numbers = np.arange(first, last) // BLOCK_WINDOWS
         numbers -= numbers[0]
-        onset, edge = np.array(own, np.float64).T
+        onset, edge = np.array([(one.onset_db, one.edge_db) for one in own], np.float64).T
         loud = _smooth(level) >= onset[numbers]
         changes = _edges(level >= edge[numbers])
         begins, ends = changes[::2], changes[1::2]
@@ -267,7 +286,8 @@ class Foreground:
             known=bool((level < 0).all()),
         )
 
-    def _new_threshold(self, number: int, around: _Surroundings) -> Threshold:
+    def _new_threshold(self, number: int, around: _Surroundings, beside: Threshold) -> Threshold:
+        """Return the threshold of a block. `beside`: that of the previous or the next block."""
         # Up to 340 stretches are compared for each second of a commit's audio, so this uses arrays and not lists. For
         # the same reason it does not use `np.median`, which alone would take as long as the rest.
         means, rises = around.stretches(number)
@@ -278,8 +298,13 @@ class Foreground:
         if len(quiet) < MIN_STRETCHES:
             return ALL_FOREGROUND
         floor, rise = _median(quiet), _median(rises[noise])
-        found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise))
-        return found if _is_steady(*around.levels(number), floor, found) else ALL_FOREGROUND
+        level, smooth = around.levels(number)
+        loud_db = _loud_db(level)
+        # In a long pause there is no loud sound, but the noise is the same as beside the pause.
+        if loud_db - floor < MIN_CONTRAST_DB and abs(floor - beside.floor_db) <= SAME_DB:
+            loud_db = beside.loud_db
+        found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise), floor, loud_db)
+        return found if _is_steady(level, smooth, found) else ALL_FOREGROUND
 
     def _stretches(self, number: int) -> bytes:
         """Return the steady stretches that begin in a block."""
@@ -327,17 +352,22 @@ class Foreground:
                 del known[key]
 
 
-def _is_steady(level: Levels, smooth: Levels, floor: float, threshold: Threshold) -> bool:
+def _loud_db(level: Levels) -> float:
+    """Return the level that the loudest 5 % of the windows exceed."""
+    loud = len(level) * 95 // 100
+    return float(np.partition(level, loud)[loud]) if len(level) else -1000.0
+
+
+def _is_steady(level: Levels, smooth: Levels, threshold: Threshold) -> bool:
     """Check that the loudest sound near a block is far above the noise floor, and that noise is rarely above the
     threshold.
 
     If this is not so, bursts of noise would be mistaken for words, and weak words for noise. In this check, a run is
     noise if its peak is nearer to the floor than to the loud sound. `smooth`: the result of `_smooth` for `level`."""
-    loud = len(level) * 95 // 100
-    contrast_db = float(np.partition(level, loud)[loud]) - floor if len(level) else 0.0
+    contrast_db = threshold.loud_db - threshold.floor_db
     if contrast_db < MIN_CONTRAST_DB:
         return False
-    strong = floor + contrast_db / 2
+    strong = threshold.floor_db + contrast_db / 2
     above = level >= threshold.edge_db
     changes = _edges(above)
     begins = changes[::2]

@@ -130,6 +130,16 @@ def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...
     return tuple(runs)
 
 
+class ForegroundRuns(NamedTuple):
+    """Runs louder than steady noise, as positions in the file, in seconds."""
+
+    runs: list[tuple[float, float]]
+    noisy: bool
+    """Whether there is noise: other runs than these have voice activity too."""
+    certain: bool
+    """Whether the noise floor is known, or the pauses are silent. Otherwise `runs` also contains noise."""
+
+
 class VoiceActivityMap:
     """Stores the ranges with voice activity (runs) of the streamed part of a file. A resumed session may add frames
     again that an earlier session has added."""
@@ -182,7 +192,7 @@ class VoiceActivityMap:
         pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
         return _clipped([(start / rate, end / rate) for start, end in pairs], from_s, to_s)
 
-    def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
+    def foreground_s(self, from_s: float, to_s: float) -> ForegroundRuns:
         """Return the parts of the runs between two positions in the file (seconds) that are louder than steady noise.
 
         The result of `runs_s` may contain steady noise; this result does not. Use it to judge text and times, not to
@@ -191,9 +201,12 @@ class VoiceActivityMap:
         first = bisect_right(self._ends, from_s * rate)
         last = bisect_left(self._starts, to_s * rate)
         if all(self._ends[n] - self._starts[n] <= CLEAN_RUN_S * rate for n in range(first, last)):
-            return self.runs_s(from_s, to_s)
-        above = [(start / rate, end / rate) for start, end in self._foreground.runs(from_s * rate, to_s * rate)]
-        return _shared(self.runs_s(from_s, to_s), above)
+            return ForegroundRuns(self.runs_s(from_s, to_s), noisy=False, certain=True)
+        voiced, above = self.runs_s(from_s, to_s), self._foreground.runs(from_s * rate, to_s * rate)
+        if above is None:
+            return ForegroundRuns(voiced, noisy=False, certain=False)
+        found = _shared(voiced, [(start / rate, end / rate) for start, end in above])
+        return ForegroundRuns(found, noisy=found != voiced, certain=True)
 
     def on_grid(self, position: int) -> int:
         """Align the `position` (samples) at which a resumed session starts, so that it measures the same windows as

@@ -20,11 +20,14 @@ class VoicedRuns:
     """Runs of sound, in rising order and without overlaps. Times are seconds since the start of the session. An object
     without runs is false."""
 
-    def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
+    def __init__(
+        self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False, certain: bool = True
+    ) -> None:
         """`cut`: whether the first run began before the examined audio. `noisy`: whether there is background noise, so
-        that some of the runs may be bursts of noise."""
+        that some of the runs may be bursts of noise. `certain`: False if some of the runs may be steady noise."""
         self.runs = runs
         self.noisy = noisy
+        self.certain = certain
         self.starts, self.ends = map(list, zip(*runs, strict=True)) if runs else ([], [])
         # The starts that are real onsets of sound: a run that is cut begins earlier than its start says.
         self.onsets = self.starts[1:] if cut else self.starts
@@ -82,18 +85,16 @@ def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: flo
     A short run at `from_s` is omitted, because it is the rest of the previous word. Runs before and after audio that
     was not streamed are joined if they touch in session time."""
     runs: list[tuple[float, float]] = []
-    noisy = False
+    noisy, certain = False, True
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
-        # The result of `foreground_s` does not contain steady background noise; that of `runs_s` does. So a difference
-        # shows that there is noise.
         found = voice.foreground_s(file_s, file_s + length_s)
-        noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
+        noisy, certain = noisy or found.noisy, certain and found.certain
         # Runs of one piece never touch each other, so only its first run can continue the piece before it.
-        own = [(session_s + start - file_s, session_s + end - file_s) for start, end in found]
+        own = [(session_s + start - file_s, session_s + end - file_s) for start, end in found.runs]
         if own and runs and own[0][0] <= runs[-1][1]:
             runs[-1] = (runs[-1][0], max(own.pop(0)[1], runs[-1][1]))
         runs += own
     cut = bool(runs) and from_s > 0 and runs[0][0] <= from_s
     if cut and runs[0][1] - runs[0][0] <= MAX_RESIDUE_S:
-        return VoicedRuns(runs[1:], noisy=noisy)
-    return VoicedRuns(runs, cut=cut, noisy=noisy)
+        return VoicedRuns(runs[1:], noisy=noisy, certain=certain)
+    return VoicedRuns(runs, cut=cut, noisy=noisy, certain=certain)

@@ -122,12 +122,13 @@ class WordTimeCorrector:
 
     def _is_confirmed(self, times: Times, near: TimeConversion, audio: CommitAudio) -> bool:
         """Whether the sound near the words is enough to accept a conversion. Otherwise later sound may match better."""
-        placed = convert(times, near)
+        placed, sound = convert(times, near), audio.near_sound
         return (
-            bool(audio.near_sound)
+            bool(sound)
+            and sound.certain
             and max(abs(near.shift_s), abs(self._expected_s())) < MAX_NEAR_SHIFT_S
             and _mostly_inside(placed, audio.after_s, audio.sent_s)
-            and _cost(placed, audio.near_sound) <= MAX_ACCEPTED_COST
+            and _cost(placed, sound) <= MAX_ACCEPTED_COST
         )
 
     # -- near the expected shift -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
+from worker.audio.voice_activity import ForegroundRuns, PcmFrame, VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
@@ -271,7 +271,7 @@ class ExaminedVoice(VoiceActivityMap):
             runs = tuple((int(a * RATE), int((a + 0.4) * RATE)) for a in (0.0, 0.6, 1.3))
             self.add(PcmFrame(b"", int(start_s * RATE), runs))
 
-    def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
+    def foreground_s(self, from_s: float, to_s: float) -> ForegroundRuns:
         self.examined_s += to_s - from_s
         return super().foreground_s(from_s, to_s)
 

@@ -74,8 +74,12 @@ class Session:
         self._frames = frames_with_voice(pieces, 0, RATE, FRAME)
         self._sent_s = 0.0
 
-    def place(self, words: Sentence, *, late_s: float = 0.0, behind_s: float = 1.4) -> Segment | None:
-        end_s = min(words[-1][1] + behind_s, self._length_s) if self._paced else self._length_s
+    def place(
+        self, words: Sentence, *, late_s: float = 0.0, behind_s: float = 1.4, spoken_until_s: float | None = None
+    ) -> Segment | None:
+        """`spoken_until_s`: true end of the last word, if its time in `words` is wrong."""
+        until_s = words[-1][1] if spoken_until_s is None else spoken_until_s
+        end_s = min(until_s + behind_s, self._length_s) if self._paced else self._length_s
         while self._sent_s < end_s and (frame := next(self._frames, None)):
             self._line.add_audio(frame.file_start, frame.samples)
             self._voice.add(frame)
@@ -122,6 +126,80 @@ def test_exact_times_are_unchanged_in_noise(noise: Callable[[float], Samples], p
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)
     assert max(errors_s(plan, [session.place(words) for words in plan])) <= 0.01
+
+
+PAUSES_S = {"before the first word": (20.0, 0.0), "between commits": (0.0, 22.0), "both": (20.0, 22.0)}
+long_pauses = pytest.mark.parametrize("pauses_s", PAUSES_S.values(), ids=PAUSES_S)
+
+
+@cache
+def with_long_pauses(
+    noise: Callable[[float], Samples], pauses_s: tuple[float, float]
+) -> tuple[Samples, list[Sentence]]:
+    """`pauses_s`: seconds of noise before the first word, and additional seconds between the third and the fourth
+    commit. In the middle of such a pause, no loud sound is near."""
+    signal, plan = spoken()
+    middle_s = (plan[2][-1][1] + plan[3][0][0]) / 2
+    parts = np.split(signal, [int(middle_s * RATE)])
+    silences = [np.zeros(int(s * RATE), np.float32) for s in pauses_s]
+    signal = np.concatenate([silences[0], parts[0], silences[1], parts[1]])
+    shifts_s = [pauses_s[0] if number < 3 else sum(pauses_s) for number in range(len(plan))]
+    moved = [[(a + s, b + s, text) for a, b, text in words] for words, s in zip(plan, shifts_s, strict=True)]
+    return signal + noise(len(signal) / RATE + 1)[: len(signal)], moved
+
+
+@both_paces
+@steady
+@long_pauses
+@pytest.mark.gate_sample(4)
+@pytest.mark.parametrize("form", ["late", "milliseconds", "from the start of the segment"])
+def test_inexact_times_are_corrected_beside_long_pauses_in_noise(
+    noise: Callable[[float], Samples], pauses_s: tuple[float, float], form: str, paced: bool
+) -> None:
+    signal, plan = with_long_pauses(noise, pauses_s)
+    session = Session(signal, paced=paced)
+    segments = []
+    for words in plan:
+        unit, origin_s = (1000 if form == "milliseconds" else 1), (words[0][0] if form.startswith("from") else 0.0)
+        late_s = 0.3 if form == "late" else 0.0
+        sent = [((a + late_s - origin_s) * unit, (b + late_s - origin_s) * unit, text) for a, b, text in words]
+        segments.append(session.place(sent, spoken_until_s=words[-1][1]))
+    assert max(errors_s(plan, segments)) <= 0.03
+
+
+@both_paces
+@steady
+@long_pauses
+@pytest.mark.gate_sample(3)
+def test_phantoms_are_dropped_beside_long_pauses_in_noise(
+    noise: Callable[[float], Samples], pauses_s: tuple[float, float], paced: bool
+) -> None:
+    signal, plan = with_long_pauses(noise, pauses_s)
+    session = Session(signal, paced=paced)
+    for words in plan:
+        assert session.place(words) is not None
+        start, end, text = words[-1]
+        assert session.place([(start + 0.5, end + 0.5, text)], behind_s=1.0) is None
+
+
+@both_paces
+@steady
+def test_weak_words_in_a_long_pause_stay(noise: Callable[[float], Samples], paced: bool) -> None:
+    """A distant speaker in a long pause of a near one: the words are 8 dB above the noise, and said twice."""
+    signal, plan = with_long_pauses(noise, (0.0, 22.0))
+    level_db = 20 * np.log10(np.std(signal[-RATE:]))
+    said = list(islice(next(sentences(9, words=(4, 4), lead_s=plan[2][-1][1] + 10.0)), 4))
+    weak = encode(said, tail_s=0.1)
+    loud = weak[np.abs(weak) > 0.01]
+    weak = weak * 10 ** ((level_db + 8) / 20) / np.std(loud)
+    signal = signal.copy()
+    signal[: len(weak)] += weak
+    words = [(w.start, w.end, w.text) for w in said]
+    plan = [*plan[:3], words, words, *plan[3:]]
+    session = Session(signal.astype(np.float32), paced=paced)
+    texts = [segment and segment.text for segment in map(session.place, plan)]
+    assert texts[3] == " ".join(text for _, _, text in words)
+    assert None not in (*texts[:4], *texts[5:])
 
 
 @both_paces
