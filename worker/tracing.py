@@ -18,7 +18,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from worker.version import installed_version
@@ -115,14 +115,15 @@ def public_job_id(job_id: str) -> str:
     return f"sha256:{hashlib.sha256(job_id.encode()).hexdigest()[:24]}"
 
 
-@contextmanager
-def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
+def span(name: str, job_id: str, **facts: str | float | None) -> AbstractContextManager[Span]:
     """Context with a span named `name`, failed if the body raises an error. Spans that start in the body, also in tasks
     created there, become its children. `facts`: attributes, see `Span.set`."""
-    tracer = _tracer
-    if tracer is None:
-        yield _NO_SPAN
-        return
+    # A generator would take 0.7 KB of each live session.
+    return nullcontext(_NO_SPAN) if _tracer is None else _recorded(_tracer, name, job_id, facts)
+
+
+@contextmanager
+def _recorded(tracer: Tracer, name: str, job_id: str, facts: Mapping[str, str | float | None]) -> Iterator[Span]:
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as real:
         own = Span(real)
         own.set(job_id=public_job_id(job_id), **facts)

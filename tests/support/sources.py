@@ -18,11 +18,14 @@ class SignalSource:
         self.frames_decoded = 0
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        assert start_frame == 0
         self.frames_decoded = 0
         for block in self._blocks:
+            skipped = max(0, start_frame - self.frames_decoded)
             self.frames_decoded += len(block)
-            yield block
+            if len(block) > skipped:
+                yield block[skipped:]
+
+    stored_blocks = blocks
 
 
 def in_blocks(signal: Samples, size: int) -> list[Samples]:

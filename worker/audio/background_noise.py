@@ -15,14 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.float32]
-"""Levels in dBFS, one per window."""
+from worker.audio.level_bytes import UNKNOWN_LEVEL, Levels, decode_levels
+from worker.audio.level_smoothing import smooth_edges, smoothed
 
-STEPS_PER_DB: Final = 2
-MIN_DBFS: Final = -100.0
-"""Each level is stored as a byte: 0 for `MIN_DBFS` and below, one more for each half decibel above."""
-UNKNOWN_LEVEL: Final = 255
-"""Stored byte of a window whose level was never measured."""
 BLOCK_WINDOWS: Final = 100
 """Number of windows (of 10 ms) that share a threshold."""
 STRETCH_WINDOWS: Final = 30
@@ -43,8 +38,8 @@ ONSET_DB: Final = 3.0
 `EDGE_DB` above the floor."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
-"""Minimum difference between the floor and the level of loud sound, see `_loud_db`. With less, the noise
-is so strong that weak words would count as noise."""
+"""Minimum difference between the floor and the level of loud sound, see `_loud_db`. With less, the noise is so strong
+that weak words would count as noise."""
 MAX_BURST_SHARE: Final = 0.05
 """Maximum share of the time without loud sound in which noise may exceed the threshold. With more, the floor is
 unknown."""
@@ -53,16 +48,6 @@ BRIDGE_WINDOWS: Final = 5
 CONTEXT_WINDOWS: Final = 2 * BLOCK_WINDOWS
 """Number of windows before and after a queried range that are examined too, because a run may extend beyond the
 range."""
-
-
-_DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 1000).astype(np.float32)
-"""Level in dBFS by stored byte. `UNKNOWN_LEVEL` decodes to 1000 dBFS: such a window is foreground, and never noise."""
-
-
-_BOUNDS: Final = (32768.0**2 * 10 ** (((np.arange(1, UNKNOWN_LEVEL) - 0.5) / STEPS_PER_DB + MIN_DBFS) / 10)).astype(
-    np.float32
-)
-"""Lowest mean square of each level byte from 1 on."""
 
 
 STRETCH_BYTES: Final = 8
@@ -110,27 +95,20 @@ class _Surroundings(NamedTuple):
         return self.means[own], self.rises[own]
 
     def levels(self, number: int) -> tuple[Levels, Levels]:
-        """Return the known levels around the block `number`, and the result of `_smooth` for them."""
+        """Return the known levels around the block `number`, and the result of `smoothed` for them."""
         at = number - self.first
         own = slice(max(0, at - REACH_BLOCKS) * BLOCK_WINDOWS, (at + REACH_BLOCKS + 1) * BLOCK_WINDOWS)
         level = self.level[own]
         if not self.known:
             level = level[level < 0]
-            return level, _smooth(level)
+            return level, smoothed(level)
         smooth = self.smooth[own].copy()
-        _smooth_edges(level, smooth)
+        smooth_edges(level, smooth)
         return level, smooth
 
 
 ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0, -1000.0, -1000.0)
 """The threshold of blocks whose noise floor is unknown: every level is above it."""
-
-
-def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
-    """Encode the mean squares of int16 samples as level bytes, one per window."""
-    # A search in sorted bounds is one call of numpy; a logarithm with its scaling and rounding needs six. Measured for
-    # 100 windows: 4 µs instead of 16.
-    return _BOUNDS.searchsorted(mean_squares, "right").astype(np.uint8).tobytes()
 
 
 class Foreground:
@@ -253,7 +231,7 @@ class Foreground:
         numbers = np.arange(first, last) // BLOCK_WINDOWS
         numbers -= numbers[0]
         onset, edge = np.array([(one.onset_db, one.edge_db) for one in own], np.float64).T
-        loud = _smooth(level) >= onset[numbers]
+        loud = smoothed(level) >= onset[numbers]
         changes = _edges(level >= edge[numbers])
         begins, ends = changes[::2], changes[1::2]
         # The running count of loud windows shows whether a run has one. `any` for each run is slow: 680 µs for 385
@@ -279,7 +257,7 @@ class Foreground:
         return _Surroundings(
             begin,
             level,
-            _smooth(level),
+            smoothed(level),
             means,
             rises,
             tuple(accumulate((len(one) // STRETCH_BYTES for one in stretches), initial=0)),
@@ -343,8 +321,7 @@ class Foreground:
 
     def _db(self, first: int, last: int) -> Levels:
         """Decode the levels in dBFS of the windows from `first` to `last`. An unknown level is far above 0 dBFS."""
-        found: Levels = _DBFS[np.frombuffer(self._levels[first:last], np.uint8)]
-        return found
+        return decode_levels(self._levels[first:last])
 
     def _forget_blocks(self, number: int) -> None:
         for known, reach in ((self._steady, 0), (self._thresholds, REACH_BLOCKS)):
@@ -363,7 +340,7 @@ def _is_steady(level: Levels, smooth: Levels, threshold: Threshold) -> bool:
     threshold.
 
     If this is not so, bursts of noise would be mistaken for words, and weak words for noise. In this check, a run is
-    noise if its peak is nearer to the floor than to the loud sound. `smooth`: the result of `_smooth` for `level`."""
+    noise if its peak is nearer to the floor than to the loud sound. `smooth`: the result of `smoothed` for `level`."""
     contrast_db = threshold.loud_db - threshold.floor_db
     if contrast_db < MIN_CONTRAST_DB:
         return False
@@ -411,20 +388,3 @@ def _median(values: npt.NDArray[np.float64]) -> float:
     values.sort()
     middle = len(values) // 2
     return float(values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2)
-
-
-def _smooth(level: Levels) -> Levels:
-    """Replace each level by the mean of the level and its two neighbours. Computed with shifted arrays, because this
-    takes a tenth of the time of a sliding window view."""
-    if len(level) < 2:
-        return level
-    smooth = np.empty_like(level)
-    smooth[1:-1] = (level[:-2] + level[1:-1] + level[2:]) / 3
-    _smooth_edges(level, smooth)
-    return smooth
-
-
-def _smooth_edges(level: Levels, smooth: Levels) -> None:
-    """Write the first and the last value of `_smooth`, which have one neighbour."""
-    if len(level) > 1:
-        smooth[0], smooth[-1] = (2 * level[0] + level[1]) / 3, (2 * level[-1] + level[-2]) / 3

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.resample import resampled_length
 from worker.audio.segmentation.scan import Scan, scan_range
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio
@@ -42,6 +43,16 @@ class FrameFeed:
         self.position = -1
         """Start of the next frame; -1 before the first `seek`."""
         self.exhausted = False
+
+    @property
+    def at_declared_end(self) -> bool:
+        """Whether the next frame begins at or after the end of the ranges to stream. If the last range has no end, the
+        header of the source decides; False if it declares no length."""
+        info, last = self._source.info, self._pieces[-1][1]
+        ends = [at for at in (last, self._until) if at is not None]
+        if not ends and info.frames is not None:
+            ends.append(resampled_length(info.frames, info.sample_rate, self._rate))
+        return bool(ends) and self.position >= min(ends)
 
     async def seek(self, position: int, until: int | None = None) -> None:
         """Move to `position`, forward or backward. If `position` is between two of the ranges to stream (`pieces`), the

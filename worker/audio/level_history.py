@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import Final
 
-from worker.audio.background_noise import MIN_DBFS, STEPS_PER_DB, UNKNOWN_LEVEL
+from worker.audio.level_bytes import MIN_DBFS, STEPS_PER_DB, UNKNOWN_LEVEL
 
 MAX_LEVELS: Final = 1200
 """Maximum number of levels in a drawing, about one for each pixel of its width."""

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from worker.audio.background_noise import Foreground, encode_levels
+from worker.audio.background_noise import Foreground
+from worker.audio.level_bytes import encode_levels
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE
 
 VOICED_DBFS: Final = -65.0
@@ -39,7 +40,7 @@ class PcmFrame(NamedTuple):
     runs: tuple[tuple[int, int], ...]
     """Ranges with voice activity (runs), as (start, end) in samples from the start of the frame."""
     levels: bytes = b""
-    """Level of each window (`background_noise.encode_levels`)."""
+    """Level of each window (`level_bytes.encode_levels`)."""
 
     @property
     def samples(self) -> int:
@@ -52,16 +53,17 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
 
     Several frames at a time take less CPU time per frame than single frames: the levels of a frame take 46 µs alone, 24
     in pairs, 14 in fours and 9 in eights. Frames shorter than a second belong to paced sessions, of which a process may
-    run a thousand. If their audio is `stored` at the wire rate, it is only read; four frames (about one second) limit
-    the memory. Otherwise it is decoded, and the decoders of many sessions evict each other from the processor's cache.
-    So eight frames are decoded at a time. Frames of a second are decoded in pairs: buffers for four seconds of stereo
-    do not fit into the processor's cache: 5.0 s of CPU time for an hour of FLAC, and 4.9 with half of them.
+    run a thousand. If their audio is `stored` at the wire rate, it is only read; three frames limit the memory, since
+    four take 4 KB more for each session. Otherwise it is decoded, and the decoders of many sessions evict each other
+    from the processor's cache. So eight frames are decoded at a time. Decoded frames of a second come in pairs: buffers
+    for four seconds of stereo do not fit into the processor's cache (5.0 s of CPU time for an hour of FLAC, and 4.9
+    with half of them). Stored ones come in fours.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1
-    if frame_samples >= rate and not stored:
-        return 2
-    return 4 if stored else 8
+    if frame_samples >= rate:
+        return 4 if stored else 2
+    return 3 if stored else 8
 
 
 def frames_with_voice(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 import aiohttp
@@ -40,16 +41,18 @@ class RequestObserver:
 
     def options(self) -> dict[str, Any]:
         """Return the options of `aiohttp.ClientSession` that let this object observe it."""
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(self._on_connection)
-        return {"middlewares": (self._middleware,), "trace_configs": [trace]}
-
-    async def _on_connection(self, *_: object) -> None:
-        self.connected = True
+        return {"middlewares": (self._middleware,), "trace_configs": [_CONNECTIONS]}
 
     async def _middleware(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
+        token = _OBSERVER.set(self)
+        try:
+            return await self._observe(request, send)
+        finally:
+            _OBSERVER.reset(token)
+
+    async def _observe(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Fail on redirects and on servers of an old protocol.
 
         aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
@@ -87,6 +90,18 @@ class RequestObserver:
         if request.method == "POST":
             self._on_refused_post("")
         raise self.redirect
+
+
+_OBSERVER: ContextVar[RequestObserver] = ContextVar("observer of the current request")
+
+
+async def _on_connection(*_: object) -> None:
+    _OBSERVER.get().connected = True
+
+
+# One for the process, because it takes 2 KB.
+_CONNECTIONS: Final = aiohttp.TraceConfig()
+_CONNECTIONS.on_connection_create_end.append(_on_connection)
 
 
 async def _check_handshake(response: aiohttp.ClientResponse) -> None:

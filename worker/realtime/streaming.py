@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from worker import metrics
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.pcm_frames import BYTES_PER_SAMPLE
-from worker.audio.voice_activity import VoiceActivityMap
+from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.commit_pairing import Commit
@@ -188,7 +188,7 @@ class SessionStream:
         began = self._loop.time()
         self._pacer = pacer = Pacer(session.speed.current(began), began)
         paused = False
-        for frame in self._frames:
+        while (frame := await self._next_frame(pacer)) is not None:
             if self._at_once == MAX_FRAMES_PER_TURN:
                 self._at_once = 0
                 await asyncio.sleep(0)  # unpaced frames must not block other tasks
@@ -207,6 +207,7 @@ class SessionStream:
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
             self._at_once += 1
+            del frame  # during the wait for the next frame
         # Without the configuration the session would not know whether the service commits at the stop, and would stream
         # silence for nothing.
         await self._wait_for_config(until=began + CONFIG_TIMEOUT_S)
@@ -220,9 +221,17 @@ class SessionStream:
         session = self._session
         return session.may_rotate(self._loop.time()) or (not session.pending_text and self._make_room())
 
-    async def _may_send(self, pacer: Pacer, samples: int) -> bool:
-        """Wait until the frame is due and flow control allows sending it. Returns False if the session accepts no more
-        audio."""
+    async def _next_frame(self, pacer: Pacer) -> PcmFrame | None:
+        """Return the next frame when it is due, or None at the end of the audio or of the session.
+
+        A frame that waits takes 8 KB of the memory of a live session, so it is read late. The end of the audio is
+        noticed at once, because the last words wait for it."""
+        if not self._frames.at_declared_end and not await self._is_due(pacer):
+            return None
+        return next(self._frames, None)
+
+    async def _is_due(self, pacer: Pacer) -> bool:
+        """Wait until the next frame is due. Returns False if the session accepts no more audio."""
         session = self._session
         position_s = session.sent_samples / self._rate
         while session.phase is Phase.STREAMING:
@@ -233,13 +242,24 @@ class SessionStream:
                 pacer.change(speed, position_s, now)
             at = pacer.due(position_s)
             self._held = at <= now
-            if self._held:  # before the frame is due, the answer of flow control would not be used
-                at = session.send_at(samples, now)
-                if at <= now:
-                    pacer.sent(position_s, now)
-                    return True
+            if self._held:
+                return True
             await self._sender_wakeup.wait(at)
             self._held, self._at_once = True, 0
+        return False
+
+    async def _may_send(self, pacer: Pacer, samples: int) -> bool:
+        """Wait until the frame is due and flow control allows sending it. Returns False if the session accepts no more
+        audio."""
+        session = self._session
+        while await self._is_due(pacer):
+            now = self._loop.time()
+            at = session.send_at(samples, now)
+            if at <= now:
+                pacer.sent(session.sent_samples / self._rate, now)
+                return True
+            await self._sender_wakeup.wait(at)
+            self._at_once = 0
         return False
 
     async def _wait_for_config(self, until: float) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,19 +74,37 @@ class Frames:
         self._frames = iter(
             PcmFrame(bytes(samples * 2), n * samples, ((0, samples),) if voiced else ()) for n in range(count)
         )
+        self.declared = count
+        """Number of frames that the header declares."""
+        self.read_at: list[float] = []
         self.given_back: list[PcmFrame] = []
+
+    @property
+    def at_declared_end(self) -> bool:
+        return len(self.read_at) >= self.declared
 
     def push_back(self, frame: PcmFrame) -> None:
         self.given_back.append(frame)
 
-    def __iter__(self) -> Iterator[PcmFrame]:
-        return self._frames
+    def __next__(self) -> PcmFrame:
+        frame = next(self._frames)
+        self.read_at.append(asyncio.get_running_loop().time())
+        return frame
 
 
 def stream(
-    service: Service, duration_s: float, speed: float = 1.0, *, frame_s: float = 0.25, voiced: bool = False, **env: str
+    service: Service,
+    duration_s: float,
+    speed: float = 1.0,
+    *,
+    frame_s: float = 0.25,
+    voiced: bool = False,
+    declared: int | None = None,
+    **env: str,
 ) -> tuple[Session, Frames]:
     frames = Frames(int(duration_s / frame_s), int(frame_s * RATE), voiced=voiced)
+    if declared is not None:
+        frames.declared = declared
 
     async def nothing(_: object) -> None: ...
 
@@ -120,6 +138,28 @@ def test_an_hour_of_real_time_is_on_time_to_the_last_frame() -> None:
     assert max(late) < 0.01, "lateness must not add up"
     if sys.gettrace() is None:  # measuring the coverage takes time as well
         assert took_s < 4, f"an hour took {took_s:.1f} s of CPU"
+
+
+def test_a_frame_of_a_real_time_session_is_read_when_it_is_due() -> None:
+    service = Service(willing)
+    _, frames = stream(service, 10)
+    assert frames.read_at == service.left
+    assert frames.read_at == pytest.approx([n * 0.25 for n in range(40)], abs=0.02)
+
+
+@pytest.mark.parametrize(("declared", "end_s"), [(40, 9.75), (80, 10.0), (20, 9.75), (0, 9.75)])
+def test_all_frames_are_sent_whatever_length_the_header_declares(declared: int, end_s: float) -> None:
+    ended: list[float] = []
+
+    def noting(service: Service, event: str) -> None:
+        if event == messages.STOP:
+            ended.append(asyncio.get_running_loop().time())
+        willing(service, event)
+
+    service = Service(noting)
+    stream(service, 10, declared=declared)
+    assert service.left == pytest.approx([n * 0.25 for n in range(40)], abs=0.02)
+    assert ended == [pytest.approx(end_s, abs=0.02)], "the declared end is noticed without a wait"
 
 
 def test_frames_follow_the_speed() -> None:
