@@ -10,7 +10,7 @@ T = TypeVar("T")
 class RecentItems(list[T]):
     """The latest items, the oldest first. If there are `limit` items, `append` drops the oldest one.
 
-    A `collections.deque` with `maxlen` does the same, but takes 0.7 KB while it is empty. A session needs ten of them,
+    A `collections.deque` with `maxlen` does the same, but takes 0.7 KB while it is empty. A session has nine of them,
     and a process may run a thousand sessions."""
 
     __slots__ = ("_limit",)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from worker.audio.level_bytes import UNKNOWN_LEVEL, Levels, decode_levels
 from worker.audio.level_smoothing import smooth_edges, smoothed
+from worker.audio.noise_threshold import ALL_FOREGROUND, SAME_DB, Threshold
 
 BLOCK_WINDOWS: Final = 100
 """Number of windows (of 10 ms) that share a threshold."""
@@ -28,8 +29,6 @@ REACH_BLOCKS: Final = 8
 """Number of blocks before and after a block in which its noise floor is searched."""
 STEADY_DB: Final = 6.0
 """Maximum difference between the highest and the lowest level of a steady stretch."""
-SAME_DB: Final = 2.0
-"""Steady stretches count as noise if their mean level is at most this far above that of the quietest stretch."""
 MIN_STRETCHES: Final = 4
 """Minimum number of steady stretches for a noise floor. Stretches overlap, so four of them span only 0.45 s. A steady
 sound that is shorter may be a breath or a long vowel."""
@@ -57,17 +56,6 @@ blocks took longer than joining bytes."""
 NO_STRETCHES: Final = b""
 MAX_STRETCH_BLOCKS: Final = 4 * REACH_BLOCKS
 """Above this number of blocks, stretches that later queries do not need are dropped."""
-
-
-class Threshold(NamedTuple):
-    """The levels in dBFS that define a run of foreground. A run lasts while the level is at least `edge_db`, and
-    reaches `onset_db` at least once."""
-
-    onset_db: float
-    edge_db: float
-    floor_db: float
-    loud_db: float
-    """Level of the loud sound with which the floor was compared, see `_loud_db`."""
 
 
 class _Surroundings(NamedTuple):
@@ -107,10 +95,6 @@ class _Surroundings(NamedTuple):
         return level, smooth
 
 
-ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0, -1000.0, -1000.0)
-"""The threshold of blocks whose noise floor is unknown: every level is above it."""
-
-
 class Foreground:
     """Stores the levels of the recently streamed part of a file, and finds the runs above its noise floor.
 
@@ -128,8 +112,7 @@ class Foreground:
         """The same for blocks that are not complete. One query reads the same two blocks for ten thresholds, and
         measuring a block takes 25 µs."""
         self._thresholds: dict[int, Threshold] = {}
-        """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete, so that it cannot
-        change."""
+        """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete."""
 
     def on_grid(self, position: int) -> int:
         """Return the start of the window that contains `position`. A session that begins there measures the same
@@ -178,7 +161,7 @@ class Foreground:
             return [(start, end)]
         numbers = range(first // BLOCK_WINDOWS, (last - 1) // BLOCK_WINDOWS + 1)
         own = self._thresholds_of(numbers)
-        if ALL_FOREGROUND in own:  # the runs of the other blocks would end at edges of blocks
+        if not all(threshold.known for threshold in own):  # the runs of the other blocks would end at edges of blocks
             return None
         self._forget_stretches(numbers[0] - REACH_BLOCKS)
         begins, ends = ((found + first) * self._window + self._origin for found in self._runs(first, last, own))
@@ -202,23 +185,25 @@ class Foreground:
 
     def _thresholds_of(self, numbers: range) -> list[Threshold]:
         """Return the thresholds of consecutive blocks."""
-        own: list[Threshold] = []
+        # The noise of a pause is compared with that of the blocks before it, also if those are not asked for.
+        first, last = max(0, numbers[0] - 2 * REACH_BLOCKS), numbers[-1]
+        found: list[Threshold] = []
         around: _Surroundings | None = None
-        for number in numbers:
-            threshold = self._thresholds.get(number)
-            if threshold is None:
-                around = around or self._surroundings(number, numbers[-1])
-                beside = own[-1] if own else self._thresholds.get(number - 1, ALL_FOREGROUND)
+        for number in range(first, last + 1):
+            threshold, beside = self._thresholds.get(number), found[-1] if found else ALL_FOREGROUND
+            if threshold is None or threshold.inherits(beside):
+                around = around or self._surroundings(number, last)
                 threshold = self._new_threshold(number, around, beside)
                 self._store(number, threshold)
-            own.append(threshold)
-        # Before the first loud sound of a recording, the noise is compared with the next block.
-        for at in range(len(own) - 2, -1, -1):
-            if own[at] is ALL_FOREGROUND and own[at + 1] is not ALL_FOREGROUND:
-                number = numbers[at]
-                own[at] = self._new_threshold(number, self._surroundings(number, number), own[at + 1])
-                self._store(number, own[at])
-        return own
+            found.append(threshold)
+        # Blocks before the first loud sound are compared with the blocks after them.
+        for number in range(last - 1, first - 1, -1):
+            beside = found[number + 1 - first]
+            if found[number - first].inherits(beside):
+                threshold = self._new_threshold(number, self._surroundings(number, number), beside)
+                self._store(number, threshold)
+                found[number - first] = threshold
+        return found[numbers[0] - first :]
 
     def _store(self, number: int, threshold: Threshold) -> None:
         if self._is_whole(number + REACH_BLOCKS):
@@ -279,7 +264,9 @@ class Foreground:
         level, smooth = around.levels(number)
         loud_db = _loud_db(level)
         # In a long pause there is no loud sound, but the noise is the same as beside the pause.
-        if loud_db - floor < MIN_CONTRAST_DB and abs(floor - beside.floor_db) <= SAME_DB:
+        if loud_db - floor < MIN_CONTRAST_DB:
+            if not beside.known or abs(floor - beside.floor_db) > SAME_DB:
+                return ALL_FOREGROUND._replace(floor_db=floor)
             loud_db = beside.loud_db
         found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise), floor, loud_db)
         return found if _is_steady(level, smooth, found) else ALL_FOREGROUND
@@ -320,7 +307,7 @@ class Foreground:
         return len(self._levels) >= (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS
 
     def _db(self, first: int, last: int) -> Levels:
-        """Decode the levels in dBFS of the windows from `first` to `last`. An unknown level is far above 0 dBFS."""
+        """Decode the levels in dBFS of the windows from `first` to `last`."""
         return decode_levels(self._levels[first:last])
 
     def _forget_blocks(self, number: int) -> None:
@@ -336,8 +323,7 @@ def _loud_db(level: Levels) -> float:
 
 
 def _is_steady(level: Levels, smooth: Levels, threshold: Threshold) -> bool:
-    """Check that the loudest sound near a block is far above the noise floor, and that noise is rarely above the
-    threshold.
+    """Check that loud sound is far above the noise floor of a block, and that noise is rarely above the threshold.
 
     If this is not so, bursts of noise would be mistaken for words, and weak words for noise. In this check, a run is
     noise if its peak is nearer to the floor than to the loud sound. `smooth`: the result of `smoothed` for `level`."""

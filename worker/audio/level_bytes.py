@@ -1,4 +1,4 @@
-"""Stores the level of each window of audio (10 ms) as a byte. No I/O."""
+"""Encodes the level of each window of audio (10 ms) as a byte. No I/O."""
 
 from __future__ import annotations
 

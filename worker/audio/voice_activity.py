@@ -137,9 +137,9 @@ class ForegroundRuns(NamedTuple):
 
     runs: list[tuple[float, float]]
     noisy: bool
-    """Whether there is noise: other runs than these have voice activity too."""
+    """Whether sound was left out as noise."""
     certain: bool
-    """Whether the noise floor is known, or the pauses are silent. Otherwise `runs` also contains noise."""
+    """Whether the noise floor is known, or no run is long. Otherwise `runs` may contain noise."""
 
 
 class VoiceActivityMap:
@@ -197,8 +197,8 @@ class VoiceActivityMap:
     def foreground_s(self, from_s: float, to_s: float) -> ForegroundRuns:
         """Return the parts of the runs between two positions in the file (seconds) that are louder than steady noise.
 
-        The result of `runs_s` may contain steady noise; this result does not. Use it to judge text and times, not to
-        skip silence."""
+        The result of `runs_s` may contain steady noise. This result does not, if it is `certain`. Use it to judge text
+        and times, not to skip silence."""
         rate = self._rate
         first = bisect_right(self._ends, from_s * rate)
         last = bisect_left(self._starts, to_s * rate)

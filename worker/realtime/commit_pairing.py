@@ -161,7 +161,8 @@ class CommitPairer:
             commits.append(
                 Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
             )  # fmt: skip
-            if not self._drops:  # else later messages are compared with the words
+            # With `drop_repeats`, later messages are compared with the words.
+            if not self._drops:
                 entry.words = ()
         return commits
 
@@ -223,7 +224,9 @@ class CommitPairer:
             self._append(message, now, sent)
             return
         self._lags.append(now - entry.arrived)
-        entry.has_timed, entry.words, entry.language = True, message.words, message.language
+        entry.has_timed, entry.language = True, message.language
+        if self._drops or any(waiting is entry for waiting in self._waiting):
+            entry.words = message.words
         # The two messages may contain the text a different number of times: keep the text with more copies.
         if copies(message.text) >= copies(entry.text):
             entry.text = message.text

@@ -47,7 +47,7 @@ class RateControl:
 
     def current(self, now: float) -> float:
         """Return the speed at clock time `now`, as a factor of real time; inf without a limit."""
-        if self._limit >= self._ceiling:  # fast path: called twice per frame
+        if self._limit >= self._ceiling:  # fast path: called several times per frame
             return self._limit
         since = max(self._updated, self._hold_until)
         if now > since:

@@ -207,7 +207,7 @@ class SessionStream:
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
             self._at_once += 1
-            del frame  # during the wait for the next frame
+            del frame  # otherwise it would take memory during the wait for the next one
         # Without the configuration the session would not know whether the service commits at the stop, and would stream
         # silence for nothing.
         await self._wait_for_config(until=began + CONFIG_TIMEOUT_S)
@@ -224,13 +224,13 @@ class SessionStream:
     async def _next_frame(self, pacer: Pacer) -> PcmFrame | None:
         """Return the next frame when it is due, or None at the end of the audio or of the session.
 
-        A frame that waits takes 8 KB of the memory of a live session, so it is read late. The end of the audio is
-        noticed at once, because the last words wait for it."""
-        if not self._frames.at_declared_end and not await self._is_due(pacer):
+        A frame that waits takes 8 KB of the memory of a live session, so it is read late. At the end that the header
+        declares, the next frame is read at once, because the last words wait for the end."""
+        if not self._frames.at_declared_end and not await self._wait_until_due(pacer):
             return None
         return next(self._frames, None)
 
-    async def _is_due(self, pacer: Pacer) -> bool:
+    async def _wait_until_due(self, pacer: Pacer) -> bool:
         """Wait until the next frame is due. Returns False if the session accepts no more audio."""
         session = self._session
         position_s = session.sent_samples / self._rate
@@ -252,7 +252,7 @@ class SessionStream:
         """Wait until the frame is due and flow control allows sending it. Returns False if the session accepts no more
         audio."""
         session = self._session
-        while await self._is_due(pacer):
+        while await self._wait_until_due(pacer):
             now = self._loop.time()
             at = session.send_at(samples, now)
             if at <= now:

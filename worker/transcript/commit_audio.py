@@ -8,8 +8,8 @@ from typing import Final
 from worker.transcript.voiced_runs import VoicedRuns
 
 NEAR_S: Final = 4.0
-"""Seconds of audio after the words of a commit that confirm ordinary word times. More audio is only examined if they do
-not match it."""
+"""Seconds of audio after the words of a commit that are examined first. More is examined only if the words do not match
+the sound in it."""
 NEARBY_S: Final = 60.0
 """Seconds of audio that are examined after the words of a commit, or after the first sound if the words have no known
 position. A service commits after at most 36 s of speech."""
@@ -50,10 +50,9 @@ class CommitAudio:
 
     @property
     def near_sound(self) -> VoicedRuns:
-        """The part of `sound` near the words, or all of it if it was examined.
+        """The sound from `after_s` to NEAR_S after the words, or all of `sound` if it was examined.
 
-        If audio is sent faster than real time, most of `sound` is after the words: a commit takes 0.6 ms of CPU time
-        with the near part, and 0.8 with all of it."""
+        If audio is sent faster than real time, most of `sound` is after the words."""
         if self._sound is not None:
             return self._sound
         if self._near is None:
@@ -86,10 +85,9 @@ class CommitAudio:
 
     def widen(self) -> bool:
         """Extend `sound`, because the words do not match it. Returns False if it cannot be extended."""
-        self._sound = self.sound  # sets `_until_s`
-        before_s = self._until_s
+        before = self.sound
         self._extend(MAX_ONSETS)
-        return self._until_s > before_s
+        return self.sound is not before
 
     def voiced_s(self) -> float:
         """Return the seconds of sound from `after_s` to `sent_s`. Examines all of this audio, so it is only called for

@@ -182,24 +182,29 @@ def test_phantoms_are_dropped_beside_long_pauses_in_noise(
         assert session.place([(start + 0.5, end + 0.5, text)], behind_s=1.0) is None
 
 
+def with_weak_words(noise: Callable[[float], Samples]) -> tuple[Samples, list[Sentence], list[Sentence]]:
+    """A distant speaker says the same words twice in a long pause of a near one, 8 dB above the noise.
+
+    Returns the signal, the commits of the near speaker, and those of the distant one, which belong after the third."""
+    signal, plan = with_long_pauses(noise, (0.0, 22.0))
+    signal, level_db, weak = signal.copy(), 20 * np.log10(np.std(signal[-RATE:])), []
+    for start_s in (9.0, 13.0):
+        said = list(islice(next(sentences(9, words=(4, 4), lead_s=plan[2][-1][1] + start_s)), 4))
+        words = encode(said, tail_s=0.1)
+        signal[: len(words)] += words * 10 ** ((level_db + 8) / 20) / np.std(words[np.abs(words) > 0.01])
+        weak.append([(w.start, w.end, w.text) for w in said])
+    return signal.astype(np.float32), plan, weak
+
+
 @both_paces
 @steady
 def test_weak_words_in_a_long_pause_stay(noise: Callable[[float], Samples], paced: bool) -> None:
-    """A distant speaker in a long pause of a near one: the words are 8 dB above the noise, and said twice."""
-    signal, plan = with_long_pauses(noise, (0.0, 22.0))
-    level_db = 20 * np.log10(np.std(signal[-RATE:]))
-    said = list(islice(next(sentences(9, words=(4, 4), lead_s=plan[2][-1][1] + 10.0)), 4))
-    weak = encode(said, tail_s=0.1)
-    loud = weak[np.abs(weak) > 0.01]
-    weak = weak * 10 ** ((level_db + 8) / 20) / np.std(loud)
-    signal = signal.copy()
-    signal[: len(weak)] += weak
-    words = [(w.start, w.end, w.text) for w in said]
-    plan = [*plan[:3], words, words, *plan[3:]]
-    session = Session(signal.astype(np.float32), paced=paced)
-    texts = [segment and segment.text for segment in map(session.place, plan)]
-    assert texts[3] == " ".join(text for _, _, text in words)
-    assert None not in (*texts[:4], *texts[5:])
+    signal, plan, weak = with_weak_words(noise)
+    session = Session(signal, paced=paced)
+    said = [*plan[:3], *weak, *plan[3:]]
+    assert [segment and segment.text for segment in map(session.place, said)] == [
+        " ".join(text for _, _, text in words) for words in said
+    ]
 
 
 @both_paces
