@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from tests.integration.test_client_connect import answering, client, left_tasks, serving
+from tests.support.ports import free_port
 from tests.support.service import KEY, service
 from tests.support.wait import async_wait_until
 from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.messages import Lost
+from worker.realtime.request_observer import RequestObserver
 from worker.settings import load
 
 
@@ -109,3 +114,20 @@ async def test_a_redirect_in_the_middle_of_a_session_ends_it(method: str) -> Non
 
 async def _moved(target: str) -> web.Response:
     return web.Response(status=307, headers={"Location": target})
+
+
+async def test_each_observer_sees_only_the_connections_of_its_session() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="welcome")
+
+    async def connected(url: str) -> bool:
+        observer = RequestObserver(lambda _: None)
+        async with aiohttp.ClientSession(**observer.options()) as http:
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                await (await http.get(url)).read()
+        return observer.connected
+
+    async with serving(answering(handler)) as url:
+        refused = f"http://127.0.0.1:{free_port()}/"
+        found = await asyncio.gather(*(connected(one) for one in (url, refused, url, refused)))
+    assert found == [True, False, True, False]
