@@ -190,17 +190,17 @@ class Foreground:
         found: list[Threshold] = []
         around: _Surroundings | None = None
         for number in range(first, last + 1):
-            threshold, beside = self._thresholds.get(number), found[-1] if found else ALL_FOREGROUND
-            if threshold is None or threshold.inherits(beside):
+            threshold, neighbour = self._thresholds.get(number), found[-1] if found else ALL_FOREGROUND
+            if threshold is None or threshold.inherits(neighbour):
                 around = around or self._surroundings(number, last)
-                threshold = self._new_threshold(number, around, beside)
+                threshold = self._new_threshold(number, around, neighbour)
                 self._store(number, threshold)
             found.append(threshold)
         # Blocks before the first loud sound are compared with the blocks after them.
         for number in range(last - 1, first - 1, -1):
-            beside = found[number + 1 - first]
-            if found[number - first].inherits(beside):
-                threshold = self._new_threshold(number, self._surroundings(number, number), beside)
+            neighbour = found[number + 1 - first]
+            if found[number - first].inherits(neighbour):
+                threshold = self._new_threshold(number, self._surroundings(number, number), neighbour)
                 self._store(number, threshold)
                 found[number - first] = threshold
         return found[numbers[0] - first :]
@@ -249,8 +249,8 @@ class Foreground:
             known=bool((level < 0).all()),
         )
 
-    def _new_threshold(self, number: int, around: _Surroundings, beside: Threshold) -> Threshold:
-        """Return the threshold of a block. `beside`: that of the previous or the next block."""
+    def _new_threshold(self, number: int, around: _Surroundings, neighbour: Threshold) -> Threshold:
+        """Return the threshold of a block. `neighbour`: that of the previous or the next block."""
         # Up to 340 stretches are compared for each second of a commit's audio, so this uses arrays and not lists. For
         # the same reason it does not use `np.median`, which alone would take as long as the rest.
         means, rises = around.stretches(number)
@@ -263,11 +263,11 @@ class Foreground:
         floor, rise = _median(quiet), _median(rises[noise])
         level, smooth = around.levels(number)
         loud_db = _loud_db(level)
-        # In a long pause there is no loud sound, but the noise is the same as beside the pause.
+        # In a long pause there is no loud sound, but the noise is the same as before or after the pause.
         if loud_db - floor < MIN_CONTRAST_DB:
-            if not beside.known or abs(floor - beside.floor_db) > SAME_DB:
+            if not neighbour.known or abs(floor - neighbour.floor_db) > SAME_DB:
                 return ALL_FOREGROUND._replace(floor_db=floor)
-            loud_db = beside.loud_db
+            loud_db = neighbour.loud_db
         found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise), floor, loud_db)
         return found if _is_steady(level, smooth, found) else ALL_FOREGROUND
 

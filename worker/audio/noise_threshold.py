@@ -23,9 +23,9 @@ class Threshold(NamedTuple):
     def known(self) -> bool:
         return self.onset_db > ALL_FOREGROUND.onset_db
 
-    def inherits(self, beside: Threshold) -> bool:
-        """Whether this block, which has no loud sound, has the same noise as a block beside it whose floor is known."""
-        return not self.known and beside.known and abs(self.floor_db - beside.floor_db) <= SAME_DB
+    def inherits(self, neighbour: Threshold) -> bool:
+        """Whether this block, which has no loud sound, has the same noise as a `neighbour` whose floor is known."""
+        return not self.known and neighbour.known and abs(self.floor_db - neighbour.floor_db) <= SAME_DB
 
 
 ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0, -1000.0, -1000.0)

@@ -54,7 +54,7 @@ def test_a_long_pause_before_speech_is_noise() -> None:
     assert second.runs == []
 
 
-def test_noise_of_another_level_is_not_compared_with_the_pause_beside_it() -> None:
+def test_noise_of_another_level_is_not_compared_with_the_pause_before_it() -> None:
     signal = np.concatenate([sounds.noise(40.0, -55), sounds.noise(30.0, -45)])
     speech = tones.encode(tones.speech(SPEECH_S), RATE, duration_s=SPEECH_S)
     signal[: len(speech)] += speech

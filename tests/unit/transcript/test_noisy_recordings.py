@@ -153,7 +153,7 @@ def with_long_pauses(
 @long_pauses
 @pytest.mark.gate_sample(4)
 @pytest.mark.parametrize("form", ["late", "milliseconds", "from the start of the segment"])
-def test_inexact_times_are_corrected_beside_long_pauses_in_noise(
+def test_inexact_times_are_corrected_near_long_pauses_in_noise(
     noise: Callable[[float], Samples], pauses_s: tuple[float, float], form: str, paced: bool
 ) -> None:
     signal, plan = with_long_pauses(noise, pauses_s)
@@ -171,7 +171,7 @@ def test_inexact_times_are_corrected_beside_long_pauses_in_noise(
 @steady
 @long_pauses
 @pytest.mark.gate_sample(3)
-def test_phantoms_are_dropped_beside_long_pauses_in_noise(
+def test_phantoms_are_dropped_near_long_pauses_in_noise(
     noise: Callable[[float], Samples], pauses_s: tuple[float, float], paced: bool
 ) -> None:
     signal, plan = with_long_pauses(noise, pauses_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 _RECENT: Final = 4096
@@ -20,7 +21,7 @@ class RepeatFilter:
 
     def __init__(self) -> None:
         self._recent: dict[int, int] = {}
-        """Checksums of the recent packets by timestamp."""
+        """Checksums of the recent packets by timestamp, of at least the last _RECENT packets."""
         self._pending: list[Any] = []
         """Packets that look like duplicates, until the next packet decides."""
 
@@ -47,5 +48,6 @@ class RepeatFilter:
 
     def _remember(self, pts: int, checksum: int) -> None:
         self._recent[pts] = checksum
-        if len(self._recent) > _RECENT:
-            del self._recent[next(iter(self._recent))]
+        # Many at a time: to delete the oldest entry of a dict, Python first skips the places of all deleted entries.
+        if len(self._recent) > 2 * _RECENT:
+            self._recent = dict(islice(self._recent.items(), _RECENT, None))
