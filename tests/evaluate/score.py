@@ -6,6 +6,7 @@ contractions and the spelling of numbers are no errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -15,6 +16,7 @@ import opencc
 from whisper_normalizer.english import EnglishTextNormalizer
 
 _normalise = EnglishTextNormalizer()
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,17 @@ class WordErrors:
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
     """Count the substitutions, deletions and insertions of the best alignment of two texts."""
-    said, heard = _normalise(reference), _normalise(hypothesis)
+    said, heard = _words(reference), _words(hypothesis)
     if not said:
         return WordErrors(len(heard.split()), 0)
     result = jiwer.process_words(said, heard)
     return WordErrors(result.substitutions + result.deletions + result.insertions, len(said.split()))
+
+
+def _words(text: str) -> str:
+    # The normalizer joins the digits of a spoken number as the text groups them: "one two, three" is "12 3". Digits are
+    # compared one by one, because the grouping is a matter of spelling.
+    return _BETWEEN_DIGITS.sub(" ", _normalise(text))
 
 
 _UNSPACED = ("yue", "zh", "ja", "th")

@@ -22,6 +22,10 @@ from tests.evaluate.transcribers import Heard, Run
         ("the cat sat", "a cat sat down", 2, 3),
         ("the cat sat", "", 3, 3),
         ("", "something heard", 2, 0),
+        # Digits count one by one, however they are grouped.
+        ("one two three four five", "12, 345.", 0, 5),
+        ("call 4 5 6", "call 457", 1, 4),
+        ("twenty three", "23", 0, 2),
     ],
 )
 def test_word_errors(said: str, heard: str, errors: int, words: int) -> None:
