@@ -100,8 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send `content`, or the part that the Range header requests.
 
         `most`: number of bytes after which the connection is closed. `claim`: a wrong length of the whole content for
-        the headers. `ranges`: whether Range headers are obeyed. `etag`: the value to send, "" for the right one, or
-        None to omit the header.
+        the headers. `ranges`: whether Range headers are obeyed. `etag`: the value to send, or "" for the right
+        one; with None, the header is omitted.
         """
         web: FaultyWeb = self.server.web  # type: ignore[attr-defined]
         etag = web.etag if etag == "" else etag

@@ -40,19 +40,24 @@ class FrameFeed:
         self._frames: Iterator[PcmFrame] = iter(())
         self._returned: PcmFrame | None = None
         self._until: int | None = None
+        self._declared_end: int | None = None
         self.position = -1
         """Start of the next frame; -1 before the first `seek`."""
         self.exhausted = False
 
     @property
     def at_declared_end(self) -> bool:
-        """Whether the next frame begins at or after the end of the ranges to stream. If the last range has no end, the
-        header of the source decides; False if it declares no length."""
+        """Whether all samples of the ranges to stream were yielded. If the last range has no end, the header of the
+        source decides; False if it declares no length."""
+        return self._declared_end is not None and self.position >= self._declared_end
+
+    def _expected_end(self) -> int | None:
         info, last = self._source.info, self._pieces[-1][1]
         ends = [at for at in (last, self._until) if at is not None]
         if not ends and info.frames is not None:
             ends.append(resampled_length(info.frames, info.sample_rate, self._rate))
-        return bool(ends) and self.position >= min(ends)
+        streamed = self.within(0, min(ends)) if ends else []
+        return streamed[-1][1] if streamed else min(ends, default=None)
 
     async def seek(self, position: int, until: int | None = None) -> None:
         """Move to `position`, forward or backward. If `position` is between two of the ranges to stream (`pieces`), the
@@ -64,6 +69,7 @@ class FrameFeed:
         if position == self.position and until == self._until:
             return
         self._until = until
+        self._declared_end = self._expected_end()
         self._frames = self._from(position)
         self._returned, self.exhausted, self.position = None, False, position
         first = await asyncio.to_thread(next, self._frames, None)

@@ -35,7 +35,7 @@ class DelayTrend:
 
     def __init__(self) -> None:
         self._delays: RecentItems[tuple[int, float]] = RecentItems(MAX_COMMITS)  # commit number, seconds
-        # Systematic error of the delays: their value when the drift began. None until a drift was detected.
+        # Systematic error of the delays: their value when the drift began. It is None until a drift is detected.
         self._bias_s: float | None = None
 
     @property

@@ -54,6 +54,8 @@ def test_the_end_of_the_last_range_is_expected() -> None:
 
 def test_the_end_of_a_seek_is_expected() -> None:
     assert expected_ends(until=3 * FRAME) == [3 * FRAME]
+    between = ((0, FRAME), (3 * FRAME, None))
+    assert expected_ends(between, until=2 * FRAME) == [FRAME]
 
 
 def test_without_a_declared_length_no_end_is_expected() -> None:

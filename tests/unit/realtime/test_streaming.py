@@ -159,7 +159,7 @@ def test_all_frames_are_sent_whatever_length_the_header_declares(declared: int, 
     service = Service(noting)
     stream(service, 10, declared=declared)
     assert service.left == pytest.approx([n * 0.25 for n in range(40)], abs=0.02)
-    assert ended == [pytest.approx(end_s, abs=0.02)], "the declared end is noticed without a wait"
+    assert ended == [pytest.approx(end_s, abs=0.02)]
 
 
 def test_frames_follow_the_speed() -> None:
