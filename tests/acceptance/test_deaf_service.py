@@ -15,6 +15,8 @@ from tests.support.pipeline_run import MemoryLog, assert_said, shorten_sections,
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import ChannelSelection
+from worker.audio.frame_feed import FrameFeed
+from worker.audio.recording import Recording
 from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts, Transcript, UnansweredSound
 
@@ -174,6 +176,27 @@ async def test_skipped_silence_is_not_streamed_again(tmp_path: Path) -> None:
     assert_said(transcript, words)
     assert transcript.coverage.skipped
     assert transcript.coverage.unanswered == ()
+
+
+async def test_short_pauses_with_noise_do_not_open_the_source_again(
+    tmp_path: Path, spoken: list[ToneWord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(round(LENGTH_S * 16000)).astype(np.float32) * 0.01
+    source = write_signal(tmp_path / "noisy.wav", encode(spoken, 16000, duration_s=LENGTH_S) + noise, 16000)
+    opened: list[int] = []
+    second_feed = Recording.second_feed
+
+    def counted(recording: Recording, number: int, frame_samples: int) -> FrameFeed:
+        opened.append(number)
+        return second_feed(recording, number, frame_samples)
+
+    monkeypatch.setattr(Recording, "second_feed", counted)
+    async with tone_service() as settings:
+        assert_said(await transcribe(source, settings), spoken)
+    assert opened == []
+    async with tone_service("deaf=8:1") as settings:
+        assert_said(await transcribe(source, settings), spoken)
+    assert opened == [0]
 
 
 # -- deaf permanently ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 _normalise = EnglishTextNormalizer()
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\d)")
+_ONE = re.compile(r"\bone\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
 
 def _words(text: str) -> str:
     # The normalizer joins the digits of a spoken number as the text groups them: "one two, three" is "12 3". Digits are
-    # compared one by one, because the grouping is a matter of spelling.
-    return _BETWEEN_DIGITS.sub(" ", _normalise(text))
+    # compared one by one, because the grouping is a matter of spelling. It writes a single "1" as "one".
+    return _ONE.sub("1", _BETWEEN_DIGITS.sub(" ", _normalise(text)))
 
 
 _UNSPACED = ("yue", "zh", "ja", "th")

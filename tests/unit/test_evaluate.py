@@ -26,6 +26,8 @@ from tests.evaluate.transcribers import Heard, Run
         ("one two three four five", "12, 345.", 0, 5),
         ("call 4 5 6", "call 457", 1, 4),
         ("twenty three", "23", 0, 2),
+        ("four one five", "4, one, 5", 0, 3),
+        ("one ring", "1 ring", 0, 2),
     ],
 )
 def test_word_errors(said: str, heard: str, errors: int, words: int) -> None:

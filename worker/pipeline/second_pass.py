@@ -141,6 +141,9 @@ class SecondPass:
         segments = [s for s in self._segments if s.committed]
         candidates = []
         for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
+            has_pending_text = pending is not None and unanswered_range.last
+            if _is_too_short(unanswered_range) and not has_pending_text:
+                continue  # such pauses are common in noisy recordings, and opening an Opus file again takes 12 ms
             feed = await self._opened_feed()
             for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
                 found = await self._sounds_in(part)
@@ -164,7 +167,7 @@ class SecondPass:
 
     async def _sounds_in(self, part: UnansweredRange) -> list[SoundRange]:
         """Decode a range without text and find the sounds in it."""
-        if is_too_short(part.end - part.start, last=part.last):
+        if _is_too_short(part):
             return []
         place = (part.start, part.end)
         # Cached, because each search would decode and examine the same audio.
@@ -223,6 +226,10 @@ class SecondPass:
             sessions=1 + again,
             reason=str(error) if error else _reason(candidate.found.kind, again=again > 0),
         )
+
+
+def _is_too_short(part: UnansweredRange) -> bool:
+    return is_too_short(part.end - part.start, last=part.last)
 
 
 def _reason(kind: str, *, again: bool) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -163,6 +165,46 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(ffmpeg_container, "av", None)
     with pytest.raises(UnsupportedSource, match=r"a\.m4a: .*ffmpeg -i .*pip install 'stt-batch\[media\]'"):
         open_source(path)
+
+
+@pytest.mark.parametrize("name", ["m4a-aac", "webm-opus", "wma", "amr", "ts-aac"])
+def test_opening_decodes_one_frame(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = BY_NAME[name]
+    path = write_media(tmp_path / f"a.{media.ending}", tones.encode(spoken(6), media.rate, duration_s=6), media)
+    decoded: list[int] = []
+    decode = ffmpeg_container.MediaContainer._decoded
+
+    def counted(container: ffmpeg_container.MediaContainer, packet: Any, *, sparse: bool) -> Any:
+        found = decode(container, packet, sparse=sparse)
+        decoded.append(len(found))
+        return found
+
+    monkeypatch.setattr(ffmpeg_container.MediaContainer, "_decoded", counted)
+    with open_source(path) as source:
+        frames = next((n, found) for n, found in enumerate(decoded) if found)
+        assert len(decoded) == frames[0] + 1
+        whole(source)
+    assert len(decoded) > 20
+
+
+@pytest.mark.parametrize("damaged", [1, 3, 20])
+def test_a_damaged_start_is_skipped(tmp_path: Path, damaged: int) -> None:
+    media, words = BY_NAME["mkv-flac"], spoken(10)
+    path = write_media(tmp_path / "a.mkv", tones.encode(words, media.rate, duration_s=10), media)
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(audio=0) if p.size][:damaged]
+    data = bytearray(path.read_bytes())
+    for packet in packets:
+        at = data.index(bytes(packet))
+        data[at : at + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    with open_source(path) as source:
+        decoded = whole(source)
+        assert any("damaged at about 0.0 s" in w for w in source.warnings)
+    assert abs(len(decoded) / media.rate - 10) < 0.1
+    found = heard(decoded, media.rate)
+    assert {w.number for w in found} >= {w.number for w in words if w.start > 0.12 * damaged}
+    assert max(abs(f.start - words[f.number].start) for f in found) < 0.03
 
 
 def test_use_after_close(tmp_path: Path) -> None:

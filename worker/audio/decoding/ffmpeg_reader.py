@@ -14,12 +14,14 @@ from typing import Final
 import numpy as np
 
 from worker.audio.audio_tracks import SILENT_PEAK, choice_warning, silence_warning
+from worker.audio.decoding.coding_changes import frames_through_changes
 from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer
 from worker.audio.decoding.frame_batches import MAX_BATCH_S, MIN_BATCH_S
 from worker.audio.decoding.libsndfile_faults import ReadPlan
+from worker.audio.decoding.media_items import DecodedFrame
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.stream_timeline import StreamTimeline
@@ -47,11 +49,12 @@ class MediaSource(ReaderBase):
         self._part = plan.parts[0] if plan is not None and plan.parts else None
         check_not_empty(path)
         self._track = track
-        self._open: MediaContainer | None = MediaContainer(path, self._part, track=track)
-        self.info = self._open.info
-        self.is_raw_stream = self._open.is_raw_stream
-        self._declared_end_s = self._open.declared_end_s
-        self._track_read = self._open.track
+        opened = self._opened()
+        self._open: MediaContainer | None = opened
+        self.info = opened.info
+        self.is_raw_stream = opened.is_raw_stream
+        self._declared_end_s = opened.declared_end_s
+        self._track_read = opened.track
         if track is None and (text := choice_warning(self.info.tracks, self._track_read)) is not None:
             self._warn(text)
 
@@ -62,12 +65,21 @@ class MediaSource(ReaderBase):
         if info.frames is not None:
             self._declared_end_s = info.frames / info.sample_rate
 
+    def decodes_first_packet(self) -> bool:
+        """Decode the first frame. Returns False if it is damaged, or if there is none."""
+        opened, self._open = self._open or self._opened(), None
+        try:
+            return isinstance(next(frames_through_changes(opened), None), DecodedFrame)
+        finally:
+            opened.close()
+
+    def _opened(self) -> MediaContainer:
+        return MediaContainer(self.path, self._part, track=self._track)
+
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """See `ReaderBase.blocks`. Silence replaces damaged audio and gaps in the timestamps."""
         self._begin(start_frame, block_s)
-        if self._open is None:
-            self._open = MediaContainer(self.path, self._part, track=self._track)
-        opened, self._open = self._open, None
+        opened, self._open = self._open or self._opened(), None
         size = max(1, round(block_s * self.info.sample_rate))
         try:
             blocks = regrouped(self._mono(opened, min(MAX_BATCH_S, max(MIN_BATCH_S, block_s / 2))), size)
@@ -124,7 +136,10 @@ def open_media(
     audio, DamagedSource if nothing can be decoded, NoSuchTrack."""
     source = MediaSource(path, channel, plan, track)
     try:
-        next(source.blocks(), None)
+        # A block of a second needs a container that is read four seconds ahead: 9 ms for Opus. So it is decoded only if
+        # the first packet is damaged.
+        if not source.decodes_first_packet():
+            next(source.blocks(), None)
     except BaseException:
         source.close()
         raise
