@@ -1,7 +1,7 @@
 """Joins consecutive short segments of one session for one call of the model, and divides the result again. No I/O.
 
 A model takes windows of 15 to 30 s, however short the segment is. Measured on 27 recordings with 143 segments of 3.8 s
-on average: joined to at most 20 s, they take 0.6 times the CPU time, and the larger context also makes fewer errors.
+on average: joined, they take about 0.6 times the CPU time, and the larger context also makes fewer errors.
 """
 
 from __future__ import annotations
