@@ -114,6 +114,9 @@ class Foreground:
         measuring a block takes 25 µs."""
         self._thresholds: dict[int, Threshold] = {}
         """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete."""
+        self._provisional: dict[int, Threshold] = {}
+        """The thresholds of other blocks, until further levels are added. At full speed, all audio of a short file is
+        sent before the first commit arrives: 80 µs instead of 240 for each further commit in 10 s of noise."""
 
     def on_grid(self, position: int) -> int:
         """Return the start of the window that contains `position`. A session that begins there measures the same
@@ -125,7 +128,7 @@ class Foreground:
         a resumed session sends that audio again."""
         if not levels:
             return
-        self._unfinished.clear()
+        self._forget_provisional()
         if self._origin is None:
             self._origin = start
         at = round((start - self._origin) / self._window)
@@ -148,7 +151,7 @@ class Foreground:
             del self._levels[: blocks * BLOCK_WINDOWS]
             self._origin += blocks * BLOCK_WINDOWS * self._window
             self._steady = {n - blocks: s for n, s in self._steady.items() if n >= blocks}
-            self._unfinished.clear()
+            self._forget_provisional()
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
     def runs(self, start: float, end: float) -> list[tuple[float, float]] | None:
@@ -191,7 +194,8 @@ class Foreground:
         found: list[Threshold] = []
         around: _Surroundings | None = None
         for number in range(first, last + 1):
-            threshold, neighbour = self._thresholds.get(number), found[-1] if found else ALL_FOREGROUND
+            threshold = self._thresholds.get(number) or self._provisional.get(number)
+            neighbour = found[-1] if found else ALL_FOREGROUND
             if threshold is None or threshold.inherits(neighbour):
                 around = around or self._surroundings(number, last)
                 threshold = self._new_threshold(number, around, neighbour)
@@ -207,8 +211,7 @@ class Foreground:
         return found[numbers[0] - first :]
 
     def _store(self, number: int, threshold: Threshold) -> None:
-        if self._is_whole(number + REACH_BLOCKS):
-            self._thresholds[number] = threshold
+        (self._thresholds if self._is_whole(number + REACH_BLOCKS) else self._provisional)[number] = threshold
 
     def _runs(self, first: int, last: int, own: list[Threshold]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the begins and ends of the foreground runs in the windows from `first` to `last`, counted from
@@ -310,6 +313,10 @@ class Foreground:
     def _db(self, first: int, last: int) -> Levels:
         """Decode the levels in dBFS of the windows from `first` to `last`."""
         return decode_levels(self._levels[first:last])
+
+    def _forget_provisional(self) -> None:
+        self._unfinished.clear()
+        self._provisional.clear()
 
     def _forget_blocks(self, number: int) -> None:
         for known, reach in ((self._steady, 0), (self._thresholds, REACH_BLOCKS)):
