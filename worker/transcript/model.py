@@ -41,7 +41,8 @@ class Correction(_TranscriptPart):
 
 
 class Segment(_TranscriptPart):
-    """One commit (final text) of the service, without falsely repeated text, with times in the file."""
+    """One commit (final text) of the service, without falsely repeated text, with times in the file. A commit that
+    surrounds the text of another one is divided into several segments."""
 
     text: str
     start: float = Field(description="seconds from the start of the file")

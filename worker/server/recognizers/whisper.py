@@ -51,9 +51,9 @@ _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
 measured with manually annotated speech, and are subtracted from the times of words."""
 
 _MAX_JOINED_S: Final = 28.0
-"""Maximum length of the joined segments of one session. Of 1,381 words, tiny.en got 57 wrong with 15 s, 53 with 20 s, 51
-with 25 s, 49 with 28 s and 48 with 30 s. 28 s take 6 % more CPU time than 20 s, because the beam search reads a longer
-window for each token."""
+"""Maximum length of the joined segments of one session. Of 1,381 words, tiny.en got 57 wrong with 15 s, 53 with 20 s,
+51 with 25 s, 49 with 28 s and 48 with 30 s. 28 s take 6 % more CPU time than 20 s, because the beam search reads a
+longer window for each token."""
 _MAX_JOINED_PROMPTED_S: Final = 20.0
 """The same with the Cantonese prompt of `cantonese_prompt`: with 25 s and 28 s, `base` got 90 of 350 characters wrong,
 with 15 s and 20 s 87."""
