@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from tests.support.audiofiles import write_signal, write_words
+from tests.support.mediafiles import MEDIA, write_media
 from tests.support.pipeline_run import MemoryLog, assert_said, shorten_sections, tone_service, transcribe
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import ChannelSelection
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.recording import Recording
+from worker.audio.resample import Samples
 from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts, Transcript, UnansweredSound
 
@@ -44,6 +46,32 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tones_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.pipeline.run.silero", Speech)
+
+
+class NoSpeech(Speech):
+    """A detector that finds no speech."""
+
+    def __call__(self, samples: Samples) -> Samples:
+        return np.zeros_like(super().__call__(samples))
+
+
+@pytest.fixture
+def nothing_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.pipeline.run.silero", NoSpeech)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the sections whose audio was opened again."""
+    numbers: list[int] = []
+    second_feed = Recording.second_feed
+
+    def counted(recording: Recording, number: int, frame_samples: int) -> FrameFeed:
+        numbers.append(number)
+        return second_feed(recording, number, frame_samples)
+
+    monkeypatch.setattr(Recording, "second_feed", counted)
+    return numbers
 
 
 @pytest.fixture
@@ -179,18 +207,10 @@ async def test_skipped_silence_is_not_streamed_again(tmp_path: Path) -> None:
 
 
 async def test_short_pauses_with_noise_do_not_open_the_source_again(
-    tmp_path: Path, spoken: list[ToneWord], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spoken: list[ToneWord], opened: list[int]
 ) -> None:
     noise = np.random.default_rng(0).standard_normal(round(LENGTH_S * 16000)).astype(np.float32) * 0.01
     source = write_signal(tmp_path / "noisy.wav", encode(spoken, 16000, duration_s=LENGTH_S) + noise, 16000)
-    opened: list[int] = []
-    second_feed = Recording.second_feed
-
-    def counted(recording: Recording, number: int, frame_samples: int) -> FrameFeed:
-        opened.append(number)
-        return second_feed(recording, number, frame_samples)
-
-    monkeypatch.setattr(Recording, "second_feed", counted)
     async with tone_service() as settings:
         assert_said(await transcribe(source, settings), spoken)
     assert opened == []
@@ -198,6 +218,40 @@ async def test_short_pauses_with_noise_do_not_open_the_source_again(
     async with tone_service("deaf=5-14:1") as settings:
         assert_said(await transcribe(source, settings), spoken)
     assert opened == [0]
+
+
+@pytest.mark.usefixtures("nothing_is_speech")
+@pytest.mark.parametrize(
+    ("name", "speed", "bursts"),
+    [
+        ("webm-opus", math.inf, False),
+        ("webm-opus", math.inf, True),
+        ("m4a-aac", math.inf, True),
+        ("m4a-aac", 1.0, False),
+    ],
+)
+async def test_sound_at_the_end_is_examined_without_decoding_again(
+    tmp_path: Path, name: str, speed: float, bursts: bool, opened: list[int]
+) -> None:
+    media = next(media for media in MEDIA if media.name == name)
+    words = list(speech(2, seed=5))
+    noise = np.random.default_rng(0).standard_normal(4 * media.rate).astype(np.float32) * 0.1
+    noise[: round(2.2 * media.rate)] = 0
+    if bursts:
+        noise *= np.arange(len(noise)) // round(0.3 * media.rate) % 2
+    sound = encode(words, media.rate, duration_s=4) + noise
+    async with tone_service() as settings:
+        found = await transcribe(write_media(tmp_path / f"a.{media.ending}", sound, media), settings, speed=speed)
+        # Bursts may be speech, so they are streamed again.
+        assert len(opened) == bursts
+        stored = await transcribe(write_signal(tmp_path / "a.wav", sound, media.rate), settings, speed=speed)
+    assert len(opened) == bursts + 1  # any part of a WAV file can be read
+    assert_said(found, words, 0.1)
+    assert len(found.coverage.unanswered) == len(stored.coverage.unanswered) == bursts
+    for one, other in zip(found.coverage.unanswered, stored.coverage.unanswered, strict=True):
+        assert one.sound == other.sound
+        assert abs(one.start - other.start) < 0.1
+        assert abs(one.end - other.end) < 0.1
 
 
 # -- deaf permanently ------------------------------------------------------------------------------------------------

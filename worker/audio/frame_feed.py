@@ -26,6 +26,12 @@ Piece = tuple[int, int | None]
 range continues to the end of the source."""
 
 
+def within(pieces: Sequence[Piece], start: int, end: int) -> list[tuple[int, int]]:
+    """Return the parts of `pieces` between two positions, in order."""
+    parts = ((max(start, first), end if last is None else min(end, last)) for first, last in pieces)
+    return [(first, last) for first, last in parts if last > first]
+
+
 class FrameFeed:
     """An iterator over the PCM frames of a source. `seek` moves the iterator to any position. `push_back` returns a
     frame to the iterator, which yields it again. Positions are in samples at `rate` Hz."""
@@ -96,8 +102,7 @@ class FrameFeed:
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the ranges between `start` and `end` that are streamed, in order. Skipped ranges are not included."""
-        parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
-        return [(first, last) for first, last in parts if last > first]
+        return within(self._pieces, start, end)
 
     def push_back(self, frame: PcmFrame) -> None:
         """Return a frame that was not sent. The iterator yields it next."""

@@ -83,15 +83,24 @@ class Recording:
     def feed(self, number: int, frame_samples: int) -> FrameFeed:
         """Create a feed of the frames of section `number`, with a new reader. `frame_samples`: samples per frame at the
         wire rate. Raises SourceError."""
+        plan, _ = self.sections[number]
+        return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, self.pieces(number))
+
+    def pieces(self, number: int) -> tuple[Piece, ...]:
+        """Return the ranges of the source that section `number` streams, in order."""
         plan, section = self.sections[number]
-        pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
-        return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, pieces)
+        return plan.pieces(section) if plan.measured else ((0, None),)
+
+    @property
+    def is_slow_to_reread(self) -> bool:
+        """Whether all earlier audio must be decoded again to read a part of the source."""
+        return not self._spools and not _seeks_exactly(self.info)
 
     def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
         """Create another feed of section `number`, to read parts of the section again, in order of time if possible
         (see `ForwardReader`). The second reading does not change `duration_s`, `warnings` and `undecoded`. Raises
         SourceError."""
-        plan, section = self.sections[number]
+        plan, _ = self.sections[number]
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
         else:
@@ -99,8 +108,7 @@ class Recording:
             # source.
             reader = ForwardReader(open_source(self.path, *self.selection.reader_of(plan.channel)))
             self._second_readers.append(reader)
-        pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
-        return FrameFeed(reader, self.rate, frame_samples, pieces)
+        return FrameFeed(reader, self.rate, frame_samples, self.pieces(number))
 
     def _reader(self, channel: int | None) -> Audio:
         if channel in self._spools:

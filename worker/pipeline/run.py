@@ -118,6 +118,7 @@ class _JobRun:
                 log=self._log,
                 guard=guard,
                 progress=self._progress,
+                store_audio=source.is_slow_to_reread,
             )
             for number, (plan, section) in enumerate(source.sections)
             # Numbers refer to the recorded plans, so they stay valid over attempts.
@@ -155,7 +156,9 @@ class _JobRun:
             if feed.exhausted:
                 source.measure_length(section.number)
             again = partial(source.second_feed, section.number, self._frame_samples())
-            await section.complete(again, source.sections[section.number][1].end / source.rate)
+            await section.complete(
+                again, source.pieces(section.number), source.sections[section.number][1].end / source.rate
+            )
             # An incomplete section is streamed again by the next attempt, so it is not recorded as finished.
             if not section.missing and len(source.sections) > 1:
                 await self._log.record_section(section.number, section.account())

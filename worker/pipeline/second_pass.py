@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
 
-from worker.audio.frame_feed import FrameFeed
+from worker.audio.frame_feed import FrameFeed, Piece, within
+from worker.audio.recent_audio import RecentAudio
+from worker.audio.segmentation.scan import Scan
 from worker.audio.segmentation.speech_or_noise import SoundRange, find_sounds, is_too_short
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
@@ -73,19 +74,24 @@ class SecondPass:
         service: Service,
         record: SectionRecord,
         open_feed: Callable[[], FrameFeed],
+        pieces: Sequence[Piece],
         voiced: VoiceActivityHistory,
+        recent: RecentAudio | None,
         *,
         segments: Sequence[Segment],
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
-        """`open_feed`: opens the audio of the section again. `voiced`: voice activity of the first pass. `segments`:
-        all segments of the section; `commit` must append each segment that it receives. `report`: receives text that
-        the service has not committed yet."""
+        """`open_feed`: opens the audio of the section again. `pieces`: the ranges of the source that the section
+        streams. `voiced`: voice activity of the first pass. `recent`: the last audio of the first pass, if it was
+        stored. `segments`: all segments of the section; `commit` must append each segment that it receives. `report`:
+        receives text that the service has not committed yet."""
         self._service = service
         self._record = record
         self._open_feed = open_feed
         self._feed: FrameFeed | None = None
+        self._pieces = pieces
+        self._recent = recent
         self._rate = service.settings.sample_rate
         self._voiced = voiced
         self._paced = service.speed.asked == 1.0
@@ -141,11 +147,7 @@ class SecondPass:
         segments = [s for s in self._segments if s.committed]
         candidates = []
         for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
-            has_pending_text = pending is not None and unanswered_range.last
-            if _is_too_short(unanswered_range) and not has_pending_text:
-                continue  # such pauses are common in noisy recordings, and opening an Opus file again takes 12 ms
-            feed = await self._opened_feed()
-            for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
+            for part in without_skipped(unanswered_range, self._streamed_parts):
                 found = await self._sounds_in(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
                     # The uncommitted text shows that the service found speech here, even if no detector finds any.
@@ -161,20 +163,25 @@ class SecondPass:
             self._feed = await asyncio.to_thread(self._open_feed)
         return self._feed
 
-    def _streamed_parts(self, feed: FrameFeed, start_s: float, end_s: float) -> list[tuple[float, float]]:
-        parts = feed.within(round(start_s * self._rate), round(end_s * self._rate))
+    def _streamed_parts(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
+        parts = within(self._pieces, round(start_s * self._rate), round(end_s * self._rate))
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
     async def _sounds_in(self, part: UnansweredRange) -> list[SoundRange]:
-        """Decode a range without text and find the sounds in it."""
-        if _is_too_short(part):
+        """Find the sounds in a range without text."""
+        if is_too_short(part.end - part.start, last=part.last):
             return []
         place = (part.start, part.end)
         # Cached, because each search would decode and examine the same audio.
         if place not in self._sounds:
-            found = await (await self._opened_feed()).scan(part.start, part.end, self._service.detector())
-            self._sounds[place] = find_sounds(found, last=part.last)
+            self._sounds[place] = find_sounds(await self._scan(part.start, part.end), last=part.last)
         return self._sounds[place]
+
+    async def _scan(self, start_s: float, end_s: float) -> Scan:
+        detector = self._service.detector()
+        if self._recent is not None and self._recent.contains(start_s, end_s):
+            return await asyncio.to_thread(self._recent.scan, start_s, end_s, detector)
+        return await (await self._opened_feed()).scan(start_s, end_s, detector)
 
     async def _stream(self, candidate: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
         """Stream one sound again. Returns the partial text that the service had not committed at the end, whether the
@@ -226,10 +233,6 @@ class SecondPass:
             sessions=1 + again,
             reason=str(error) if error else _reason(candidate.found.kind, again=again > 0),
         )
-
-
-def _is_too_short(part: UnansweredRange) -> bool:
-    return is_too_short(part.end - part.start, last=part.last)
 
 
 def _reason(kind: str, *, again: bool) -> str:

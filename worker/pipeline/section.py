@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from worker import metrics, tracing
-from worker.audio.frame_feed import FrameFeed
+from worker.audio.frame_feed import FrameFeed, Piece
 from worker.audio.level_history import LevelHistory
+from worker.audio.recent_audio import RecentAudio
 from worker.audio.segmentation.section_plan import SectionPlan
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
@@ -37,9 +38,11 @@ class Section:
         log: JobLog,
         guard: ContentGuard,
         progress: RunProgress,
+        store_audio: bool = False,
     ) -> None:
         """`number`: index of the section in the job, from 0. `channel`: channel name for its segments, or None.
-        `committed`: segments of the section from earlier attempts."""
+        `committed`: segments of the section from earlier attempts. `store_audio`: whether to store the last seconds of
+        the audio for the second pass, because the source is slow to read again."""
         self.number = number
         self.plan = plan
         self.channel = channel
@@ -52,12 +55,14 @@ class Section:
         self.segments = sorted(committed, key=lambda segment: segment.start)
         """All segments in the job's log, including a last partial that the service never committed."""
         self._voiced = VoiceActivityHistory(self._rate)
+        self._recent = RecentAudio(self._rate) if store_audio else None
         self._start_s = (plan.start - plan.overlap_before) / self._rate
         self._first = SessionSequence(
             service,
             self._record,
             self._start_s,
             voiced=self._voiced,
+            recent=self._recent,
             committed=self.segments,
             commit=self._commit,
             report=progress.update,
@@ -112,16 +117,19 @@ class Section:
         if unsent_s > 0:  # should be impossible; checked defensively
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
-    async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
+    async def complete(self, open_feed: Callable[[], FrameFeed], pieces: Sequence[Piece], end_s: float) -> None:
         """Run the second pass: stream sound without text again, and list the sound that still has no text.
 
         Speech in this list is also added to `missing`, unless it is too short. `open_feed` opens the audio of the
-        section again, if needed. `end_s`: position in the file, in seconds, at which the section ends."""
+        section again, if needed. `pieces`: the ranges of the source that the section streams. `end_s`: position in the
+        file, in seconds, at which the section ends."""
         second = SecondPass(
             self._service,
             self._record,
             open_feed,
+            pieces,
             self._voiced,
+            self._recent,
             segments=self.segments,
             commit=self._commit,
             report=self._progress.update,

@@ -15,6 +15,7 @@ import structlog
 
 from worker import metrics, tracing
 from worker.audio.frame_feed import FrameFeed
+from worker.audio.recent_audio import RecentAudio
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.audio.voice_activity_history import VoiceActivityHistory
@@ -75,14 +76,16 @@ class SectionRecord:
 class _CountedVoice(VoiceActivityMap):
     """A voice activity map of the current session that also adds each frame to the history of the whole section."""
 
-    def __init__(self, rate: int, seconds: VoiceActivityHistory) -> None:
+    def __init__(self, rate: int, seconds: VoiceActivityHistory, recent: RecentAudio | None) -> None:
         super().__init__(rate)
-        self._seconds = seconds
+        self._seconds, self._recent = seconds, recent
 
     def add(self, frame: PcmFrame) -> None:
         super().add(frame)
         # The map covers one session; the second pass needs the voice activity of all of them.
         self._seconds.add(frame)
+        if self._recent is not None:
+            self._recent.add(frame)
 
 
 class SessionSequence:
@@ -98,17 +101,19 @@ class SessionSequence:
         start_s: float,
         *,
         voiced: VoiceActivityHistory,
+        recent: RecentAudio | None = None,
         committed: Iterable[Segment] = (),
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
         """`start_s`: position in the file, in seconds, at which the part begins. `voiced`: receives the voice activity
-        of the sent audio. `committed`: segments of this part from earlier attempts, in order of time."""
+        of the sent audio. `recent`: receives the sent audio, if it must be stored. `committed`: segments of this part
+        from earlier attempts, in order of time."""
         self._service = service
         self._record = record
         self._rate = service.settings.sample_rate
         self._loop = asyncio.get_running_loop()
-        self._voice = _CountedVoice(self._rate, voiced)
+        self._voice = _CountedVoice(self._rate, voiced, recent)
         # At 1x a message arrives soon after its audio, which bounds the times of texts without word times.
         self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, start_s=start_s, committed=committed)
         self._commit = commit

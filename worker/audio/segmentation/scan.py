@@ -118,6 +118,16 @@ def scan_range(
     return Scan(low, high, voice.end(len(low)) if voice else None, read, rate)
 
 
+def scan_samples(samples: Samples, rate: int, detector: SpeechDetector | None = None) -> Scan:
+    """Scan mono audio in memory, float32[n] with full scale 1.0. `rate`: in Hz. Blocks the thread."""
+    resampler = StreamResampler(rate, VOICE_RATE)
+    levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
+    _add(resampler.process(samples), levels, voice)
+    _add(resampler.flush(), levels, voice)
+    low, high = levels.end()
+    return Scan(low, high, voice.end(len(low)) if voice else None, len(samples), rate)
+
+
 def _add(samples: Samples, levels: _Levels, voice: _SpeechProbabilities | None) -> None:
     levels.add(samples)
     if voice is not None:
