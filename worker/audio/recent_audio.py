@@ -1,7 +1,8 @@
 """Stores the last seconds of the streamed audio of a source that is slow to read again. No I/O.
 
-The sound after the last word of a recording is examined at its end, in about every fifth recording. To reach it again,
-codecs without exact seek (MP3, AAC, Opus) would decode all audio before it: the same CPU time as in the first pass.
+About every fifth recording has sound after its last word, which is examined after the first pass. To reach this sound
+again, a reader of a codec without exact seek (MP3, AAC, Opus) would decode all audio before it, with the same CPU time
+as in the first pass.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.voice_activity import PcmFrame
 
 RECENT_S: Final = 8.0
-"""Seconds of audio that are stored: 256 KB at 16 kHz. Of five recordings with sound after the last word, the longest
-such range had 6.3 s."""
+"""Seconds of audio that are stored: 256 KB at 16 kHz, and up to 300 KB of memory. Of five recordings with sound after
+the last word, the longest such range had 6.3 s."""
 
 
 class RecentAudio:

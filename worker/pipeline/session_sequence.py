@@ -74,7 +74,8 @@ class SectionRecord:
 
 
 class _CountedVoice(VoiceActivityMap):
-    """A voice activity map of the current session that also adds each frame to the history of the whole section."""
+    """A voice activity map of the current session that also adds each frame to the history of the whole section, and to
+    the stored audio."""
 
     def __init__(self, rate: int, seconds: VoiceActivityHistory, recent: RecentAudio | None) -> None:
         super().__init__(rate)
@@ -82,7 +83,7 @@ class _CountedVoice(VoiceActivityMap):
 
     def add(self, frame: PcmFrame) -> None:
         super().add(frame)
-        # The map covers one session; the second pass needs the voice activity of all of them.
+        # The map covers one session; the second pass needs the voice activity of all of them, and the last audio.
         self._seconds.add(frame)
         if self._recent is not None:
             self._recent.add(frame)

@@ -8,14 +8,13 @@ handover, the word still appears exactly once.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 from heapq import merge as by_time
 from itertools import zip_longest
 from typing import Final
 
 from worker.realtime.text_match import letters
+from worker.transcript.divided_segments import in_order
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import text_after, text_of_words
 
@@ -23,8 +22,6 @@ SAME_WORD_TOLERANCE_S: Final = 0.4
 """Maximum distance between the middles of the same word in two sessions."""
 MIN_COMMON_LETTERS: Final = 4
 """Minimum number of letters and digits that two texts without word times must share to count as the same speech."""
-MAX_GAP_OVERLAP_S: Final = 0.2
-"""Words may extend into a gap between the words of another segment by up to this, because word times are inexact."""
 
 
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
@@ -32,13 +29,13 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
 
     `handovers`: for each section, the position in the file, in seconds, from which its words are used, or None if it
     does not overlap with the previous section. The segments of a section may be in any order, because a second pass
-    adds segments at the end. A segment that surrounds another one of its section is divided."""
+    adds segments at the end. A segment that surrounds others of its section is divided."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:
         sections.setdefault(segment.section, []).append(segment)
     merged: list[Segment] = []
     for number in sorted(sections):
-        after = _in_order(sections[number])
+        after = in_order(sections[number])
         handover = handovers[number] if number < len(handovers) else None
         if handover is not None and merged:
             merged, after = _join(merged, after, handover)
@@ -66,47 +63,6 @@ def _trimmed(segments: list[Segment]) -> list[Segment]:
             segment = segment.model_copy(update={"end": after.start})  # noqa: PLW2901
         trimmed.append(segment)
     return trimmed
-
-
-def _in_order(segments: Sequence[Segment]) -> list[Segment]:
-    """Return the segments of one section in order of time. A segment that surrounds another one is divided.
-
-    A service may commit the words before and after some speech in one text, but not the speech itself. The text of this
-    speech comes from the second pass or from a late commit."""
-    waiting = [(segment.start, number, segment) for number, segment in enumerate(segments)]
-    heapify(waiting)
-    ordered: list[Segment] = []
-    while waiting:
-        _, number, segment = heappop(waiting)
-        if waiting and (index := _gap(segment, waiting[0][2])):
-            before, after = _part(segment, segment.words[:index]), _part(segment, segment.words[index:])
-            heappush(waiting, (after.start, number, after))
-            segment = before
-        ordered.append(segment)
-    return ordered
-
-
-def _gap(segment: Segment, other: Segment) -> int:
-    """Return the index of the word of `segment` before which all words of `other` were spoken, or 0 if `other` is not
-    in a gap between two words. `other`: does not start before `segment`."""
-    words = segment.words
-    if not other.words or not words or other.start >= segment.end:
-        return 0
-    index = bisect_left(words, other.start, key=lambda word: word.start)
-    if index in (0, len(words)):
-        return 0
-    is_inside = (
-        words[index - 1].end <= other.start + MAX_GAP_OVERLAP_S and other.end <= words[index].start + MAX_GAP_OVERLAP_S
-    )
-    return index if is_inside else 0
-
-
-def _part(segment: Segment, words: tuple[Word, ...]) -> Segment:
-    """Return the segment with only some of its words, at least one."""
-    text = text_of_words(segment.text, segment.words, words)
-    return segment.model_copy(
-        update={"text": text, "words": words, "start": words[0].start, "end": max(w.end for w in words)}
-    )
 
 
 def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple[list[Segment], list[Segment]]:
@@ -157,7 +113,9 @@ def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]
         if len(stay) == len(segment.words):
             kept.append(segment)
         elif stay:
-            kept.append(_part(segment, stay))
+            text = text_of_words(segment.text, segment.words, stay)
+            update = {"text": text, "words": stay, "start": stay[0].start, "end": max(w.end for w in stay)}
+            kept.append(segment.model_copy(update=update))
     return kept
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support import sounds, tones
+from worker.audio.background_noise import Foreground
+from worker.audio.level_bytes import encode_levels
 from worker.audio.pcm_frames import to_pcm16
 from worker.audio.voice_activity import ForegroundRuns, VoiceActivityMap, frames_with_voice
 
@@ -63,3 +65,38 @@ def test_noise_of_another_level_is_not_compared_with_the_pause_before_it() -> No
     for frame in frames_with_voice([pcm], 0, RATE, RATE // 2):
         voice.add(frame)
     assert not voice.foreground_s(50.0, 65.0).certain
+
+
+WINDOW = RATE // 100
+
+
+def random_levels(rng: np.random.Generator, windows: int) -> bytes:
+    """Levels of pauses with noise and of speech, in turn. The noise is sometimes another one."""
+    dbfs, at, noise = np.empty(windows), 0, rng.uniform(-60, -35)
+    while at < windows:
+        part = dbfs[at : at + int(rng.integers(30, 400))]
+        kind = rng.random()
+        noise = rng.uniform(-60, -35) if kind > 0.85 else noise
+        part[:] = rng.normal(rng.uniform(-25, -12), 6, len(part)) if kind < 0.4 else rng.normal(noise, 0.7, len(part))
+        at += len(part)
+    return encode_levels((10 ** (np.clip(dbfs, -90, -1) / 10) * 32768**2).astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_query_depends_only_on_the_audio_that_was_added(seed: int) -> None:
+    """The thresholds near the end of the audio are kept until more audio is added, or sent again with other levels."""
+    rng = np.random.default_rng(seed)
+    levels, asked, sent = random_levels(rng, 9000), Foreground(WINDOW), 0
+    while sent < 9000:
+        count = int(rng.integers(50, 400))
+        asked.add(sent * WINDOW, levels[sent : sent + count])
+        sent = min(9000, sent + count)
+        start = max(0, sent - 500)
+        fresh = Foreground(WINDOW)
+        fresh.add(0, levels[:sent])
+        expected = fresh.runs(start * WINDOW, sent * WINDOW)
+        assert asked.runs(start * WINDOW, sent * WINDOW) == expected
+        asked.forget_before((sent - 1000) * WINDOW)
+        assert asked.runs(start * WINDOW, sent * WINDOW) == expected
+        if rng.random() < 0.2:
+            sent = max(0, sent - int(rng.integers(1, 300)))

@@ -55,6 +55,7 @@ def test_disk_space_is_reserved_while_the_job_runs(ogg: Path) -> None:
     with opened(ogg, space) as recording:
         assert DECODED * 0.95 < space.used_bytes < DECODED + STEP_BYTES
         assert len(recording.sections) > CHANNELS
+        assert not recording.is_slow_to_reread
         recording.close()
         assert space.used_bytes == 0
     assert space.used_bytes == 0
@@ -71,6 +72,7 @@ def test_a_job_above_its_own_limit_is_streamed_without_decoded_audio(
         assert space.used_bytes == 0
         assert len(recording.sections) == CHANNELS
         assert recording.streamed_whole
+        assert recording.is_slow_to_reread
         (warning,) = recording.warnings
     for part in (
         "streamed whole, in one section for each channel",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.mediafiles import MEDIA, write_media
 from worker.audio.decoding import libsndfile
 from worker.audio.decoding.decode import open_source
 from worker.errors import SourceError, WorkerShortage
@@ -48,6 +49,23 @@ def test_an_open_source_has_two_descriptors_and_a_closed_one_none(audio: Path) -
     before = open_descriptors()
     source = open_source(audio)
     assert len(open_descriptors()) == len(before) + 2  # of the opened file, and of libsndfile
+    source.close()
+    del source
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_media_file_that_was_checked_and_closed_has_no_descriptors(tmp_path: Path, damaged: bool) -> None:
+    media = next(media for media in MEDIA if media.name == "m4a-aac")
+    path = write_media(tmp_path / "a.m4a", np.zeros(88200, np.float32), media)
+    if damaged:
+        data = path.read_bytes()
+        at = data.index(b"mdat") + 4
+        path.write_bytes(data[:at] + bytes(200) + data[at + 200 :])
+    open_source(path).close()
+    before = open_descriptors()
+    source = open_source(path)
+    assert len(open_descriptors()) == len(before) + 1  # the container is opened again when it is read
     source.close()
     del source
     assert open_descriptors() == before

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +41,12 @@ def test_channels_are_merged_separately_and_then_sorted_by_time() -> None:
     assert merge_channels([], [], [range(0), range(0)]) == []
 
 
+def test_a_segment_that_surrounds_another_one_of_its_section_is_divided() -> None:
+    around = said(0, ("a", 1.0), ("b", 5.0))
+    assert texts(merge([around, said(0, ("x", 3.0))], [None])) == ["a", "x", "b"]
+    assert texts(merge([around, said(1, ("x", 3.0))], [None, None])) == ["a b", "x"]
+
+
 def test_merging_no_segments_gives_no_segments() -> None:
     assert merge([], []) == []
 
@@ -51,54 +55,6 @@ def test_words_before_the_handover_come_from_the_earlier_section() -> None:
     left = said(0, ("One", 8.0), ("two", 9.0), ("three", 9.6), ("fo", 10.8), text="One, two, three fo.")
     right = said(1, ("wo", 9.05), ("three", 9.6), ("four", 10.5), ("five", 11.5), text="wo three, four five.")
     assert texts(merge([left, right], [None, 10.0])) == ["One, two, three", "four five."]
-
-
-# -- segments that surround others -----------------------------------------------------------------------------------
-
-
-def test_a_segment_that_surrounds_others_is_divided() -> None:
-    around = said(0, ("One", 1.0), ("two", 2.0), ("five", 5.0), ("seven", 7.0), text="One, two. five? seven!")
-    found = merge([around, said(0, ("three", 3.0), ("four", 4.0)), said(0, ("six", 6.0))], [None])
-    assert texts(found) == ["One, two.", "three four", "five?", "six", "seven!"]
-    assert [(s.start, s.end) for s in found] == [(1, 2.3), (3, 4.3), (5, 5.3), (6, 6.3), (7, 7.3)]
-
-
-def test_text_without_spaces_is_divided() -> None:
-    around = said(0, ("今", 1.0), ("日", 1.4), ("好", 9.0), ("熱", 9.4), text="今日,好熱。")
-    assert texts(merge([around, said(0, ("真係", 5.0), text="真係")], [None])) == ["今日,", "真係", "好熱。"]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        said(0, ("x", 1.5), ("y", 5.5)),  # ends after the next word of the other segment began
-        said(0, ("x", 0.2), ("y", 3.0)),  # begins first
-        said(0, ("x", 5.2), ("y", 6.0)),  # begins after the last word began
-        said(1, ("x", 3.0)),  # another section
-        estimated(0, "x y", 2.0, 4.0),
-    ],
-)
-def test_other_overlapping_segments_are_not_divided(other: Segment) -> None:
-    around = said(0, ("a", 1.0), ("b", 5.0))
-    assert sorted(texts(merge([around, other], [None, None]))) == sorted(["a b", other.text])
-
-
-@given(
-    st.lists(st.lists(st.floats(0, 50), min_size=1, max_size=6, unique=True), min_size=1, max_size=6),
-    st.randoms(use_true_random=False),
-)
-def test_each_word_appears_once_and_segments_are_in_order(groups: list[list[float]], rng: random.Random) -> None:
-    segments = [
-        said(0, *((f"w{number}x{place}", at) for place, at in enumerate(sorted(starts))))
-        for number, starts in enumerate(groups)
-    ]
-    expected = sorted(word.text for segment in segments for word in segment.words)
-    rng.shuffle(segments)
-    found = merge(segments, [None])
-    assert sorted(word.text for segment in found for word in segment.words) == expected
-    assert sorted(" ".join(texts(found)).split()) == expected
-    starts = [segment.start for segment in found]
-    assert starts == sorted(starts)
 
 
 @pytest.mark.parametrize(("left_at", "right_at"), [(9.7, 9.95), (9.95, 9.7), (9.84, 9.84), (9.86, 9.86), (9.55, 9.9)])

@@ -65,8 +65,8 @@ class MediaSource(ReaderBase):
         if info.frames is not None:
             self._declared_end_s = info.frames / info.sample_rate
 
-    def decodes_first_packet(self) -> bool:
-        """Decode the first frame. Returns False if it is damaged, or if there is none."""
+    def decodes_first_frame(self) -> bool:
+        """Decode the first frame. Returns False if a packet before it is damaged, or if there is no frame."""
         opened, self._open = self._open or self._opened(), None
         try:
             return isinstance(next(frames_through_changes(opened), None), DecodedFrame)
@@ -136,9 +136,9 @@ def open_media(
     audio, DamagedSource if nothing can be decoded, NoSuchTrack."""
     source = MediaSource(path, channel, plan, track)
     try:
-        # A block of a second needs a container that is read four seconds ahead: 9 ms for Opus. So it is decoded only if
-        # the first packet is damaged.
-        if not source.decodes_first_packet():
+        # To decode a block of one second, the reader reads four seconds ahead, which takes 9 ms for Opus. So it is
+        # decoded only if there is damage before the first frame.
+        if not source.decodes_first_frame():
             next(source.blocks(), None)
     except BaseException:
         source.close()
