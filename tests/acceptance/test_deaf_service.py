@@ -13,7 +13,7 @@ import pytest
 from tests.support.audiofiles import write_signal, write_words
 from tests.support.mediafiles import MEDIA, write_media
 from tests.support.pipeline_run import MemoryLog, assert_said, shorten_sections, tone_service, transcribe
-from tests.support.tone_recognizer import ToneVoiceDetector
+from tests.support.tone_recognizer import ToneSpeechDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import ChannelSelection
 from worker.audio.frame_feed import FrameFeed
@@ -30,14 +30,6 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 SHORT_TAIL = {"STT_TAIL_SILENCE_MAX_S": "3", "STT_TAIL_SILENCE_MIN_S": "1"}
 
 
-class Speech(ToneVoiceDetector):
-    """A detector that classifies tone-coded words as speech, as Silero does with voices."""
-
-    name = "tones"
-
-    def reset(self) -> None: ...
-
-
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.01, 0.05))
@@ -45,10 +37,10 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tones_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.pipeline.run.silero", Speech)
+    monkeypatch.setattr("worker.pipeline.run.silero", ToneSpeechDetector)
 
 
-class NoSpeech(Speech):
+class NoSpeech(ToneSpeechDetector):
     """A detector that finds no speech."""
 
     def __call__(self, samples: Samples) -> Samples:

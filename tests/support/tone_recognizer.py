@@ -29,6 +29,14 @@ class ToneVoiceDetector:
         return np.where(rms > _VOICE_RMS, np.float32(0.98), np.float32(0.01))
 
 
+class ToneSpeechDetector(ToneVoiceDetector):
+    """A detector that classifies tone-coded words as speech, as Silero does with voices."""
+
+    name = "tones"
+
+    def reset(self) -> None: ...
+
+
 class ToneRecognizer:
     """Recognizes the tone words of a segment. Words that are cut off at an edge of the segment are not recognized."""
 

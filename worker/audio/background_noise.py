@@ -20,8 +20,9 @@ from worker.audio.level_smoothing import smooth_edges, smoothed
 from worker.audio.noise_threshold import ALL_FOREGROUND, SAME_DB, Threshold
 
 BLOCK_WINDOWS: Final = 200
-"""Number of windows (of 10 ms) that share a threshold. With 100, an hour of WAV at full speed took 7 % more CPU time,
-and the words of 5,760 random commits, most of them with wrong times, got the same times."""
+"""Number of windows (of 10 ms) that share a threshold. With 100, a query for a commit took 320 µs instead of
+250 at full speed, and 640 instead of 455 in real time. The words of 5,760 random commits, most of them with wrong
+times, got the same times."""
 STRETCH_WINDOWS: Final = 30
 """Length of a steady stretch in windows (0.3 s): longer than plosives and most other speech sounds."""
 HOP_WINDOWS: Final = 5

@@ -27,7 +27,7 @@ range continues to the end of the source."""
 
 
 def within(pieces: Sequence[Piece], start: int, end: int) -> list[tuple[int, int]]:
-    """Return the parts of `pieces` between two positions, in order."""
+    """Return the parts of `pieces` between two positions, in order. Skipped ranges are not included."""
     parts = ((max(start, first), end if last is None else min(end, last)) for first, last in pieces)
     return [(first, last) for first, last in parts if last > first]
 
@@ -62,7 +62,7 @@ class FrameFeed:
         ends = [at for at in (last, self._until) if at is not None]
         if not ends and info.frames is not None:
             ends.append(resampled_length(info.frames, info.sample_rate, self._rate))
-        streamed = self.within(0, min(ends)) if ends else []
+        streamed = within(self._pieces, 0, min(ends)) if ends else []
         return streamed[-1][1] if streamed else min(ends, default=None)
 
     async def seek(self, position: int, until: int | None = None) -> None:
@@ -99,10 +99,6 @@ class FrameFeed:
         except asyncio.CancelledError:
             stopped.set()
             raise
-
-    def within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Return the ranges between `start` and `end` that are streamed, in order. Skipped ranges are not included."""
-        return within(self._pieces, start, end)
 
     def push_back(self, frame: PcmFrame) -> None:
         """Return a frame that was not sent. The iterator yields it next."""

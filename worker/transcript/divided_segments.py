@@ -43,7 +43,7 @@ def _divided(segment: Segment, ordered: Sequence[Segment], first: int) -> list[S
         if not segment.words or not other.words:
             continue
         if middles is None:
-            middles = [_middle(word) for word in segment.words]
+            middles = [word.middle for word in segment.words]
             if any(a > b for a, b in pairwise(middles)):
                 break
         if index := _gap(segment.words, middles, other.words):
@@ -56,8 +56,8 @@ def _gap(words: Sequence[Word], middles: Sequence[float], others: Sequence[Word]
     `middles`: those of `words`.
 
     The middles of words are compared, because their starts and ends are inexact."""
-    index = bisect_right(middles, _middle(others[0]))
-    if index in (0, len(words)) or _middle(others[-1]) > middles[index]:
+    index = bisect_right(middles, others[0].middle)
+    if index in (0, len(words)) or others[-1].middle > middles[index]:
         return 0
     return index if words[index - 1].start <= others[0].start <= words[index].start else 0
 
@@ -107,7 +107,3 @@ def _cut(text: str, at: int) -> int:
     ):
         at -= 1
     return at
-
-
-def _middle(word: Word) -> float:
-    return (word.start + word.end) / 2

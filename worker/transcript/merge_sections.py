@@ -75,16 +75,16 @@ def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple
     # Two sessions may place the same word on different sides of the handover. Then the rule by time would use the word
     # of both sections (doubled) or of neither (missed).
     doubled = [
-        r for r in right if handover <= _middle(r) <= handover + SAME_WORD_TOLERANCE_S
-        and any(_same(r, w) for w in left if _middle(w) < handover)
+        r for r in right if handover <= r.middle <= handover + SAME_WORD_TOLERANCE_S
+        and any(_same(r, w) for w in left if w.middle < handover)
     ]  # fmt: skip
     missed = [
-        w for w in left if handover <= _middle(w) <= handover + SAME_WORD_TOLERANCE_S
-        and any(_same(r, w) for r in right if _middle(r) < handover)
+        w for w in left if handover <= w.middle <= handover + SAME_WORD_TOLERANCE_S
+        and any(_same(r, w) for r in right if r.middle < handover)
     ]  # fmt: skip
     return (
-        _only_words(before, [w for w in left if _middle(w) < handover or w in missed]),
-        _only_words(after, [w for w in right if _middle(w) >= handover and w not in doubled]),
+        _only_words(before, [w for w in left if w.middle < handover or w in missed]),
+        _only_words(after, [w for w in right if w.middle >= handover and w not in doubled]),
     )
 
 
@@ -94,13 +94,9 @@ def _timed_around(segments: Sequence[Segment], handover: float) -> bool:
     return all(s.words for s in around)
 
 
-def _middle(word: Word) -> float:
-    return (word.start + word.end) / 2
-
-
 def _same(one: Word, other: Word) -> bool:
     """Whether two sessions recognized the same word at about the same time."""
-    return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_TOLERANCE_S
+    return letters(one.text) == letters(other.text) and abs(one.middle - other.middle) <= SAME_WORD_TOLERANCE_S
 
 
 def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:

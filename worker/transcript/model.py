@@ -31,6 +31,11 @@ class Word:
     end: float = Field(description="seconds from the start of the file")
     confidence: float | None = Field(default=None, description="0 to 1; null if the service gave none")
 
+    @property
+    def middle(self) -> float:
+        """Middle of the word, in seconds from the start of the file."""
+        return (self.start + self.end) / 2
+
 
 class Correction(_TranscriptPart):
     """A correction of recognized text by the job's glossary."""

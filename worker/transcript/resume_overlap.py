@@ -66,9 +66,12 @@ class OverlapFilter:
 def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
     """Return the part of a commit's text that belongs to the words `kept`, which are some of the commit's `words`.
 
-    If the kept words are consecutive, the result is a part of the original text, with its punctuation. Otherwise the
+    If the kept words are consecutive, the result is a part of the original text, with its punctuation. If they contain
+    the first word, the text before it is also kept, such as a quotation mark or a word without times. Otherwise the
     result is the kept words, joined by spaces."""
-    first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0
+    if not kept:
+        return ""
+    first = next((i for i, word in enumerate(words) if word == kept[0]), 0)
     last = first + len(kept)
     plain = " ".join(w.text for w in kept)
     if list(words[first:last]) != list(kept):
@@ -80,7 +83,7 @@ def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str
             return plain
         places.append(found)
         position = found + len(word.text)
-    return text[places[first] : places[last] if last < len(words) else None].strip()
+    return text[places[first] if first else 0 : places[last] if last < len(words) else None].strip()
 
 
 def text_after(text: str, count: int) -> str:

@@ -57,7 +57,7 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
         for w in s.words
         if start_s - MAX_DUPLICATE_DISTANCE_S <= w.end and w.start <= end_s + MAX_DUPLICATE_DISTANCE_S
     ]
-    fresh = [w for w in segment.words if start_s <= _middle(w) <= end_s and not any(_same(w, k) for k in around)]
+    fresh = [w for w in segment.words if start_s <= w.middle <= end_s and not any(_same(w, k) for k in around)]
     if len(fresh) == len(segment.words):
         return segment
     if not fresh:
@@ -123,10 +123,6 @@ def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, pace
     return segment.model_copy(update={"start": round(start, 3), "end": round(max(start, segment.end), 3)})
 
 
-def _middle(word: Word) -> float:
-    return (word.start + word.end) / 2
-
-
 def _same(one: Word, other: Word) -> bool:
     """Whether two sessions recognized the same word at about the same time."""
-    return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_TOLERANCE_S
+    return letters(one.text) == letters(other.text) and abs(one.middle - other.middle) <= SAME_WORD_TOLERANCE_S

@@ -71,7 +71,8 @@ WINDOW = RATE // 100
 
 
 def random_levels(rng: np.random.Generator, windows: int) -> bytes:
-    """Levels of pauses with noise and of speech, in turn. The noise is sometimes another one."""
+    """Return random levels, in which pauses with noise alternate with speech. The noise becomes louder or weaker from
+    time to time."""
     dbfs, at, noise = np.empty(windows), 0, rng.uniform(-60, -35)
     while at < windows:
         part = dbfs[at : at + int(rng.integers(30, 400))]

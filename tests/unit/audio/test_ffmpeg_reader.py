@@ -181,8 +181,8 @@ def test_opening_decodes_one_frame(tmp_path: Path, name: str, monkeypatch: pytes
 
     monkeypatch.setattr(ffmpeg_container.MediaContainer, "_decoded", counted)
     with open_source(path) as source:
-        frames = next((n, found) for n, found in enumerate(decoded) if found)
-        assert len(decoded) == frames[0] + 1
+        first = next(number for number, frames in enumerate(decoded) if frames)
+        assert len(decoded) == first + 1
         whole(source)
     assert len(decoded) > 20
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import audiofiles, tones
-from tests.support.tone_recognizer import ToneVoiceDetector
+from tests.support.tone_recognizer import ToneSpeechDetector
 from worker.audio.decoding.decode import open_source
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.recent_audio import RECENT_S, RecentAudio
@@ -17,12 +17,6 @@ from worker.audio.voice_activity import PcmFrame
 
 RATE = 16000
 LENGTH_S = 20.0
-
-
-class Detector(ToneVoiceDetector):
-    name = "tones"
-
-    def reset(self) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +44,8 @@ def frame(start: int, samples: int = 4000) -> PcmFrame:
 async def test_a_scan_equals_that_of_the_source(path: Path, frame_s: float, start_s: float, end_s: float) -> None:
     recent = await streamed(path, frame_s)
     with open_source(path) as source:
-        expected = scan_range(source, start_s, end_s, Detector())
-    found = recent.scan(start_s, end_s, Detector())
+        expected = scan_range(source, start_s, end_s, ToneSpeechDetector())
+    found = recent.scan(start_s, end_s, ToneSpeechDetector())
     assert (found.source_samples, found.source_rate) == (expected.source_samples, expected.source_rate)
     np.testing.assert_array_equal(found.low, expected.low)
     np.testing.assert_array_equal(found.high, expected.high)

@@ -57,6 +57,12 @@ def test_words_before_the_handover_come_from_the_earlier_section() -> None:
     assert texts(merge([left, right], [None, 10.0])) == ["One, two, three", "four five."]
 
 
+def test_text_before_the_first_word_with_times_stays() -> None:
+    left = said(0, ("two", 9.0), ("three", 9.6), ("fo", 10.8), text="“One, two,” three fo.")
+    right = said(1, ("four", 10.5), ("five", 11.5), text="four, five.")
+    assert texts(merge([left, right], [None, 10.0])) == ["“One, two,” three", "four, five."]
+
+
 @pytest.mark.parametrize(("left_at", "right_at"), [(9.7, 9.95), (9.95, 9.7), (9.84, 9.84), (9.86, 9.86), (9.55, 9.9)])
 def test_a_word_at_the_handover_appears_once(left_at: float, right_at: float) -> None:
     left, right = said(0, ("a", 9.0), ("b", left_at), ("c", 10.4)), said(1, ("b", right_at), ("c", 10.5))

@@ -6,7 +6,7 @@ frequency bands of the voice are measured separately, so that neither hum nor hi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,15 +81,15 @@ def scan(
     `progress` receives the number of seconds read so far, about once per second of audio, and may raise to stop. Raises
     DamagedSource if nothing can be decoded."""
     rate = source.info.sample_rate
-    resampler = StreamResampler(rate, VOICE_RATE)
-    levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
-    for block in source.blocks():
-        _add(resampler.process(block), levels, voice)
-        if progress is not None:
-            progress(source.frames_decoded / rate)
-    _add(resampler.flush(), levels, voice)
-    low, high = levels.end()
-    return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
+
+    def blocks() -> Iterator[Samples]:
+        for block in source.blocks():
+            yield block
+            if progress is not None:
+                progress(source.frames_decoded / rate)
+
+    low, high, voice = _scanned(blocks(), rate, detector)
+    return Scan(low, high, voice, source.frames_decoded, rate)
 
 
 def scan_range(
@@ -102,36 +102,46 @@ def scan_range(
     """Scan the source from `start_s` to `end_s` (seconds). Window 0 of the result begins at `start_s`. `check` is
     called about once per second of audio, and may raise an exception to stop."""
     rate = source.info.sample_rate
-    resampler = StreamResampler(rate, VOICE_RATE)
-    levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
     first, read = round(start_s * rate), 0
     wanted = max(0, round(end_s * rate) - first)
-    for block in source.blocks(first):
-        part = block[: wanted - read]
-        read += len(part)
-        _add(resampler.process(part), levels, voice)
-        check()
-        if read >= wanted:
-            break
-    _add(resampler.flush(), levels, voice)
-    low, high = levels.end()
-    return Scan(low, high, voice.end(len(low)) if voice else None, read, rate)
+
+    def blocks() -> Iterator[Samples]:
+        nonlocal read
+        for block in source.blocks(first):
+            part = block[: wanted - read]
+            read += len(part)
+            yield part
+            check()
+            if read >= wanted:
+                break
+
+    low, high, voice = _scanned(blocks(), rate, detector)
+    return Scan(low, high, voice, read, rate)
 
 
 def scan_samples(samples: Samples, rate: int, detector: SpeechDetector | None = None) -> Scan:
     """Scan mono audio in memory, float32[n] with full scale 1.0. `rate`: in Hz. Blocks the thread."""
+    low, high, voice = _scanned([samples], rate, detector)
+    return Scan(low, high, voice, len(samples), rate)
+
+
+def _scanned(
+    blocks: Iterable[Samples], rate: int, detector: SpeechDetector | None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+    """Return the fields `low`, `high` and `voice` of the scan of consecutive blocks."""
     resampler = StreamResampler(rate, VOICE_RATE)
     levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
-    _add(resampler.process(samples), levels, voice)
-    _add(resampler.flush(), levels, voice)
+
+    def add(samples: Samples) -> None:
+        levels.add(samples)
+        if voice is not None:
+            voice.add(samples)
+
+    for block in blocks:
+        add(resampler.process(block))
+    add(resampler.flush())
     low, high = levels.end()
-    return Scan(low, high, voice.end(len(low)) if voice else None, len(samples), rate)
-
-
-def _add(samples: Samples, levels: _Levels, voice: _SpeechProbabilities | None) -> None:
-    levels.add(samples)
-    if voice is not None:
-        voice.add(samples)
+    return low, high, voice.end(len(low)) if voice is not None else None
 
 
 class _Levels:

@@ -2,7 +2,7 @@
 
 faster-whisper's public `transcribe` always pads the audio to a window of 30 s. In this module the length of the window
 depends on the length of the speech. This more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio
-with tiny.en). The window is at least 5 s longer than the speech, because with a shorter window the model repeats its
+with tiny.en). The window is 5 s longer than the speech, up to 30 s, because with a shorter window the model repeats its
 text. Consecutive short segments that wait together share a window: see `joined_segments`.
 """
 
