@@ -137,7 +137,7 @@ class Downmix:
         """Number of frames before `_undecided`."""
         self._fresh: list[npt.NDArray[Any]] = []
         self._fresh_count = 0
-        self._energies = np.zeros((0, 1 + channels), np.float32)
+        self._energies = np.zeros((1 + channels, 0), np.float32)
         """Energies of the windows in `_undecided`, preceded by those of up to CONTEXT earlier windows that affect the
         choice."""
         self._mixed: deque[Samples] = deque()
@@ -181,9 +181,9 @@ class Downmix:
         measured = [self._energies, measure(frames[known * self._window : whole * self._window], *self._measure())]
         if at_end and (rest := frames[whole * self._window :]).size:
             measured.append(measure(_padded(rest, self._window), *self._measure()))
-        self._energies = np.concatenate(measured)
+        self._energies = np.concatenate(measured, axis=1)
         windows = -(-len(frames) // self._window) if at_end else whole
-        before = len(self._energies) - windows
+        before = self._energies.shape[1] - windows
         decided = windows if at_end else max(0, windows - CONTEXT)
         if not decided:
             self._undecided = frames
@@ -194,7 +194,7 @@ class Downmix:
             self._use_channels(frames[:done], choose(self._energies)[before : before + decided])
         self._undecided = frames[done:].copy("K")
         self._decided += done
-        self._energies = self._energies[max(0, before + decided - CONTEXT) :]
+        self._energies = self._energies[:, max(0, before + decided - CONTEXT) :]
 
     def _undecided_and_fresh(self) -> npt.NDArray[Any]:
         # The first `_undecided` is empty and interleaved. Joined with planes, it would make this and all later results

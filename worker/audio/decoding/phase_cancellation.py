@@ -45,19 +45,21 @@ def window_samples(rate: int) -> int:
 
 
 def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
-    """Return the mean squares of each window of frames[n, channels], as float32[windows, 1 + channels]. Column 0 is the
-    mix, the other columns are the channels."""
+    """Return the mean squares of each window of frames[n, channels], as float32[1 + channels, windows]. Row 0 is the
+    mix, the other rows are the channels.
+
+    A live session calls this four times per second, with 12 windows: 6 µs for two channels. Rows are faster than
+    columns here, and two plain operations faster than `einsum` (together 12 µs)."""
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
+    values = np.empty((1 + channels, *some.shape[:2]), np.float32)
+    values[1:] = some.transpose(2, 0, 1)
     with np.errstate(invalid="ignore", over="ignore"):  # samples that are not numbers
-        each = some.transpose(2, 0, 1).astype(np.float32, order="C")
-        mixed = np.add.reduce(each, axis=0)
-        found = np.empty((len(some), 1 + channels), np.float32)
-        np.einsum("ij,ij->i", mixed, mixed, out=found[:, 0])
-        np.einsum("kij,kij->ik", each, each, out=found[:, 1:])
-        scale = np.float32(1 / (full_scale**2 * some.shape[1]))
-        found *= scale
-        found[:, 0] *= np.float32(1 / channels**2)
+        np.add.reduce(values[1:], axis=0, out=values[0])
+        values *= values
+        found: Energies = np.add.reduce(values, axis=2)
+        found *= np.float32(1 / (full_scale**2 * some.shape[1]))
+        found[0] *= np.float32(1 / channels**2)
     return found
 
 
@@ -65,7 +67,7 @@ def may_cancel(energies: Energies) -> bool:
     """Whether any window has so little energy in the mix that its run may show cancellation. A run with cancellation
     has at least one such window."""
     with np.errstate(invalid="ignore", over="ignore"):
-        return bool((energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any())
+        return bool((energies[0] < _RATIO * np.add.reduce(energies[1:], axis=0)).any())
 
 
 def choose(energies: Energies) -> npt.NDArray[np.int16]:
@@ -75,19 +77,20 @@ def choose(energies: Energies) -> npt.NDArray[np.int16]:
     The choice is made for runs of RUN windows: if the sums over a run show cancellation, the channel is used in every
     window of the run. If the source has fewer than RUN windows, the run consists of all windows.
     """
-    if not len(energies):
+    windows = energies.shape[1]
+    if not windows:
         return np.zeros(0, np.int16)
-    run = min(RUN, len(energies))
+    run = min(RUN, windows)
     with np.errstate(invalid="ignore", over="ignore"):
-        choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
+        choice = np.where(energies[1:].max(axis=0) > _FLOOR, MIX, QUIET).astype(np.int16)
         if not may_cancel(energies):
             return choice
-        sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
-        mixed, each = sums[:, 0], sums[:, 1:]
-        loudest, channels = each.max(axis=1), each.shape[1]
+        sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=1).sum(axis=2)
+        mixed, each = sums[0], sums[1:]
+        loudest, channels = each.max(axis=0), len(each)
         cancelled = (mixed < _RATIO * loudest) & (loudest > _FLOOR * run)
-        cancelled &= mixed < _UNCORRELATED * each.sum(axis=1) / channels**2
+        cancelled &= mixed < _UNCORRELATED * each.sum(axis=0) / channels**2
     for window in sorted({first + k for first in np.flatnonzero(cancelled).tolist() for k in range(run)}):
-        around = energies[max(0, window - run // 2) : window + run // 2 + 1, 1:].sum(axis=0)
+        around = energies[1:, max(0, window - run // 2) : window + run // 2 + 1].sum(axis=1)
         choice[window] = np.argmax(around >= _SAME_LEVEL * around.max())
     return choice
