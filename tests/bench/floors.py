@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -50,11 +50,11 @@ def cost(work: Callable[[], Any], audio_s: float) -> tuple[float, Any]:
 
 
 class Source:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, block_s: float = BLOCK_S) -> None:
         self._file = _Forward(path)
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self._dtype = "int16" if self._file.subtype in ("PCM_16", "ULAW", "ALAW") else "float32"
-        self._buffer = np.empty((round(self.rate * BLOCK_S), self.channels), self._dtype)
+        self._buffer = np.empty((round(self.rate * block_s), self.channels), self._dtype)
         self.frames = 0
 
     def read(self) -> np.ndarray:
@@ -134,24 +134,31 @@ async def send(url: str, texts: list[str]) -> float:
         return (cpu_s() - began) / REPEATS
 
 
+def frames(source: Source | MediaSource, frame_s: float) -> Iterator[bytes]:
+    """Decode, mix and resample block by block, and yield frames of `frame_s` seconds."""
+    stream = None if source.rate == RATE else soxr.ResampleStream(source.rate, RATE, 1, "float32", "HQ")
+    size, rest = round(frame_s * RATE) * 2, b""
+    while len(block := source.read()):
+        if stream is None and source.channels == 1 and block.dtype == np.int16:
+            rest += block.tobytes()
+        else:
+            mono = downmix([block])[0]
+            rest += to_int16([mono if stream is None else stream.resample_chunk(mono)])[0]
+        for at in range(0, len(rest) - size + 1, size):
+            yield rest[at : at + size]
+        rest = rest[len(rest) - len(rest) % size :]
+
+
 async def interleaved(path: str, url: str) -> float:
     """Return the CPU seconds per hour of audio of a loop over all stages, block by block."""
     source = open_source(path)
-    stream = None if source.rate == RATE else soxr.ResampleStream(source.rate, RATE, 1, "float32", "HQ")
-    address, size = f"{url}{messages.PATH}/?EIO=4&transport=websocket", round(FRAME_S * RATE) * 2
+    address = f"{url}{messages.PATH}/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
         await socket.receive()
-        began, rest = cpu_s(), b""
-        while len(block := source.read()):
-            if stream is None and source.channels == 1 and block.dtype == np.int16:
-                rest += block.tobytes()
-            else:
-                mono = downmix([block])[0]
-                rest += to_int16([mono if stream is None else stream.resample_chunk(mono)])[0]
-            for at in range(0, len(rest) - size + 1, size):
-                text = pybase64.b64encode_as_string(rest[at : at + size])
-                await socket.send_str(f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]')
-            rest = rest[len(rest) - len(rest) % size :]
+        began = cpu_s()
+        for frame in frames(source, FRAME_S):
+            text = pybase64.b64encode_as_string(frame)
+            await socket.send_str(f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]')
         return (cpu_s() - began) * 3600 * source.rate / source.frames
 
 

@@ -5,7 +5,7 @@ Then it adds sessions step by step, and measures each step for SECONDS. A step t
 The program stops at MOST sessions, or when two steps in a row were late in both measurements.
 
 The lateness of a chunk is measured against the earliest chunk of the same session since the current step began. WAY is
-`ours` or a way of `tests.bench.naive`.
+`ours`, `stages` (only decoding, mixing, resampling, base64 and writing) or a way of `tests.bench.naive`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import aiohttp
 import numpy as np
 import uvloop
 
-from tests.bench import naive
+from tests.bench import frame_loop, naive
 from tests.bench.frame_cost import PATIENT
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.file_hash import sha256_file
@@ -37,6 +37,7 @@ SETTLE_S = 3.0
 SETTLES = 8
 STEP = 1.06
 OURS = "ours"
+STAGES = "stages"
 
 
 class Sessions:
@@ -45,7 +46,7 @@ class Sessions:
     def __init__(self, way: str, path: Path, url: str) -> None:
         self._way, self._path, self._url = way, path, url
         self._settings = load({"STT_URL": url, "STT_API_KEY": "bench", **PATIENT})
-        self.frame_s = self._settings.frame_s if way == OURS else naive.CHUNK_S
+        self.frame_s = self._settings.frame_s if way in (OURS, STAGES) else naive.CHUNK_S
         self._tasks: list[asyncio.Task[None]] = []
         self._earliest: dict[str, float] = {}
         self._sha256 = sha256_file(path)  # producers send the hash with the job
@@ -101,6 +102,8 @@ class Sessions:
             job = Job(id="live", source=from_path(self._path), sha256=self._sha256, speed=1.0, language=None)
             log = CountingLog()
             await run(job, settings=self._settings, log=log, listener=log)
+        elif self._way == STAGES:
+            await frame_loop.stream_decoded(str(self._path), self._url)
         else:
             await naive.stream(self._way, str(self._path), self._url, paced=True)
 
