@@ -45,8 +45,15 @@ _IN_BRACKETS: Final = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
 """A part of a reason, such as the answers of several decoders, which semicolons separate."""
 
 
+_MISSING: Final = " missing: "
+_UNDECODED: Final = f"{_MISSING}could not be decoded"
+
+
 def with_remedy(code: str, text: str) -> str:
     """Return an error text with a remedy: its own after a semicolon, or that of its error code."""
+    if code == "incomplete" and 0 < text.count(_MISSING) == text.count(_UNDECODED):
+        # Another run would only stream the same audio again.
+        return f"{text}; {_BY_CODE['source_damaged']}"
     remedy = _BY_CODE.get(code)
     # The reason of an incomplete file lists its missing parts with semicolons.
     if remedy is None or ("; " in _IN_BRACKETS.sub("", text) and code != "incomplete"):

@@ -121,7 +121,8 @@ class ContentGuard:
 
     def _changed(self, since: str) -> SourceChanged:
         kept = "; the committed text is kept" if self._has_progress() or since.startswith("while") else ""
-        remedy = f"start over with `stt-batch retry {self._job.id}`, or submit the file as it is now"
+        # This text is also shown by `stt-batch run`, whose queue has ended by then.
+        remedy = f"transcribe the file again as it is now, or, in a queue, run `stt-batch retry {self._job.id}`"
         return SourceChanged(f"{self._local.shown}: its content has changed {since}{kept}; {remedy}")
 
 

@@ -85,6 +85,19 @@ def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) 
     return _why_unfit(path) or (None if media or is_audio_name(path) else NEEDS_MEDIA)
 
 
+def recording_behind(link: Path, folder: Path, *, media: bool) -> Path | None:
+    """Return the recording below `folder` to which a link refers. Returns None for a path that is no link, and for a
+    link to a file that `scan_folder` does not yield."""
+    if not link.is_symlink():
+        return None
+    target, root = Path(os.path.realpath(link)), Path(os.path.realpath(folder))
+    if not target.is_relative_to(root):
+        return None
+    place = target.relative_to(root)
+    is_hidden = any(part.startswith(".") for part in place.parts)  # for example the files of git-annex
+    return None if is_hidden or left_out_reason(target, media=media) is not None else folder / place
+
+
 def _why_unfit(path: Path) -> str | None:
     """Return the reason not to transcribe a file whose name has the ending of an audio format, or None if it should be
     transcribed."""

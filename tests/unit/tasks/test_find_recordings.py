@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from tasks.cli.sources import find_recordings
+from tasks.cli.sources.expand_arguments import sources
 from tasks.cli.sources.find_recordings import LeftOutFile, scan_folder
 from tests.support.audiofiles import FLAC, MP3, WAV, Coding, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
+from worker.settings import load
 
 TONE = np.sin(np.arange(16000) / 20).astype(np.float32) * 0.5
 
@@ -126,6 +128,28 @@ def test_links_are_followed_to_files_but_not_to_folders_outside(folder: Path, tm
         "far": f"is a link to a folder outside, which is not followed; add {outside} to the command",
         "lost.wav": "is a broken link",
     }
+
+
+async def test_a_link_to_a_recording_of_the_folder_is_left_out(folder: Path) -> None:
+    """In every order of the names, and through a folder above; but not if the recording is not found under its own
+    name: hidden, as in git-annex, or without the ending of a recording."""
+    (folder / "below").mkdir()
+    for name, target in {
+        "0.wav": "a.wav",
+        "z.wav": "a.wav",
+        "below/up.wav": "../a.wav",
+        "annexed.wav": ".git/annex/key.wav",
+        "bare.wav": "recording",
+    }.items():
+        (folder / name).symlink_to(target)
+    (folder / ".git/annex").mkdir(parents=True)
+    shutil.copy(folder / "a.wav", folder / ".git/annex/key.wav")
+    shutil.copy(folder / "a.wav", folder / "recording")
+    listing = await sources([str(folder)], load({}), media=True)
+    assert [Path(one.source.text).name for one in listing.found] == ["a.wav", "annexed.wav", "bare.wav"]
+    links = {Path(one.source).name: one.reason for one in listing.left_out if "link" in one.reason}
+    assert set(links) == {"0.wav", "z.wav", "up.wav"}
+    assert set(links.values()) == {f"is a link to {folder / 'a.wav'}, which is transcribed itself"}
 
 
 def test_special_files_are_listed(folder: Path) -> None:
