@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from tasks.api.problems import Problem
@@ -31,7 +32,7 @@ def job_id_of(key: str, principal: Principal) -> str:
 
 def check_repeated(record: JobRecord, spec: JobSpec, *, upload: bool) -> None:
     """Check that a repeated request asks for the same job. `upload`: whether the source is an upload, which has another
-    address each time. Raises Problem 409."""
+    address each time; its content is compared by `UploadRegistry.first_content`. Raises Problem 409."""
     left_out = _NOT_COMPARED | ({"source"} if upload else set())
     try:
         before = json.loads(record.spec)
@@ -40,11 +41,17 @@ def check_repeated(record: JobRecord, spec: JobSpec, *, upload: bool) -> None:
     now = json.loads(spec.model_dump_json())
     different = sorted(name for name in (before.keys() | now.keys()) - left_out if before.get(name) != now.get(name))
     if different:
-        raise Problem(
-            409,
-            f"the Idempotency-Key was used for another job: {', '.join(different)} differ; use a new key",
-            code="idempotency_key_reused",
-        )
+        raise key_reused(different)
 
 
-__all__ = ["check_repeated", "job_id_of"]
+def key_reused(different: Sequence[str]) -> Problem:
+    """Return the problem of an idempotency key that another request has used. `different`: names of the fields that
+    differ from those of that request."""
+    return Problem(
+        409,
+        f"the Idempotency-Key was used for another job: {', '.join(different)} differ; use a new key",
+        code="idempotency_key_reused",
+    )
+
+
+__all__ = ["check_repeated", "job_id_of", "key_reused"]

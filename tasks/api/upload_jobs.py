@@ -16,7 +16,7 @@ from tasks.api.audio_length import duration_of
 from tasks.api.batch_owners import claim_batch
 from tasks.api.body import parse_json
 from tasks.api.context import ApiContext
-from tasks.api.idempotency import check_repeated, job_id_of
+from tasks.api.idempotency import check_repeated, job_id_of, key_reused
 from tasks.api.key_limits import Reservation
 from tasks.api.multipart import Buffer, FilePart, MultipartReader
 from tasks.api.problems import Problem
@@ -162,6 +162,12 @@ class UploadRequest:
             before = await context.ledger.get(identity)
             if before is not None and not force:
                 check_repeated(before, spec, upload=True)
+                if _upload_of(before.spec, context) is None:
+                    raise key_reused(["source"])
+            first = await context.registry.first_content(identity, file.stored.sha256, replace=force)
+            if first != file.stored.sha256:
+                raise key_reused(["the contents of the files"])
+            if before is not None and not force:
                 return StateChange(identity, before.state, before.state)
         else:
             identity = self.identify(file)

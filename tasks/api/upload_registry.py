@@ -4,6 +4,7 @@
 |----------------|------|----------------------------------------------------------------------------------------|
 | `http:uploads` | zset | `JOB ADDRESS` of each upload (JOB is empty until it is recorded), scored by the time of |
 |                |      | the next check in seconds                                                              |
+| `job:ID:upload`| text | sha256 of the upload of a job with an idempotency key                                  |
 
 An upload is recorded before its first byte is written, and the process that receives it renews the record. So a process
 that dies during an upload leaves a record, and another process deletes the file. After the upload is complete, its file
@@ -47,7 +48,8 @@ class UploadRegistry:
         self, settings: Settings, connection: RedisConnection, ledger: Ledger, store: UploadStore | None
     ) -> None:
         self._connection, self._ledger, self._store = connection, ledger, store
-        self._key = Keys(settings.redis_prefix)["http:uploads"]
+        self._keys = Keys(settings.redis_prefix)
+        self._key = self._keys["http:uploads"]
         self._ttl = max(UNFINISHED_TTL, settings.result_ttl * 2)
         self._open: set[str] = set()
         """Members of the uploads that this process receives now."""
@@ -63,6 +65,17 @@ class UploadRegistry:
         self._open.discard(_member("", address))
         await self._put({_member(job_id, address): time.time() + CHECK_S})
         await self._connection.call(lambda redis: redis.zrem(self._key, _member("", address)))
+
+    async def first_content(self, job_id: str, content: str, *, replace: bool) -> str:
+        """Return the sha256 of the first upload for a job with an idempotency key. This is `content` for the first
+        request, and with `replace`. Raises LedgerUnavailable.
+
+        Of several requests at the same time, one is the first: the job may not exist yet."""
+        key = self._keys.upload(job_id)
+        answers = await self._connection.pipeline(
+            lambda p: (p.set(key, content, px=self._ttl, nx=not replace), p.get(key), p.pexpire(key, self._ttl))
+        )
+        return str(answers[1])
 
     async def check_soon(self, address: Address, job_id: str) -> None:
         """Let the next `clean` look at the upload of a job that may read another file now. Raises LedgerUnavailable."""

@@ -186,7 +186,9 @@ async def test_a_mono_file_needs_no_channel_split(tmp_path: Path) -> None:
         plain, named, only = [await transcribe(source, service, channels=one) for one in wanted]
         for transcript in (plain, named, only):
             assert_said(transcript, words)
-            assert transcript.coverage.channels == ()
+            assert transcript.coverage.missing == ()
+        assert plain.coverage.channels == named.coverage.channels == ()
+        assert [(c.number, c.name, c.reason) for c in only.coverage.channels] == [(1, "agent", None)]
         assert {s.channel for s in plain.segments} == {None} == {s.channel for s in named.segments}
         assert plain.warnings == ()
         assert named.warnings == ("has only one channel, so nothing was split; names were given for 2",)

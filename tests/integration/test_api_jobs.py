@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
+import httpx2
 import pytest
 
 from tasks.api.key_limits import KeyLimits
@@ -17,6 +18,7 @@ from tasks.api.problems import Problem
 from tests.support.api import Api, api_settings, problem, running_api
 from worker.http_keys import Principal, Role
 from worker.ledger.connection import RedisConnection
+from worker.ledger.deletion import JobDeletion
 from worker.ledger.ledger import Ledger
 from worker.settings import load
 
@@ -168,6 +170,34 @@ async def test_a_repeated_request_with_an_idempotency_key_is_one_job(api: Api) -
     problem(other, 409, "idempotency_key_reused")
     # The same key of another client is another job.
     assert (await api.bob.post("/v1/jobs", json=job, headers=headers)).json()["id"] != identity
+
+
+async def test_a_repeated_upload_with_an_idempotency_key_is_one_job(api: Api) -> None:
+    """Another file with the same key is refused, also at the same moment, and after the job was deleted it is new."""
+
+    async def upload(content: bytes, **fields: str) -> httpx2.Response:
+        files, headers = {"file": (f"{content!r}.wav", content)}, {"Idempotency-Key": "call-1"}
+        return await api.alice.post("/v1/jobs", files=files, data=fields, headers=headers)
+
+    answers = await asyncio.gather(*(upload(b"%d" % (n % 4)) for n in range(12)))
+    taken = [number for number, answer in enumerate(answers) if answer.status_code == 202]
+    assert len(taken) == 3
+    assert len({number % 4 for number in taken}) == len({answers[number].json()["id"] for number in taken}) == 1
+    for number in set(range(12)) - set(taken):
+        problem(answers[number], 409, "idempotency_key_reused")
+    first = b"%d" % (taken[0] % 4)
+    assert (await upload(first)).status_code == 202
+    problem(await upload(first, language="en"), 409, "idempotency_key_reused")
+    job = answers[taken[0]].json()
+    await JobDeletion(api.context.settings, api.context.connection).delete([job["id"]])
+    assert (await upload(b"corrected")).status_code == 202
+
+
+async def test_a_key_of_a_job_without_upload_is_refused_for_an_upload(api: Api) -> None:
+    headers = {"Idempotency-Key": "call-1"}
+    await api.alice.post("/v1/jobs", json={"source": "s3://calls/a.wav"}, headers=headers)
+    answer = await api.alice.post("/v1/jobs", files={"file": ("a.wav", b"a")}, headers=headers)
+    problem(answer, 409, "idempotency_key_reused")
 
 
 async def test_requests_that_arrive_together_get_their_own_answers(api: Api) -> None:

@@ -42,6 +42,9 @@ class Keys:
     def transcript(self, job_id: str) -> str:
         return f"{self.job(job_id)}:transcript"
 
+    def upload(self, job_id: str) -> str:
+        return f"{self.job(job_id)}:upload"
+
     def script_keys(self, job_id: str) -> tuple[str, ...]:
         """Return the keys of a Lua script on one job, in the order that `lua/common.lua` describes."""
         return *self.pending, self.job(job_id), self.commits(job_id), self.transcript(job_id)

@@ -43,13 +43,14 @@ def run_facts(
         sent[plan.channel] += plan.streamed(section, accounts[number].sent)
     channels = tuple(
         ChannelFacts(
-            number=plan.channel + 1,
+            number=(plan.channel or 0) + 1,
             name=source.selection.name(plan.channel),
             sent=round(sent[plan.channel] / rate, 3),
             reason=skip_reason(plan),
         )
         for plan in source.plans
-        if plan.channel is not None
+        # A source with one channel gives no channel number, but its words have the name of a requested channel.
+        if plan.channel is not None or source.selection.name(None) is not None
     )
     skipped = (
         TimeRange(start=start / rate, end=end / rate, channel=source.selection.name(plan.channel))

@@ -14,7 +14,7 @@ if member then
   redis.call('ZREM', root .. 'listing', member)
   redis.call('ZREM', root .. 'listing:' .. state, member)
 end
-redis.call('DEL', job, commits, transcript, job .. ':claims')
+redis.call('DEL', job, commits, transcript, job .. ':claims', job .. ':upload')
 redis.call('ZREM', root .. 'jobs', id)
 local batch = record[4] or ''
 if batch ~= '' then
