@@ -16,6 +16,7 @@ from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
 from worker.recent_items import RecentItems
 from worker.transcript.commit_audio import CommitAudio
+from worker.transcript.echoed_words import echoes
 from worker.transcript.voiced_runs import VoicedRuns
 from worker.transcript.word_time_correction import WordTimeCorrector, convert
 from worker.transcript.word_time_repair import Times, repaired_times, with_filled_times
@@ -168,6 +169,10 @@ class DuplicateTextFilter:
             kept = [0] if same else list(range(number))
         else:
             kept = _copies_with_sound(times, sound) or [0]
+        if sound and len(letters(whole.text)) == number:
+            # One character said twice, such as 謝謝: both often have the time of one token. The length of the sound
+            # decides below.
+            kept = list(range(number))
         if len(kept) == number and sound:
             first_s, last_s = min(one[0][0] for one in times), max(one[-1][1] for one in times)
             near_s = sound.voiced_s(first_s - MAX_LATE_SOUND_S, last_s + MAX_LATE_SOUND_S)
@@ -289,9 +294,7 @@ def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, W
     # Most commits have no word twice. Comparing the times of each pair of words took 5 % of the CPU time of a commit.
     if len({word.text for word in words}) == len(words):
         return text, words
-    again = {
-        index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
-    }
+    again = echoes(words)
     if not again or copies(text) > 1 or letters("".join(w.text for w in words)) != letters(text):
         return text, words
     kept = tuple(word for index, word in enumerate(words) if index not in again)

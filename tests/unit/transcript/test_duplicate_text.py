@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, same_once
 from worker.transcript.assemble import Assembler
+from worker.transcript.echoed_words import echoes
 from worker.transcript.model import Segment
 
 WORD_S, STEP_S = 0.25, 0.4
@@ -188,3 +191,62 @@ def test_counting_copies_preserves_the_letters(text: str, count: int) -> None:
     assert copies(repeated) % count == 0 or not letters(text)
     assert same_once(text, repeated) == bool(letters(text))
     assert effort(text) >= 0
+
+
+def characters(text: str, at: float, kind: str) -> tuple[WireWord, ...]:
+    """One word per character, 0.2 s each from `at` on. Equal neighbours share the time of both by `kind`."""
+    words: list[WireWord] = []
+    for index, character in enumerate(text):
+        start, end = at + index * 0.2, at + index * 0.2 + 0.2
+        if kind != "even" and index + 1 < len(text) and text[index + 1] == character:
+            end = {"shared": start + 0.4, "zero": start, "near": start + 0.04}[kind]
+        elif kind != "even" and index and text[index - 1] == character:
+            start = {"shared": start - 0.2, "zero": start - 0.2, "near": start - 0.16}[kind]
+        words.append(WireWord(character, start, end, 0.9))
+    return tuple(words)
+
+
+@pytest.mark.parametrize("kind", ["even", "shared", "zero", "near"])
+@pytest.mark.parametrize("text", ["我哋行行媽媽快啲謝謝你呀", "開開心心去街", "謝謝", "好好", "佢成日笑笑口", "食飽飽"])
+def test_characters_said_twice_stay_if_they_share_their_times(text: str, kind: str) -> None:
+    """Services give both characters the time of one token, or the first one no duration, or a few milliseconds."""
+    assembler, line = Assembler(voiced((1.0, 1.0 + 0.2 * len(text))), paced=True), timeline()
+    segment = assembler.place(commit(text, characters(text, 1.0, kind), 4.0), line)
+    assert segment is not None
+    assert segment.text == text
+    assert "".join(word.text for word in segment.words) == text
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_single_character_is_dropped_if_its_sound_is_too_short_for_all_copies(times: int) -> None:
+    assembler, line = Assembler(voiced((1.0, 1.0 + 0.2 * times)), paced=True), timeline()
+    segment = assembler.place(commit("係係係", (WireWord("係", 1.0, 1.2, 0.9),) * 3, 4.0), line)
+    assert segment is not None
+    assert segment.text == "係" * times
+
+
+@pytest.mark.parametrize("text", ["hello", "bookkeeper", "too well"])
+def test_double_letters_stay_if_each_letter_is_a_word(text: str) -> None:
+    said = "".join(text.split())
+    words = tuple(WireWord(c, 1.0 + i * 0.03, 1.03 + i * 0.03, 0.9) for i, c in enumerate(said))
+    assembler, line = Assembler(voiced((1.0, 1.0 + 0.03 * len(said))), paced=True), timeline()
+    segment = assembler.place(commit(text, words, 4.0), line)
+    assert segment is not None
+    assert segment.text == text
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_words_at_the_times_of_earlier_words_are_dropped_from_a_longer_commit(size: int) -> None:
+    said = [("so it goes on and on today", 1.0)]
+    words = words_of(*said[0])
+    listed = words[: 1 + size] + words[1:]
+    (segment,) = placed(said, [commit(" ".join(w.text for w in listed), listed, 6.0)])
+    assert segment.text == "so it goes on and on today"
+
+
+def test_a_commit_of_thousands_of_equal_words_is_read_quickly() -> None:
+    """A hostile service must not hold up the other sessions of the process: six seconds before, 10 ms now."""
+    words = tuple(WireWord("a", 1.0 + n % 7 * 0.01, 1.2 + n % 7 * 0.01, 0.9) for n in range(5000))
+    began = time.process_time()
+    echoes(words)
+    assert time.process_time() - began < 1.0
