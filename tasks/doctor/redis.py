@@ -144,10 +144,7 @@ async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
     """Return a warning for each stream that accepts no new entries. This happens if a producer wrote an entry with a
     huge id, because the ids of a stream must rise. No I/O."""
-    way = (
-        "give its producer a stream of its own (docs/guides/service.md, Producers); workers reset this one when it "
-        "is empty"
-    )
+    way = "give its producer a stream of its own (docs/guides/produce-jobs.md); workers reset this one when it is empty"
     ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + MAX_ID_AHEAD_S]
     return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
 
@@ -194,7 +191,7 @@ async def _permissions(settings: Settings, connection: RedisConnection) -> Findi
         length = await connection.call(lambda redis: redis.xlen(key))
         await connection.call(lambda redis: redis.delete(key))
     except LedgerUnavailable as exc:
-        way = "give its user the rights of `worker` in docs/guides/service.md"
+        way = "give its user the rights of `worker` in docs/guides/produce-jobs.md"
         return fail("redis", f"a key below {settings.redis_prefix} cannot be written: {exc}", way)
     if (answer, length) != ("1", 1):
         return fail("redis", "a written key cannot be read back", "set STT_REDIS_URL to the primary, not to a replica")

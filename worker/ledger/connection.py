@@ -177,7 +177,7 @@ class RedisConnection:
         except NoPermissionError as exc:
             raise LedgerRefused(
                 f"Redis at {self.address} refuses a command of this user ({exc}); grant the user of STT_REDIS_URL the "
-                "rights that docs/guides/service.md shows for `worker`"
+                "rights that docs/guides/produce-jobs.md shows for `worker`"
             ) from exc
         except UnsupportedServer as exc:
             raise SettingsError(f"STT_REDIS_URL: {exc} (it is {self.address})") from exc

@@ -242,6 +242,33 @@ def msg(body: str) -> str:
     return f'2["transcript-message",{body}]'
 
 
+TRANSIENT_CHECKS = (
+    "Authentication service is temporarily unavailable",
+    "Upstream error: authentication timed out, try again",
+    "Permission check timed out",
+    "Billing service timeout",
+    "Account lookup unavailable",
+)
+LASTING_CHECKS = (
+    ("The service is unavailable because your subscription has expired", e.AccountRefused),
+    ("Service unavailable: payment required", e.AccountRefused),
+    ("Server check: invalid API key, timed out", e.AuthRefused),
+)
+
+
+@pytest.mark.parametrize("text", TRANSIENT_CHECKS)
+def test_a_failing_check_of_the_key_or_account_is_retried(text: str) -> None:
+    """The key is not paused: a part of the service that would check it fails."""
+    decision = decision_of(err(_json({"error": text})))
+    assert (decision.action, type(decision.error)) == (RETRY, e.SessionLost)
+
+
+@pytest.mark.parametrize(("text", "kind"), LASTING_CHECKS)
+def test_a_text_that_names_a_lasting_reason_is_a_refusal(text: str, kind: type[e.EndpointError]) -> None:
+    decision = decision_of(err(_json({"error": text})))
+    assert (decision.action, type(decision.error)) == (FAIL, kind)
+
+
 def closed(body: str) -> str:
     return f'2["session-closed",{body}]'
 
@@ -293,6 +320,11 @@ MESSAGES: list[tuple[str, RetryAction, type[e.EndpointError], str]] = [
     (closed('{"code": 1009, "reason": ""}'), FAIL, e.RequestRefused, "1009"),
     (closed('{"code": 4401, "reason": ""}'), FAIL, e.AuthRefused, "4401"),
     (closed('{"code": 401, "reason": "nope"}'), FAIL, e.AuthRefused, "nope"),
+    # The session had begun, so a private code that names no known cause is not a refusal of the request.
+    *(
+        (closed(f'{{"code": {code}}}'), RETRY, e.SessionLost, str(code))
+        for code in (4400, 4404, 4409, 4411, 4422, 4499)
+    ),
     (closed('{"code": 4402}'), FAIL, e.AccountRefused, "4402"),
     (closed('{"code": 4429, "reason": "later"}'), RETRY, e.EndpointBusy, "later"),
     (closed('{"code": 3000, "reason": ""}'), FAIL, e.AuthRefused, "3000"),
