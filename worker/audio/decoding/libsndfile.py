@@ -117,9 +117,12 @@ class SndfileStream:
         self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
         self._file: BinaryIO | _ErrorRecordingFile | None = None
         self._reader = reader = self._open()
+        # Only FLAC parts have a first sample other than 0. Its positions are those of `info`, plus this number.
+        self._first = part.first_sample if part is not None else 0
         frames = int(reader.frames)
         form = f"{reader.format}/{reader.subtype}"
-        known = frames if frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype) else None
+        is_known = frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype)
+        known = max(0, frames - self._first) if is_known else None
         self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header declares {missing[0]} bytes of audio, the file has {missing[1]}")
@@ -201,10 +204,13 @@ class SndfileStream:
         """Seek to `frame` if seeking is exact in this codec. Returns the frame that is read next."""
         if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
-                self._at = self._reader.seek(min(frame, self.info.frames or frame))
+                self._at = self._seek(min(frame, self.info.frames or frame))
             except soundfile.LibsndfileError:  # wrong header, or damage before the position: decode up to it instead
                 self._reopen()
         return self._at
+
+    def _seek(self, frame: int) -> int:
+        return self._reader.seek(frame + self._first) - self._first
 
     def _reopen(self) -> None:
         self.close()
@@ -225,7 +231,10 @@ class SndfileStream:
             with own or scratch(size, info.channels, dtype) as buffer:
                 own = None  # it refers to the buffer
                 silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
-                if not frames and (self._failed or self._at < (info.frames or 0)):
+                # In FLAC, no audio follows an end without a fault. If frames are missing, a search by their numbers
+                # would find audio that was read already.
+                is_early = self._is_mp3 and self._at < (info.frames or 0)
+                if not frames and (self._failed or is_early):
                     silent, frames = self._skip_damage(buffer)
                 if not frames:
                     break
@@ -265,7 +274,7 @@ class SndfileStream:
         self._reopen()
         filled = 0
         try:
-            self._reader.seek(self._at)
+            self._seek(self._at)
             while frames := self._reader.read_forward_into(buffer[filled : filled + _FLAC_STEP]):
                 filled += frames
         except soundfile.LibsndfileError:
@@ -314,7 +323,7 @@ class SndfileStream:
     def _read_after(self, frame: int, buffer: npt.NDArray[Any]) -> int:
         self._reopen()
         try:
-            self._reader.seek(frame)
+            self._seek(frame)
             return self._reader.read_forward_into(buffer)
         except soundfile.LibsndfileError:
             return 0  # still within the damage; the caller tries a later position

@@ -49,6 +49,8 @@ class FilePart:
     """Length in seconds according to the header of the part, or None if unknown."""
     form: str = ""
     """Codec, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
+    first_sample: int = 0
+    """The number that the first FLAC frame of the part gives its first sample. libsndfile seeks by these numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +179,35 @@ def _ogg_part(link: ogg.OggLink) -> FilePart:
 
 def _flac_plan(path: SourceFile) -> ReadPlan:
     """Plan one part for each joined file. If there is a single file and its header declares too small a length, plan a
-    header that declares 0, so that libsndfile reads to the end of the file."""
+    header that declares 0, so that libsndfile reads to the end of the file. A piece that was cut out of a longer file
+    gets a header for its own length."""
     streams = flac.streams(path)
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
+    if length is None:
+        return ReadPlan()
+    size = path.stat().st_size
+    if length.first_sample:
+        return ReadPlan((FilePart(length.audio_start, size, length.head_of_piece, first_sample=length.first_sample),))
     # A length of 0 means unknown: libsndfile then reads to the end of the file. It also does so if the length is too
     # large.
-    if length is None or not 0 < length.declared_samples < length.actual_samples:
+    if not 0 < length.declared_samples < length.actual_samples:
         return ReadPlan()
-    part = FilePart(length.rest_start, path.stat().st_size, length.head_without_length)
+    part = FilePart(length.rest_start, size, length.head_without_length)
     return ReadPlan((part,), warnings=(LONGER_THAN_DECLARED,))
 
 
 def _flac_part(stream: flac.FlacStream) -> FilePart:
     form = f"FLAC {stream.rate} Hz, {stream.channels} channels"
-    return FilePart(stream.start, stream.end, length_s=stream.length_s or None, form=form)
+    return FilePart(
+        stream.start,
+        stream.end,
+        stream.head,
+        length_s=stream.length_s or None,
+        form=form,
+        first_sample=stream.first_sample,
+    )
 
 
 def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> ReadPlan:
