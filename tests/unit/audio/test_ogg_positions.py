@@ -93,7 +93,7 @@ def test_a_gap_may_be_at_any_position(
     assert_gap(path, ends[number - 1] / RATE, gap_s)
 
 
-@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start_s", [0.5, 5000.0])
 def test_a_stream_that_was_cut_out_of_a_longer_one_starts_at_zero(
     tmp_path: Path, files: dict[str, bytes], kind: str, start_s: float
@@ -107,7 +107,65 @@ def test_a_stream_that_was_cut_out_of_a_longer_one_starts_at_zero(
     assert (round(length_s, 2), warnings) == (LENGTH_S, ())
 
 
-@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+def marked(page: bytes, flags: int) -> bytes:
+    """Return an Ogg page with other flags."""
+    page = page[:5] + bytes((flags,)) + page[6:]
+    return page[:22] + ogg_checksum(page) + page[26:]
+
+
+def numbered(page: bytes, number: int) -> bytes:
+    page = page[:18] + number.to_bytes(4, "little") + page[22:]
+    return page[:22] + ogg_checksum(page) + page[26:]
+
+
+@pytest.mark.parametrize("first", [1, 6, -1], ids=["most", "middle", "last-page"])
+def test_a_piece_of_flac_in_ogg_starts_at_zero(tmp_path: Path, files: dict[str, bytes], first: int) -> None:
+    """The positions of its pages are those of the longer file, and no page has an end mark."""
+    pages = ogg_pages(files["flac"])
+    heads = [page for page in pages if int.from_bytes(page[6:14], "little", signed=True) <= 0]
+    audio = pages[len(heads) :]
+    start_s = int.from_bytes(audio[first - 1][6:14], "little") / RATE
+    piece = [numbered(marked(page, 0), len(heads) + place) for place, page in enumerate(audio[first:])]
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"".join([*heads, *piece]))
+    found, length_s, warnings = read(path)
+    expected = [w for w in WORDS if w.start >= start_s]
+    assert [w.number for w in found] == [w.number for w in expected]
+    assert all(abs(f.start - (w.start - start_s)) < 0.03 for f, w in zip(found, expected, strict=True))
+    assert length_s == pytest.approx(LENGTH_S - start_s, abs=0.001)
+    assert len(warnings) == 1
+    assert "no end mark" in warnings[0]
+    with open_source(path) as source:
+        assert source.info.duration_s == pytest.approx(length_s)
+
+
+def test_flac_in_ogg_whose_positions_begin_below_zero_is_read_from_its_first_sample(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    """FFmpeg writes such positions if it cuts between two pages. FLAC has no samples that a decoder drops."""
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(files["flac"], lambda _n, _g: -RATE // 2))
+    found, length_s, warnings = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert all(abs(f.start - w.start) < 0.03 for f, w in zip(found, WORDS, strict=True))
+    assert (round(length_s, 3), warnings) == (LENGTH_S, ())
+
+
+def test_an_empty_packet_of_flac_in_ogg_has_no_samples(tmp_path: Path, files: dict[str, bytes]) -> None:
+    *pages, last = ogg_pages(files["flac"])
+    count = last[26]
+    last = marked(last[:26] + bytes((count + 1,)) + last[27 : 27 + count] + bytes(1) + last[27 + count :], 0)
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"".join([*pages, last]))
+    found, length_s, _ = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert round(length_s, 3) == LENGTH_S
+    (link,), _, _ = ogg.links(path)
+    assert link.only is not None
+    assert (link.only.patches, link.only.shifts) == ([], [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_positions_that_jump_back_lose_no_audio(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(ogg_shifted(files[kind], lambda n, _: -4 * RATE if n >= 6 else 0))

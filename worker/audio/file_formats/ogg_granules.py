@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.audio.file_formats.ogg_packets import PacketClock, clock_of
+from worker.audio.file_formats.ogg_packets import CARRIED_BYTES, PacketClock, clock_of
 
 CONTINUED, FIRST, LAST = 1, 2, 4
 """Bits of header_type_flag: the page continues a packet, is the first page, is the last page of a logical stream (RFC
@@ -106,7 +106,12 @@ class StreamPositions:
         clock = self._clock
         if clock is None or self._start is None:
             return None
-        return max(0, self._samples + self._ahead - max(self._start, 0) - clock.skipped) / clock.rate
+        kept = self._samples + self._before_zero(clock) - clock.skipped
+        return max(0, kept + self._ahead - self._start) / clock.rate
+
+    def _before_zero(self, clock: PacketClock) -> int:
+        """Return the position of the first sample if it is below 0 and the decoder drops the samples up to 0."""
+        return min(self._start or 0, 0) if clock.drops_start else 0
 
     def note_damage(self, reason: str) -> None:
         """Record that pages before the next added page were lost."""
@@ -154,7 +159,7 @@ class StreamPositions:
         if not is_trimmed:
             self._shift(clock, before, ahead)
             self._ahead = ahead
-        granule = self._samples + min(self._start, 0) + trim
+        granule = self._samples + self._before_zero(clock) + trim
         if granule != page.granule:
             self.patches += page.at_granule(granule)
         self._samples += trim
@@ -175,7 +180,7 @@ class StreamPositions:
         elif not page.flags & CONTINUED:
             carried = b""
         if start < at:
-            self._carried = self._carried if not starts and carried else body[start : start + 2]
+            self._carried = self._carried if not starts and carried else body[start : start + CARRIED_BYTES]
             self._is_carrying = True
         else:
             self._is_carrying = False
@@ -187,5 +192,5 @@ class StreamPositions:
         shift_s = (ahead - start) / clock.rate
         last_s = self.shifts[-1][1] if self.shifts else 0.0
         if abs(shift_s - last_s) >= _MIN_SHIFT_S:
-            position = max(0, before - clock.skipped + min(start, 0))
+            position = max(0, before - clock.skipped + self._before_zero(clock))
             self.shifts.append((position / clock.rate, shift_s, self._damage))

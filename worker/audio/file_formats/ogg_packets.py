@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from worker.audio.file_formats.flac_frames import HEADER_BYTES, parse_frame
+
 _OPUS_RATE: Final = 48000
 _OPUS_FRAME_MS: Final = (
     *(10.0, 20.0, 40.0, 60.0) * 3,  # SILK
@@ -16,6 +18,8 @@ _OPUS_FRAME_MS: Final = (
     *(2.5, 5.0, 10.0, 20.0) * 4,  # CELT
 )
 _MAX_VORBIS_MODES: Final = 64
+CARRIED_BYTES: Final = HEADER_BYTES
+"""Number of bytes at the start of a packet that are needed to count its samples."""
 
 
 class PacketClock(Protocol):
@@ -26,6 +30,8 @@ class PacketClock(Protocol):
     channels: int
     skipped: int
     """Number of samples at the start of the stream that a decoder drops."""
+    drops_start: bool
+    """Whether a decoder drops the samples before position 0, if the positions begin below 0."""
 
     def take_header(self, packet: bytes) -> bool:
         """Read the next header packet. Returns False after the last one. Raises ValueError for a broken packet."""
@@ -33,8 +39,8 @@ class PacketClock(Protocol):
 
     def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
         """Return the number of samples of the packets that end on a page. `body`: the content of the page. `starts`:
-        the positions in `body` where these packets begin. `carried`: the first bytes of the first packet if it began on
-        an earlier page."""
+        the positions in `body` where these packets begin. `carried`: the first CARRIED_BYTES of the first packet if it
+        began on an earlier page."""
         ...
 
     def restart(self) -> None:
@@ -62,6 +68,7 @@ def clock_of(first: bytes) -> PacketClock | None:
 class _Opus:
     name = "Opus"
     rate = _OPUS_RATE
+    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         self.channels = head[9]
@@ -88,6 +95,7 @@ class _Opus:
 class _Vorbis:
     name = "Vorbis"
     skipped = 0
+    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         self.channels = head[11]
@@ -145,21 +153,10 @@ def _vorbis_modes(setup: bytes) -> list[bool]:
     return found
 
 
-class _Constant:
-    """A codec whose packets all have the same number of samples."""
-
-    skipped = 0
-    _packet = 0
-
-    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
-        return self._packet * len(starts)
-
-    def restart(self) -> None:
-        """Does nothing: packets do not depend on earlier ones."""
-
-
-class _Speex(_Constant):
+class _Speex:
     name = "Speex"
+    skipped = 0
+    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         fields = [int.from_bytes(head[at : at + 4], "little") for at in range(36, 72, 4)]
@@ -173,17 +170,36 @@ class _Speex(_Constant):
         self._headers -= 1
         return self._headers > 0
 
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        return self._packet * len(starts)
 
-class _Flac(_Constant):
+    def restart(self) -> None:
+        """Does nothing: packets do not depend on earlier ones."""
+
+
+class _Flac:
     name = "FLAC"
+    skipped = 0
+    drops_start = False
 
     def __init__(self, head: bytes) -> None:
         info = head[17:]  # STREAMINFO, after its block header
-        self._packet, max_packet = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
         self.rate = int.from_bytes(info[10:13], "big") >> 4
         self.channels = (info[12] >> 1 & 7) + 1
-        if not self.rate or self._packet != max_packet:
-            raise ValueError("blocks of several sizes")
+        if not self.rate:
+            raise ValueError("no sample rate")
 
     def take_header(self, packet: bytes) -> bool:
         return not (packet[:1] and packet[0] & 0x80 and packet[:1] != b"\x7f")
+
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        total = 0
+        for start in starts:
+            # The last frame of a stream is smaller than the others. FFmpeg may write an empty packet after it.
+            frame = parse_frame(carried or body[start : start + HEADER_BYTES])
+            total += frame.size if frame is not None else 0
+            carried = b""
+        return total
+
+    def restart(self) -> None:
+        """Does nothing: packets do not depend on earlier ones."""
