@@ -218,7 +218,7 @@ def _probe_channels(
     streamed = [plan for plan in plans if may_hold_speech(found[plan.channel or 0], skipping)]
     return SourceProbe(
         source=str(path),
-        length_s=plans[0].duration / plans[0].rate,
+        length_s=max(plan.duration / plan.rate for plan in plans),
         speech_s=sum(plan.speech_s or 0.0 for plan in plans),
         silence_s=sum(plan.skipped_s for plan in streamed),
         warnings=tuple(dict.fromkeys(warnings)),

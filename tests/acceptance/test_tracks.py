@@ -34,6 +34,25 @@ async def test_each_track_is_transcribed_with_its_language_as_channel_name(tmp_p
     assert transcript.warnings == ()
 
 
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("shorter", [0, 1], ids=["first track shorter", "second track shorter"])
+async def test_tracks_of_different_lengths_are_complete(tmp_path: Path, kind: str, shorter: int) -> None:
+    signals = list(SIGNALS)
+    signals[shorter] = encode(WORDS[shorter][:4], RATE, duration_s=WORDS[shorter][3].end + 0.3)
+    file = next(file for file in TRACK_FILES if file.ending == kind)
+    path, log = write_tracks(tmp_path / f"a.{kind}", signals, file, TAGS), MemoryLog()
+    async with tone_service() as settings:
+        transcript = await transcribe(path, settings, channels=ChannelSelection(track="all"), sessions=2, log=log)
+    for number, label in enumerate(("eng", "yue")):
+        segments = tuple(segment for segment in transcript.segments if segment.channel == label)
+        expected = WORDS[number][:4] if number == shorter else WORDS[number]
+        assert_said(transcript.model_copy(update={"segments": segments}), expected, 0.08)
+    assert transcript.coverage.missing == ()
+    assert transcript.warnings == ()
+    assert transcript.source.duration == pytest.approx(9.0, abs=0.1)
+    assert log.reports[-1].sent_s == pytest.approx(transcript.source.duration, abs=0.01)
+
+
 async def test_a_job_for_one_track_resumes_only_with_that_track(tmp_path: Path) -> None:
     path, log = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS), MemoryLog()
     async with tone_service() as settings:

@@ -121,11 +121,20 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the longest channel in seconds. The measured length is used if it is known, otherwise the length in
-        the header, otherwise the length of the audio that was read so far."""
-        if self.info.frames is not None or all(plan.measured for plan in self.plans):
-            return max(plan.duration for plan in self.plans) / self.rate
-        readers = [reader for some in self._readers.values() for reader in some]
+        """Length of the longest channel in seconds."""
+        return max(self.lengths_s)
+
+    @property
+    def lengths_s(self) -> tuple[float, ...]:
+        """Length of the channel of each plan in seconds. Channels that are audio tracks have different lengths. The
+        measured length is used if it is known, otherwise the length in the header, otherwise the length of the audio
+        that was read so far."""
+        return tuple(self._length_s(plan) for plan in self.plans)
+
+    def _length_s(self, plan: StreamingPlan) -> float:
+        if plan.measured or plan.duration:
+            return plan.duration / self.rate
+        readers = self._readers.get(plan.channel, [])
         return max((reader.frames_decoded / reader.info.sample_rate for reader in readers), default=0.0)
 
     def measure_length(self, number: int) -> None:
@@ -228,7 +237,7 @@ def open_recording(
         except TooLarge as exc:
             # With several sections and no decoded file, each section would decode all earlier audio again.
             if made is None:
-                return _streamed_whole(path, info, rate, channels, selection, str(exc))
+                return _streamed_whole(path, info, rate, readers, selection, str(exc))
         except OSError as exc:
             reason = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
             # If there are plans of an earlier attempt, the ledger may contain commits whose section numbers refer to
@@ -236,7 +245,7 @@ def open_recording(
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
                 raise SourceError(f"{reason}: free some space, or set TMPDIR to a folder on a larger disk") from exc
-            return _streamed_whole(path, info, rate, channels, selection, reason)
+            return _streamed_whole(path, info, rate, readers, selection, reason)
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
@@ -264,7 +273,8 @@ def _decoded(
     Raises TooLarge, WorkerShortage, OSError."""
     spools: dict[int | None, PcmSpool] = {}
     try:
-        space.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
+        # Each reader has its own length, because audio tracks have different lengths.
+        space.expect(sum(reader.info.duration_s or 0.0 for reader in readers.values()) * rate * BYTES_PER_SAMPLE)
         for channel, reader in readers.items():
             spools[channel] = spool = PcmSpool(path, rate, space)
             exit_stack.callback(spool.close)
@@ -282,15 +292,18 @@ def _streamed_whole(
     path: SourceFile,
     info: AudioInfo,
     rate: int,
-    channels: Sequence[int | None],
+    readers: Mapping[int | None, Audio],
     selection: ChannelSelection,
     reason: str,
 ) -> Recording:
-    """Create a recording without decoded audio on the disk. It has one section, or one per channel."""
-    plans = [replace(whole(info, rate), channel=channel, track=selection.track) for channel in channels]
+    """Create a recording without decoded audio on the disk. It has one section, or one per channel.
+    `readers`: a reader of each channel, for the length in its header."""
+    plans = [
+        replace(whole(reader.info, rate), channel=channel, track=selection.track) for channel, reader in readers.items()
+    ]
     recording = Recording(path, info, plans, selection=selection)
     recording.streamed_whole = True
-    recording.warn(f"streamed whole, in one section{'' if None in channels else ' for each channel'}: {reason}")
+    recording.warn(f"streamed whole, in one section{'' if None in readers else ' for each channel'}: {reason}")
     return _warned(recording)
 
 

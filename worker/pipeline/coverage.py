@@ -69,6 +69,10 @@ def run_facts(
         size_bytes=local.file.stat().st_size,
         info=source.info,
         duration_s=source.duration_s,
+        channel_lengths_s=tuple(
+            (source.selection.name(plan.channel), length_s)
+            for plan, length_s in zip(source.plans, source.lengths_s, strict=True)
+        ),
         warnings=(*job.content.warnings, *source.warnings, *option_warnings(options)),
         language=job.language,
         one_script=job.one_script,

@@ -54,7 +54,10 @@ class RunFacts:
     size_bytes: int
     info: AudioInfo
     duration_s: float
-    """Decoded length in seconds, or the length in the header if the source was not decoded to its end."""
+    """Decoded length in seconds, or the length in the header if the source was not decoded to its end. For channels
+    that are streamed separately, the length of the longest one."""
+    channel_lengths_s: tuple[tuple[str | None, float], ...]
+    """(name, length in seconds) of each streamed channel. Audio tracks have different lengths."""
     warnings: tuple[str, ...]
     language: str | None
     speed: Speed
@@ -154,7 +157,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
 def _coverage(spoken: list[Segment], facts: RunFacts, duration: float) -> Coverage:
     return Coverage(
         duration=duration,
-        sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
+        sent=round(min(facts.sent_s, sum(length_s for _, length_s in facts.channel_lengths_s)), 3),
         committed_until=max((s.end for s in spoken if s.committed), default=0.0),
         sample_rate=facts.wire_rate,
         channels=facts.channels,
@@ -187,18 +190,21 @@ def unaccounted_ranges(facts: RunFacts) -> tuple[Gap, ...]:
     """Return the parts of the source that were neither sent nor skipped nor reported as missing, for each channel.
 
     The result should be empty. A range in the result means that another module has a bug that loses audio."""
-    channels = [channel.name for channel in facts.channels] or [None]
-    return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted_of_channel(facts, channel))
+    return tuple(
+        gap
+        for channel, length_s in facts.channel_lengths_s
+        for gap in _unaccounted_of_channel(facts, channel, length_s)
+    )
 
 
-def _unaccounted_of_channel(facts: RunFacts, channel: str | None) -> list[Gap]:
+def _unaccounted_of_channel(facts: RunFacts, channel: str | None, length_s: float) -> list[Gap]:
     rate = facts.wire_rate
     sections = (section for section in facts.sections if section.channel == channel)
     known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in sections]
     known += [(s.start, s.end) for s in facts.skipped if s.channel == channel]
     known += [(gap.start, gap.end) for gap in facts.missing if gap.channel == channel]
     gaps, at = [], 0.0
-    for start, end in [*sorted(known), (facts.duration_s, facts.duration_s)]:
+    for start, end in [*sorted(known), (length_s, length_s)]:
         if start > at + ROUNDING_TOLERANCE_S:
             reason = "not accounted for: please report this"
             gaps.append(Gap(start=round(at, 3), end=round(start, 3), channel=channel, reason=reason))
