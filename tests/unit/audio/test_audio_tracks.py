@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import tones
 from tests.support.audiofiles import WAV, write_signal
+from tests.support.timedmedia import write_timed
 from tests.support.trackfiles import RATE, TRACK_FILES, TrackFile, write_tracks
 from worker.audio.audio_tracks import Track, check_track, default_track, labels, listed, parse_track
 from worker.audio.channel_selection import ChannelSelection, check_names, check_selection
@@ -31,6 +32,13 @@ MXF = next(kind for kind in TRACK_FILES if kind.ending == "mxf")
 
 def words_of(source: Audio) -> list[int]:
     return [word.number for word in tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))]
+
+
+def assert_words(source: Audio, words: list[tones.ToneWord], late_s: float, within_s: float) -> None:
+    """Assert that `source` has exactly `words`, `late_s` seconds after their times."""
+    found = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))
+    assert [word.number for word in found] == [word.number for word in words]
+    assert max(abs(f.start - word.start - late_s) for f, word in zip(found, words, strict=True)) < within_s
 
 
 def numbers(track: int) -> list[int]:
@@ -81,6 +89,47 @@ def test_all_sixteen_tracks_of_an_mxf_file_can_be_read(tmp_path: Path) -> None:
         assert words_of(source) == numbers(2)
     with open_source(path) as source:
         assert len(source.info.tracks) == 16
+
+
+@pytest.mark.parametrize("coding", ["mp2", "aac", "ac3"])
+@pytest.mark.parametrize("late", [0, 1])
+@pytest.mark.gate_sample(2)
+def test_tracks_of_a_transport_stream_that_begin_late_are_read_alone(tmp_path: Path, coding: str, late: int) -> None:
+    """A late start is no change from one stream to another."""
+    starts_s = [2.5 if number == late else 0.0 for number in range(2)]
+    path = write_tracks(tmp_path / "a.ts", SIGNALS[:2], TrackFile("mpegts", "ts", coding), TAGS, starts_s=starts_s)
+    for track in (None, 1, 2):
+        index = 0 if track is None else track - 1
+        with open_source(path, track=track) as source:
+            assert_words(source, WORDS[index], starts_s[index], 0.1)
+            assert [("only track 1 is read" in text) for text in source.warnings] == ([True] if track is None else [])
+
+
+def test_a_chosen_track_is_followed_when_its_codec_changes(tmp_path: Path) -> None:
+    parts = [
+        write_tracks(tmp_path / f"{coding}.ts", SIGNALS[:2], TrackFile("mpegts", "ts", coding)).read_bytes()
+        for coding in ("mp2", "ac3")
+    ]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(parts))
+    for track in (1, 2):
+        with open_source(path, track=track) as source:
+            assert words_of(source) == 2 * numbers(track - 1)
+
+
+def test_streams_that_follow_each_other_are_separate_tracks_if_tracks_are_chosen(tmp_path: Path) -> None:
+    """Without a chosen track, all streams are read: see `test_coding_changes`."""
+    parts = [
+        write_timed(
+            tmp_path / f"{n}.ts", SIGNALS[n], container="mpegts", codec="mp2", rate=RATE, stream_id=256 + n
+        ).read_bytes()
+        for n in range(2)
+    ]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(parts))
+    for track in (1, 2):
+        with open_source(path, track=track) as source:
+            assert words_of(source) == numbers(track - 1)
 
 
 def test_a_single_track_is_read_if_all_tracks_are_requested(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.support.timedmedia import mp4_of_two, ogg_checksum, ogg_pages, write_
 from tests.support.tones import ToneWord
 from worker.audio.decoding import ffmpeg_container
 from worker.audio.decoding.decode import open_source
-from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
+from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, FirstStream, Succession
 from worker.audio.pcm_frames import wire_frames
 from worker.audio.source import Audio
 
@@ -108,6 +108,46 @@ def test_parallel_streams_are_not_a_change() -> None:
     succession.own()
     assert all(succession.other(1, 900) is None for _ in range(5 * SUCCESSION_PACKETS))  # 0 has ended, 1 goes on
     assert [succession.other(2, 1000 + n) for n in range(SUCCESSION_PACKETS)][-1] == 1000
+
+
+def test_streams_that_are_known_to_be_parallel_are_not_a_change() -> None:
+    succession = Succession(0, [1])
+    assert all(succession.other(1, 500) is None for _ in range(2 * SUCCESSION_PACKETS))
+
+
+def first_stream(packets: list[int]) -> FirstStream:
+    """The result for the packets of some streams, if stream 0 is the default."""
+    first = FirstStream(0)
+    for stream in packets:
+        if first.add(stream):
+            break
+    return first
+
+
+LONG = 2 * SUCCESSION_PACKETS
+
+
+@pytest.mark.parametrize(
+    ("packets", "continued", "parallel"),
+    [
+        ([0] * LONG + [1] * LONG, None, set()),
+        ([1] * (SUCCESSION_PACKETS - 1) + [0] * LONG, None, set()),
+        ([1] * LONG + [0] * LONG, 1, set()),
+        ([1] * LONG + [0, 1, 0, 0, 1] + [0] * LONG, 1, set()),  # two late packets at the change
+        ([1] * LONG + [0, 1] * LONG, None, {1}),
+        ([1] * LONG + [0, 0, 0, 0, 0, 1] * LONG, None, {1}),  # packets of different length
+        ([1] * LONG + [0, 1] * 10, None, {1}),
+        ([1] * LONG + [0] * 10, 1, set()),
+        ([1] * LONG, 1, set()),
+        ([1, 2] * LONG + [0, 2] * LONG, 1, {2}),
+        ([1] * 500 * LONG + [0, 1] * LONG, 1, set()),
+    ],
+)
+def test_the_default_stream_is_read_unless_it_continues_another_stream(
+    packets: list[int], continued: int | None, parallel: set[int]
+) -> None:
+    first = first_stream(packets)
+    assert (first.continued, first.parallel) == (continued, parallel)
 
 
 @pytest.mark.parametrize(("first", "second"), [((48000, 2), (24000, 1)), ((16000, 1), (48000, 2))], ids=str)

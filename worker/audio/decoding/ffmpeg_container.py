@@ -16,7 +16,7 @@ from worker.audio.decoding.ffmpeg_length import latest_end_s, seconds_of_tag
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
 from worker.audio.decoding.media_items import DecodedFrame, LostPacket, OtherStream
-from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
+from worker.audio.decoding.stream_succession import FirstStream, Succession
 from worker.audio.file_formats.mp4 import has_uncommon_edits
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
@@ -90,7 +90,7 @@ class MediaContainer:
     ) -> None:
         """`part`: the part of the file to read, with its own header, or None for the whole file. `stream_id`: id of the
         stream to read, if known. `zero_s`: the timestamp, in seconds, of position 0, if known. `track`: the audio track
-        to read (from 1).
+        to read (from 1), or None for the default stream and the streams that continue it.
 
         Raises UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
@@ -98,15 +98,15 @@ class MediaContainer:
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
+        self._parallel_ids: frozenset[int] = frozenset()
         # FFmpeg does not get the path, because it would also use the file name extension to detect the format, and the
         # extension may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self.without_edits = self._has_uncommon_edits()
             self._open()
-            if self._may_begin_elsewhere and (first := self._first_stream_id()) is not None:
-                self._stream_id = first
-                self._open()
+            if self._may_begin_elsewhere:
+                self._find_first_stream()
             self.info = self._info(*self._rate_and_channels())
         except BaseException:
             self._file.close()
@@ -131,7 +131,13 @@ class MediaContainer:
 
     @property
     def _may_begin_elsewhere(self) -> bool:
-        return self.is_transport_stream and self._stream_id is None and self._track is None
+        return self._may_change_stream and self._stream_id is None
+
+    @property
+    def _may_change_stream(self) -> bool:
+        """Whether other streams may continue the stream that is read. A chosen track is read alone: the other streams
+        are tracks of their own."""
+        return self.is_transport_stream and self._track is None
 
     def _rate_and_channels(self) -> tuple[int, int]:
         """Return sample rate (Hz) and number of channels.
@@ -192,7 +198,9 @@ class MediaContainer:
 
         Copies of packets are skipped, because recorders that reconnect send some packets twice. If another stream
         continues this one, the last item is an `OtherStream`."""
-        succession = Succession(self._stream.index)
+        succession = Succession(
+            self._stream.index, [stream.index for stream in self._container.streams if stream.id in self._parallel_ids]
+        )
         packets = self._packets()
         repeats = RepeatFilter()
         own_index, is_sparse = self._stream.index, self._container.format.name in _SPARSE_TIMES
@@ -222,9 +230,9 @@ class MediaContainer:
                 yield from self._decoded(new, sparse=is_sparse)
 
     def _packets(self) -> Iterator[Any]:
-        """Return the packets of the stream. For a transport stream, return the packets of all audio streams, because
-        another stream may continue this one."""
-        wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
+        """Return the packets of the stream. If another stream may continue this one, return the packets of all audio
+        streams."""
+        wanted = [s for s in self._container.streams if s.type == "audio"] if self._may_change_stream else self._stream
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
 
@@ -256,26 +264,22 @@ class MediaContainer:
         the whole stream. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
-        return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
+        return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s, self._track)
 
-    def _first_stream_id(self) -> int | None:
-        """Return the id of an audio stream with many packets before the first packet of the chosen stream. Returns None
-        if there is no such stream, because the streams are parallel."""
+    def _find_first_stream(self) -> None:
+        """Choose another audio stream if the default stream continues it. Find the streams that are parallel to the
+        default stream and begin earlier."""
         audio = [stream for stream in self._container.streams if stream.type == "audio"]
         if len(audio) < 2:
-            return None
-        counts: dict[int, int] = {}
-        found = None
+            return
+        first = FirstStream(self._stream.id)
         with suppress(*_faults()):
             for packet in self._container.demux(audio):
-                if packet.stream_index == self._stream.index:
+                # FFmpeg ends each stream with a packet without data.
+                if packet.size and first.add(packet.stream.id):
                     break
-                counts[packet.stream.id] = counts.get(packet.stream.id, 0) + 1
-                if counts[packet.stream.id] >= SUCCESSION_PACKETS:
-                    found = int(packet.stream.id)
-                    break
+        self._stream_id, self._parallel_ids = first.continued, first.parallel
         self._open()
-        return found
 
     def _info(self, rate: int, channels: int) -> AudioInfo:
         coding, container = self._stream.codec_context, self._container

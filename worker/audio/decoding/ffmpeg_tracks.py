@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from worker.audio.audio_tracks import Track, check_track, default_track
 from worker.audio.opened_file import SourceFile
-from worker.errors import UnsupportedSource
+from worker.errors import NoSuchTrack, UnsupportedSource
 
 _DEFAULT: Final = 1  # AV_DISPOSITION_DEFAULT
 
@@ -32,14 +32,18 @@ def audio_streams(container: Any) -> list[Any]:
 def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:
     """Return the audio stream with the id `stream_id`. If `stream_id` is None, return the stream of the track, or the
     default stream if `track` is None too. The rate of the stream may still be unknown. Raises UnsupportedSource if the
-    file has no audio stream, and NoSuchTrack if it has no such track."""
+    file has no audio stream, and NoSuchTrack if it has no such track, or no stream `stream_id` of a chosen track."""
     audio = audio_streams(container)
     if not audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
     by_id = next((stream for stream in audio if stream.id == stream_id), None) if stream_id is not None else None
+    if by_id is not None:
+        return by_id
     if track is not None:
+        if stream_id is not None:  # the rest of a file in which the stream has ended
+            raise NoSuchTrack(f"{path}: audio track {track} does not continue")
         check_track(track, tracks_of(container), path)
-        return by_id or audio[track - 1]
+        return audio[track - 1]
     known = [stream for stream in audio if stream.codec_context is not None] or audio
-    return by_id or known[default_track([bool(stream.disposition & _DEFAULT) for stream in known])]
+    return known[default_track([bool(stream.disposition & _DEFAULT) for stream in known])]
