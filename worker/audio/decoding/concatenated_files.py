@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from worker.audio.audio_tracks import choice_warning
+from worker.audio.audio_tracks import check_track, choice_warning
 from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan
@@ -38,11 +38,13 @@ class ConcatenatedSource(ReaderBase):
 
     def __init__(self, path: SourceFile, plan: ReadPlan, channel: int | None = None, track: int | None = None) -> None:
         """`channel`: from 0, or None to mix all channels. `track`: the track to read in each part (from 1), or None for
-        the default track of each part. Raises the SourceError of the first part if no part can be opened."""
+        the default track of each part. A part without this track is silent. Raises NoSuchTrack if no part has the
+        track, and the SourceError of the first part if no part can be opened."""
         super().__init__(path, plan.warnings)
         self._parts = plan.parts
         self._channel = channel
         self._track = track
+        self._shorter_by_s: dict[int, float] = {}
         self.info = self._common_info()
 
     def _common_info(self) -> AudioInfo:
@@ -57,6 +59,7 @@ class ConcatenatedSource(ReaderBase):
             try:
                 with closing(self._open(part, 0.0)) as reader:
                     found.append(reader.info)
+                    self._shorter_by_s[part.start] = reader.shorter_by_s
                     if self._track is None and (text := choice_warning(reader.info.tracks, reader.track)) is not None:
                         self._warn(text)
             except SourceError as exc:
@@ -67,6 +70,7 @@ class ConcatenatedSource(ReaderBase):
             raise refused or DamagedSource(f"{self.path}: contains no audio")
         rate, channels = max(info.sample_rate for info in found), max(info.channels for info in found)
         tracks = max((info.tracks for info in found), key=len)
+        check_track(self._track, tracks, self.path)
         return AudioInfo(rate, channels, None, found[0].format, tracks)
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
@@ -84,6 +88,11 @@ class ConcatenatedSource(ReaderBase):
             blocks = timeline.place(self._part_blocks(part, at_s, refusals))
             at_s = yield from self._at_one_rate(blocks, one_rate, start_s)
             self._check_length(part, start_s, at_s)
+            if part is not self._parts[-1]:
+                # The next part begins after the longest track, so that the times of all tracks agree.
+                for silence in self._zeros(self._shorter_by_s.get(part.start, 0.0)):
+                    at_s += len(silence) / self.info.sample_rate
+                    yield from one_rate.feed(self.info.sample_rate, silence)
         yield from one_rate.flush()
         if len(refusals) == len(self._parts):
             raise refusals[0]
@@ -114,10 +123,14 @@ class ConcatenatedSource(ReaderBase):
             return
         self._warn(f"{part.length_s:.1f} s from {at_s:.1f} s on could not be decoded: {reason}")
         self._undecoded.add(at_s, at_s + part.length_s, reason)
-        count = round(part.length_s * self.info.sample_rate)
-        for done in range(0, count, self.info.sample_rate):
-            silence = np.zeros(min(self.info.sample_rate, count - done), np.float32)
+        for silence in self._zeros(part.length_s):
             yield TimedBlock(None, self.info.sample_rate, silence)
+
+    def _zeros(self, length_s: float) -> Iterator[Samples]:
+        """Yield silence in blocks of at most a second."""
+        count = round(length_s * self.info.sample_rate)
+        for done in range(0, count, self.info.sample_rate):
+            yield np.zeros(min(self.info.sample_rate, count - done), np.float32)
 
     def _open(self, part: FilePart, before_s: float) -> PartReader:
         return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s, self._track)

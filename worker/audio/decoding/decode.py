@@ -171,12 +171,12 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
 
 
 def _open_with_libsndfile(path: SourceFile, channel: int | None, kind: FileFormat | None, track: int | None) -> Audio:
-    """Open a file with libsndfile, which reads no tracks. Raises NoSuchTrack, and SndfileRefused if libsndfile cannot
-    open the file or decode its start."""
+    """Open a file with libsndfile, which reads no tracks. The parts of a joined file may be media containers, which
+    FFmpeg reads. Raises NoSuchTrack, and SndfileRefused if libsndfile cannot open the file or decode its start."""
     plan = read_plan(path)
-    check_track(track, (), path)
     if plan.is_joined:
-        return _open_joined(path, plan, channel)
+        return _open_joined(path, plan, channel, track)
+    check_track(track, (), path)
     source = SndfileSource(path, channel, plan)
     try:
         faster = _open_opus(source, plan) if plan.is_undamaged_ogg else None
@@ -214,7 +214,7 @@ def _open_opus(source: SndfileSource, plan: ReadPlan) -> Audio | None:
     return None
 
 
-def _open_joined(path: SourceFile, plan: ReadPlan, channel: int | None, track: int | None = None) -> Audio:
+def _open_joined(path: SourceFile, plan: ReadPlan, channel: int | None, track: int | None) -> Audio:
     from worker.audio.decoding.concatenated_files import ConcatenatedSource  # noqa: PLC0415  seldom needed
 
     return ConcatenatedSource(path, plan, channel, track)

@@ -288,7 +288,7 @@ class MediaContainer:
         name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
         if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
-        end_s = None if container.format.name in _NO_LENGTH else self._stream_end_s() or self.length_s
+        end_s = None if container.format.name in _NO_LENGTH else self._end_of(self._stream) or self.length_s
         frames = round(end_s * rate) if end_s and end_s > 0 else None
         return AudioInfo(rate, channels, frames, name, tracks_of(container))
 
@@ -297,9 +297,15 @@ class MediaContainer:
         """The track that is read, from 1."""
         return audio_streams(self._container).index(self._stream) + 1
 
-    def _stream_end_s(self) -> float | None:
-        """Return the end of the audio stream in seconds on the timeline according to the container, or None."""
-        stream = self._stream
+    @property
+    def shorter_by_s(self) -> float:
+        """How many seconds before the end of the longest audio track this track ends according to the header; 0.0 if
+        unknown."""
+        ends = [self._declared_end_of(stream) for stream in audio_streams(self._container)]
+        return max(0.0, *(end or 0.0 for end in ends)) - end if (end := self.declared_end_s) else 0.0
+
+    def _end_of(self, stream: Any) -> float | None:
+        """Return the end of an audio stream in seconds on the timeline according to the container, or None."""
         if not stream.duration or not stream.time_base:
             return None
         is_later = self._timed and not self._counts_from_zero
@@ -316,15 +322,18 @@ class MediaContainer:
     def declared_end_s(self) -> float | None:
         """End of the audio according to the header, in seconds. None if the header does not declare an end for this
         stream."""
+        return self._declared_end_of(self._stream)
+
+    def _declared_end_of(self, stream: Any) -> float | None:
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
         if names & _LENGTH_OF_ALL:
-            if (tag := seconds_of_tag(self._stream.metadata.get("DURATION", ""))) is not None:
+            if (tag := seconds_of_tag(stream.metadata.get("DURATION", ""))) is not None:
                 return tag
             # If a Matroska header declares no length, FFmpeg guesses one from the bit rate.
             return self.length_s if "flv" in names and len(self._container.streams) == 1 else None
-        return self._stream_end_s() or self.length_s
+        return self._end_of(stream) or self.length_s
 
     @property
     def latest_end_s(self) -> float | None:

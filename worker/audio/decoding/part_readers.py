@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer, is_installed
 from worker.audio.decoding.libsndfile import SndfileStream
@@ -17,7 +16,7 @@ from worker.audio.decoding.stream_timeline import TimedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
 from worker.audio.undecoded_ranges import UndecodedLog
-from worker.errors import DamagedSource, UnsupportedSource
+from worker.errors import DamagedSource, NoSuchTrack, UnsupportedSource
 
 _BLOCK_S: Final = 1.0
 
@@ -28,6 +27,8 @@ class PartReader(Protocol):
     info: AudioInfo
     track: int
     """The audio track that is read, from 1."""
+    shorter_by_s: float
+    """How many seconds before the end of the longest track of the part the track ends."""
 
     def blocks(self) -> Iterator[TimedBlock]:
         """Yield mono blocks, with timestamps if the container has them; may be called once."""
@@ -48,23 +49,34 @@ def open_part(
     """Open one part of a file.
 
     `channel`: from 0, or None to mix all channels. `before_s`: seconds of the file before this part. `track`: from 1,
-    or None. Raises SndfileRefused if neither library opens the part, and NoSuchTrack."""
+    or None. If the part has no such track, silence of the length of its default track is read. Raises SndfileRefused if
+    neither library opens the part."""
+    is_absent = track is not None and track > 1
     try:
-        stream = SndfileStream(path, part, warn, undecoded, before_s)
+        # The damage of another track is not reported.
+        stream = SndfileStream(path, part, warn, UndecodedLog() if is_absent else undecoded, before_s)
     except SndfileRefused as refused:
         if not is_installed():
             raise
         try:
-            return _MediaPart(MediaContainer(path, part, track=track), channel, warn)
+            return _open_media_part(path, part, channel, warn, track)
         except (UnsupportedSource, DamagedSource):
             raise refused from None
-    check_track(track, (), path)
-    return _SndfilePart(stream, channel, warn)
+    return _SilentPart(_SndfilePart(stream, None, warn), warn) if is_absent else _SndfilePart(stream, channel, warn)
+
+
+def _open_media_part(
+    path: SourceFile, part: FilePart, channel: int | None, warn: Callable[[str], None], track: int | None
+) -> PartReader:
+    try:
+        return _MediaPart(MediaContainer(path, part, track=track), channel, warn)
+    except NoSuchTrack:
+        return _SilentPart(_MediaPart(MediaContainer(path, part), None, warn), warn)
 
 
 class _SndfilePart:
     def __init__(self, stream: SndfileStream, channel: int | None, warn: Callable[[str], None]) -> None:
-        self.info, self.track = stream.info, 1
+        self.info, self.track, self.shorter_by_s = stream.info, 1, 0.0
         self._stream, self._channel, self._warn = stream, channel, warn
 
     def blocks(self) -> Iterator[TimedBlock]:
@@ -82,7 +94,7 @@ class _SndfilePart:
 
 class _MediaPart:
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
-        self.info, self.track = opened.info, opened.track
+        self.info, self.track, self.shorter_by_s = opened.info, opened.track, opened.shorter_by_s
         self._opened, self._channel, self._warn = opened, channel, warn
 
     def blocks(self) -> Iterator[TimedBlock]:
@@ -93,3 +105,20 @@ class _MediaPart:
 
     def close(self) -> None:
         self._opened.close()
+
+
+class _SilentPart:
+    """Silence in place of a track that the part does not have. `other`: the track whose length the silence has."""
+
+    def __init__(self, other: PartReader, warn: Callable[[str], None]) -> None:
+        self.info, self.track, self.shorter_by_s = other.info, other.track, other.shorter_by_s
+        self._other, self._warn = other, warn
+
+    def blocks(self) -> Iterator[TimedBlock]:
+        tracks = "one audio track" if len(self.info.tracks) < 2 else f"{len(self.info.tracks)} audio tracks"
+        self._warn(f"has only {tracks} in some stretches; the chosen track is silent there")
+        for block in self._other.blocks():
+            yield TimedBlock(block.start_s, block.rate, np.zeros_like(block.samples))
+
+    def close(self) -> None:
+        self._other.close()
