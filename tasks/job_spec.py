@@ -234,12 +234,13 @@ def _fields(text: str | None) -> dict[str, Any]:
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
-def checked_key(key: str) -> str:
-    """Validate an idempotency key, which becomes the job's id. Raises BadJob."""
+def checked_key(key: str, field: str = "idempotency_key") -> str:
+    """Validate an idempotency key, which becomes the job's id. `field`: the name under which the producer gave the key,
+    for the message. Raises BadJob."""
     try:
         return _JOB_ID.validate_python(key)
     except ValidationError:
-        raise BadJob(f"idempotency_key {key!r}: must be 1 to 128 letters, digits or . _ -") from None
+        raise BadJob(f"{field} {key!r}: must be 1 to 128 letters, digits or . _ -") from None
 
 
 def problems(error: ValidationError) -> str:

@@ -17,14 +17,15 @@ _NOT_COMPARED: Final = frozenset({"speed", "sessions", "priority"})
 """Fields that do not change the result of a job."""
 
 
-def job_id_of(key: str, principal: Principal) -> str:
-    """Return the id of the job with this idempotency key. Raises BadJob for an invalid key.
+def job_id_of(key: str, principal: Principal, field: str = "idempotency_key") -> str:
+    """Return the id of the job with this idempotency key. `field`: the name under which the client gave the key, for
+    the message. Raises BadJob for an invalid key.
 
     For an operator it is the key itself, as for all other producers. For other principals the id also depends on the
     name of their key, so that they neither meet nor guess the jobs of others."""
-    checked_key(key)
+    checked_key(key, field)
     if key in (".", ".."):  # see `source_policy.validated`
-        raise BadJob(f"idempotency_key {key!r}: cannot be part of a web address; choose another key")
+        raise BadJob(f"{field} {key!r}: cannot be part of a web address; choose another one")
     if principal.may_operate:
         return key
     return hashlib.sha256(f"{principal.producer}\n{key}".encode()).hexdigest()[:24]

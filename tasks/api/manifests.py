@@ -214,7 +214,7 @@ async def _identities(
 
     async def identify(entry: ManifestEntry, spec: JobSpec) -> str:
         if entry.id is not None:
-            return job_id_of(entry.id, principal)
+            return job_id_of(entry.id, principal, "id")
         async with gate:
             await context.policy.check_file(spec.source)
             content, stamp = await context.policy.content_of(spec.source, principal.producer)

@@ -325,7 +325,7 @@ class Intake:
     async def _submit(self, stream: IntakeStream, request: Request) -> StateChange:
         spec = request.spec
         if request.key is not None:
-            identity = checked_key(request.key)
+            identity = checked_key(request.key, "key")
         else:
             try:
                 content, mark = await self._identifier.content_of(spec.source, lane=stream.name)

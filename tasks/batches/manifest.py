@@ -160,4 +160,4 @@ def _entry(row: dict[str, Any], folder: Path) -> ManifestEntry:
         spec = JobSpec(source=place, **row, **rest)
     except ValidationError as exc:
         raise BadJob(f"{show(source)}: {problems(exc)}") from None
-    return ManifestEntry(spec.source, None if key is None else checked_key(str(key)), row)
+    return ManifestEntry(spec.source, None if key is None else checked_key(str(key), "id"), row)

@@ -368,7 +368,7 @@ async def test_names_that_clients_resolve_in_a_path_are_refused(api: Api, tmp_pa
         problem(await api.alice.post("/v1/batches", params={"batch": name}, **lines), 422, "bad_job")
         for client in (api.alice, api.boss):
             named = {"json": {"source": "s3://calls/a.wav"}, "headers": {"Idempotency-Key": name}}
-            assert "choose another key" in problem(await client.post("/v1/jobs", **named), 422)["detail"]
+            assert "choose another one" in problem(await client.post("/v1/jobs", **named), 422)["detail"]
     assert not stored(tmp_path)
     assert not await api.context.ledger.recent_jobs()
 
