@@ -79,6 +79,26 @@ def write_media(
     return path
 
 
+def write_dv(path: Path, signal: np.ndarray) -> Path:
+    """Write `signal`, float32[n] at 48 kHz, as the audio of a DV video of 25 frames a second. Returns the path."""
+    sound = Media("", "dv", "dv", "pcm_s16le", 48000, 2)
+    with av.open(str(path), "w", format="dv") as container:
+        picture = container.add_stream("dvvideo", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 720, 576, "yuv420p"
+        stream = container.add_stream("pcm_s16le", rate=sound.rate)
+        stream.codec_context.layout = "stereo"
+        size = sound.rate // 25
+        for number in range(-(-len(signal) // size)):
+            image = av.VideoFrame.from_ndarray(np.zeros((576, 720, 3), np.uint8), format="rgb24")
+            image.pts, image.time_base = number, Fraction(1, 25)
+            container.mux(picture.encode(image))
+            block = signal[number * size : (number + 1) * size]
+            frame = _frame(np.pad(block, (0, size - len(block))), stream.codec_context.format, sound)
+            frame.pts, frame.time_base = number * size, Fraction(1, sound.rate)
+            container.mux(stream.encode(frame))
+    return path
+
+
 def _picture(container: Any) -> Any:
     stream = container.add_stream("mpeg4", rate=5)
     stream.width = stream.height = 64

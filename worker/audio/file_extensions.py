@@ -15,7 +15,7 @@ _AUDIO: Final = (
 _OTHER_MEDIA: Final = (
     "m4a m4b m4r mp4 m4v mov aac ac3 eac3 dts webm weba mka mkv wma wmv asf amr awb 3gp 3gpp 3g2 avi flv f4a mpg mpeg "
     "ts mts m2ts vob ape wv tta mpc ra rm spx dsf dff tak mxf gxf nut oma qcp xwma adx shn sox thd mlp loas latm "
-    "g722 amrnb amrwb divx ogv ogm m4p mka mk3d f4v qt m1a m2a mp+ aa ofr"
+    "g722 amrnb amrwb divx ogv ogm m4p mka mk3d f4v qt m1a m2a mp+ aa ofr dv"
 )
 AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
 OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())

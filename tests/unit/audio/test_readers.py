@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 
 from tests.support import tones
 from tests.support.audiofiles import GSM, write_signal
-from tests.support.mediafiles import MEDIA, Media, write_media
+from tests.support.mediafiles import MEDIA, Media, write_dv, write_media
 from tests.support.tones import ToneWord
 from worker.audio.decoding import ffmpeg_container as container_module
 from worker.audio.decoding.decode import open_source
@@ -58,6 +59,7 @@ REFUSED_BY_LIBSNDFILE = (
     ("MPEG program stream", Media("", "mpg", "mpeg", "mp2", 48000)),
     ("NUT", Media("", "nut", "nut", "libmp3lame", 48000)),
     ("SoX", Media("", "sox", "sox", "pcm_s32le", 16000)),
+    ("Flash (SWF)", Media("", "swf", "swf", "libmp3lame", 44100)),
 )
 KINDS = pytest.mark.parametrize(("kind", "media"), REFUSED_BY_LIBSNDFILE, ids=lambda v: str(v).replace(" ", "-"))
 
@@ -101,6 +103,27 @@ def test_an_extension_of_headerless_audio_does_not_decide_the_format(tmp_path: P
     else:
         soundfile.write(path, signal(16000), 16000, format=made.upper())
     assert_read(path)
+
+
+def test_the_audio_of_dv_video_is_read(tmp_path: Path) -> None:
+    path = write_dv(tmp_path / "a", signal(48000))
+    assert str(detect_format(path)) == "DV"
+    assert_read(path)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with open_source(path) as source:
+        assert sum(map(len, source.blocks())) / source.info.sample_rate == pytest.approx(LENGTH_S, abs=0.1)
+        assert source.warnings == ("the file ends in the middle of a frame: it is cut off, or a live stream was saved",)
+
+
+def test_a_compressed_flash_file_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", Media("", "swf", "swf", "libmp3lame", 44100))
+    data = path.read_bytes()
+    path.write_bytes(b"CWS" + data[3:8] + zlib.compress(data[8:]))
+    assert str(detect_format(path)) == "Flash (SWF)"
+    assert_read(path)
+    path.write_bytes(path.read_bytes()[:-9000])
+    with open_source(path) as source:
+        assert source.warnings == ("the file ends in the middle of its compressed data: it is cut off",)
 
 
 @KINDS

@@ -12,7 +12,9 @@ from tests.support import audiofiles, tones
 from tests.support.audiofiles import write_words
 from tests.support.mediafiles import MEDIA, Media, write_media
 from worker.audio.decoding.decode import open_source
+from worker.audio.decoding.truncation import missing_end
 from worker.audio.file_formats.raw_streams import raw_stream
+from worker.audio.opened_file import as_source_file
 from worker.errors import DamagedSource
 
 LENGTH_S = 6.0
@@ -78,6 +80,14 @@ def test_a_truncated_media_file_is_reported(tmp_path: Path, name: str) -> None:
     for share in (0.9, 0.6):
         cut(path, share)
         assert_cut_off_is_told(path)
+
+
+@pytest.mark.parametrize(("declared", "is_cut"), [(5000, False), (5001, True), (100 << 20, False)])
+def test_a_flash_file_declares_its_size(tmp_path: Path, declared: int, is_cut: bool) -> None:
+    """FFmpeg declares 100 MiB if the size is not known."""
+    path = tmp_path / "a"
+    path.write_bytes(b"FWS\x06" + declared.to_bytes(4, "little") + bytes(4992))
+    assert missing_end(as_source_file(path)).startswith("cut off") == is_cut
 
 
 @pytest.mark.parametrize("name", FILMS)

@@ -31,18 +31,18 @@ except ImportError:  # the extra is not installed
 _CONTAINERS: Final = (
     "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
     "dsf,tak,loas,mxf,w64,au,voc,flac,mp3,ircam,nistsphere,iff,gsm,nut,sox,oma,qcp,xwma,gxf,avr,adx,shn,dtshd,truehd,mlp,"
-    "act,wtv,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
+    "act,wtv,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc,dv,swf"
 )
 _NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
 """Containers without a header for the whole file. FFmpeg guesses their length."""
-_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
+_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv", "swf"))
 """Containers whose length FFmpeg estimates from the last timestamps or the bit rate, even if a header declares one."""
 _LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
 """Containers that declare one length for all streams. The video may be longer than the audio."""
 _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
 """Containers whose declared length is measured from timestamp 0, not from the start of the first stream."""
 _RAW_STREAMS: Final = frozenset(
-    ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
+    ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc", "dv")
 )
 """Demuxers that FFmpeg often chooses for files that contain no audio."""
 _FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 import struct
+import zlib
+from contextlib import suppress
 from typing import BinaryIO, Final
 
 from worker.audio.file_formats.raw_streams import ends_inside_a_frame
@@ -24,9 +26,14 @@ _MAX_RIFF_BYTES: Final = 0x7FFF0000  # larger values mean that the size is unkno
 _MAX_BOXES: Final = 100_000
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a live stream was saved"
+_UNKNOWN_SWF_BYTES: Final = 100 << 20
+"""FFmpeg writes this size if the file has no video."""
+_DV_FRAME_BYTES: Final = {b"\x1f\x07\x00\x3f": 120_000, b"\x1f\x07\x00\xbf": 144_000}
+"""Size of a frame of 60 and of 50 fields a second. Frames of DV50 and DV100 have a multiple of this size."""
 _NUT: Final = b"nut/multimedia container"
 _NUT_INDEX: Final = bytes.fromhex("4e58dd672f23e64e")
 _NO_INDEX: Final = "the file has no index at its end: it is cut off, or a live stream was saved"
+_MID_DATA: Final = "the file ends in the middle of its compressed data: it is cut off"
 _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or a live stream was saved"
 
 
@@ -54,7 +61,7 @@ def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         riff = int.from_bytes(head[4:8], "little")
         return riff + 8 if 0 < riff < _MAX_RIFF_BYTES else 0
-    return max(_matroska_end(head), _asf_end(head), _flv_end(head), _nist_end(head), _sox_end(head))
+    return max(_matroska_end(head), _asf_end(head), _flv_end(head), _nist_end(head), _sox_end(head), _swf_end(head))
 
 
 def _nist_end(head: bytes) -> int:
@@ -77,6 +84,12 @@ def _sox_end(head: bytes) -> int:
     if order == "little":
         return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
     return int.from_bytes(head[4:8], "big") + 4 * int.from_bytes(head[8:16], "big") if order else 0
+
+
+def _swf_end(head: bytes) -> int:
+    """Return the byte position at which an uncompressed SWF file ends, or 0 if unknown."""
+    declared = int.from_bytes(head[4:8], "little") if head.startswith(b"FWS") else 0
+    return 0 if declared == _UNKNOWN_SWF_BYTES else declared
 
 
 def _asf_end(head: bytes) -> int:
@@ -142,12 +155,29 @@ def _has_nut_index(file: BinaryIO, size: int) -> bool:
     return file.read(8) == _NUT_INDEX
 
 
+def _is_swf_complete(file: BinaryIO, declared: int) -> bool:
+    """Whether the compressed data of an SWF file have their end, or at least the `declared` bytes. Damaged data count
+    as complete, because the decoder reports them."""
+    file.seek(8)
+    data, done = zlib.decompressobj(), 8
+    with suppress(zlib.error):
+        while done < declared and not data.eof:
+            if not (compressed := data.unconsumed_tail or file.read(_TAIL_BYTES)):
+                return False
+            done += len(data.decompress(compressed, _TAIL_BYTES))
+    return True
+
+
 def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
     """Return a warning if a stream ends within a packet or frame, or if a NUT file ends without its index. Otherwise
     return ""."""
     for packet, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
             return _MID_PACKET if size % packet else ""
+    if head.startswith(b"CWS"):
+        return "" if _is_swf_complete(file, int.from_bytes(head[4:8], "little")) else _MID_DATA
+    if frame := _DV_FRAME_BYTES.get(head[:4]):
+        return _MID_FRAME if size % frame else ""
     file.seek(max(0, size - _TAIL_BYTES))
     if head.startswith(_NUT):
         return "" if _has_nut_index(file, size) else _NO_INDEX

@@ -25,6 +25,7 @@ _FLV_CODINGS: Final = {0: "PCM", 1: "ADPCM", 2: "MP3", 4: "Nellymoser", 5: "Nell
                        8: "mu-law", 10: "AAC", 11: "Speex", 14: "MP3"}  # fmt: skip
 _OGG_CODINGS: Final = ((b"\x01vorbis", "Vorbis"), (b"OpusHead", "Opus"), (b"\x7fFLAC", "FLAC"), (b"Speex   ", "Speex"))
 _ASF_AUDIO: Final = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
+_MAX_FLASH_VERSION: Final = b"\x32"
 _MXF_KEY: Final = bytes.fromhex("060e2b34020501010d0102")
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MLP_SYNC: Final = b"\xf8\x72\x6f"
@@ -41,6 +42,7 @@ _SIGNATURES: Final = (
     (b"ea3", "ATRAC in OMA"), (b"EA3", "ATRAC in OMA"), (b"\x00\x00\x00\x00\x01\xbc", "GXF"), (b"MThd", "MIDI notes"),
     (b"\x00\x00\x01\xba", "MPEG program stream"), (b"LA0", "Lossless Audio"), (b"DVDVIDEO", "DVD"),
     (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e", "WTV"), (b"#!QCELP", "QCELP"),
+    (b"\x1f\x07\x00\x3f", "DV"), (b"\x1f\x07\x00\xbf", "DV"),
     (b"SOUND SAMPLE DATA", "SampleVision"), (b"SOUND\x1a", "Sndtool"), (b"2BIT", "AVR"), (b"AUDIO", "Psion"),
 )  # fmt: skip
 _NATIVE: Final = (
@@ -167,6 +169,8 @@ def _asf(head: bytes) -> FileFormat | None:
 def _broadcast(head: bytes) -> FileFormat | None:
     if head.startswith(b"FLV"):
         return FileFormat("FLV", _flv_coding(head))
+    if head[:3] in (b"FWS", b"CWS") and head[3:4] <= _MAX_FLASH_VERSION:
+        return FileFormat("Flash (SWF)")
     if _MXF_KEY in head[: 64 << 10]:
         return FileFormat("MXF")
     for size, offset in ((188, 0), (192, 4), (204, 0)):
