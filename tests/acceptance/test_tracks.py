@@ -34,7 +34,7 @@ async def test_each_track_is_transcribed_with_its_language_as_channel_name(tmp_p
     assert transcript.warnings == ()
 
 
-@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts", "ogg"])
 @pytest.mark.parametrize("shorter", [0, 1], ids=["first track shorter", "second track shorter"])
 async def test_tracks_of_different_lengths_are_complete(tmp_path: Path, kind: str, shorter: int) -> None:
     signals = list(SIGNALS)

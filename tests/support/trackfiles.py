@@ -32,6 +32,7 @@ TRACK_FILES = (
     TrackFile("mov", "mov", "pcm_s16le"),
     TrackFile("matroska", "mkv", "flac"),
     TrackFile("mpegts", "ts", "ac3"),
+    TrackFile("ogg", "ogg", "libopus"),
     TrackFile("mxf", "mxf", "pcm_s16le", "mpeg2video"),
 )
 

@@ -15,12 +15,13 @@ from tests.support.timedmedia import write_timed
 from tests.support.trackfiles import RATE, TRACK_FILES, TrackFile, write_tracks
 from worker.audio.audio_tracks import Track, check_track, default_track, labels, listed, parse_track
 from worker.audio.channel_selection import ChannelSelection, check_names, check_selection
+from worker.audio.decoding import ffmpeg_container
 from worker.audio.decoding.decode import open_source
 from worker.audio.pcm_frames import wire_frames
 from worker.audio.recording import open_recording
 from worker.audio.segmentation.section_plan import CutOptions
 from worker.audio.source import Audio
-from worker.errors import BadJob, NoSuchTrack
+from worker.errors import BadJob, NoSuchTrack, UnsupportedSource
 
 WORDS = [list(tones.speech(4.0, seed=number, numbers=itertools.count(1 + 500 * number))) for number in range(3)]
 SIGNALS = [tones.encode(words, RATE, duration_s=4.5) for words in WORDS]
@@ -130,6 +131,18 @@ def test_streams_that_follow_each_other_are_separate_tracks_if_tracks_are_chosen
     for track in (1, 2):
         with open_source(path, track=track) as source:
             assert words_of(source) == numbers(track - 1)
+
+
+def test_parallel_ogg_streams_are_not_read_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libsndfile would read the first one, without a warning."""
+    kind = TrackFile("ogg", "ogg", "libopus")
+    both = write_tracks(tmp_path / "both.ogg", SIGNALS[:2], kind)
+    single = write_tracks(tmp_path / "single.ogg", SIGNALS[:1], kind)
+    monkeypatch.setattr(ffmpeg_container, "av", None)
+    with pytest.raises(UnsupportedSource, match=r"libsndfile would read it wrongly.*stt-batch\[media\]"):
+        open_source(both)
+    with open_source(single) as source:
+        assert words_of(source) == numbers(0)
 
 
 def test_a_single_track_is_read_if_all_tracks_are_requested(tmp_path: Path) -> None:

@@ -328,6 +328,9 @@ class MediaContainer:
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
+        # FFmpeg takes the length from the last pages. A stream that ends before them gets the length of another one.
+        if "ogg" in names and len(audio_streams(self._container)) > 1:
+            return None
         if names & _LENGTH_OF_ALL:
             if (tag := seconds_of_tag(stream.metadata.get("DURATION", ""))) is not None:
                 return tag

@@ -24,6 +24,7 @@ _HEAD_BYTES: Final = 256 << 10
 _FLV_CODINGS: Final = {0: "PCM", 1: "ADPCM", 2: "MP3", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser", 7: "A-law",
                        8: "mu-law", 10: "AAC", 11: "Speex", 14: "MP3"}  # fmt: skip
 _OGG_CODINGS: Final = ((b"\x01vorbis", "Vorbis"), (b"OpusHead", "Opus"), (b"\x7fFLAC", "FLAC"), (b"Speex   ", "Speex"))
+_OGG_FIRST_PAGE: Final = 2
 _ASF_AUDIO: Final = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
 _MAX_FLASH_VERSION: Final = b"\x32"
 _MXF_KEY: Final = bytes.fromhex("060e2b34020501010d0102")
@@ -156,7 +157,20 @@ def _ogg(head: bytes) -> FileFormat | None:
     if not head.startswith(b"OggS"):
         return None
     codings = [name for mark, name in _OGG_CODINGS if mark in head[:4096]]
-    return FileFormat("Ogg", _listed(codings), native=not codings or codings[0] in _NATIVE_OGG)
+    # libsndfile reads only the first of several parallel streams.
+    return FileFormat(
+        "Ogg", _listed(codings), native=not codings or codings[0] in _NATIVE_OGG, misread=_ogg_audio_streams(head) > 1
+    )
+
+
+def _ogg_audio_streams(head: bytes) -> int:
+    """Return the number of parallel audio streams. An Ogg file begins with the first page of each stream (RFC 3533)."""
+    at = count = 0
+    while head[at : at + 4] == b"OggS" and len(head) > at + 27 and head[at + 5] & _OGG_FIRST_PAGE:
+        content = at + 27 + head[at + 26]
+        count += any(mark in head[content : content + 8] for mark, _ in _OGG_CODINGS)
+        at = content + sum(head[at + 27 : content])
+    return count
 
 
 def _asf(head: bytes) -> FileFormat | None:
