@@ -94,7 +94,7 @@ class ChannelSelection:
             return self
         if len(tracks) < 2:
             return replace(self, track=None)
-        return replace(self, channels="split", names=self.names + labels(tracks)[len(self.names) :])
+        return replace(self, channels="split", names=labels(tracks, self.names))
 
     @property
     def first_track(self) -> int | None:

@@ -229,6 +229,7 @@ def test_labels_are_unique_and_omit_empty_tags() -> None:
     same = [Track(1, "eng", "Host"), Track(2, "eng", "Guest"), Track(3, "eng", "Guest"), Track(4, "", "4")]
     assert labels(same) == ("Host", "eng 2", "eng 3", "4")
     assert len({label.casefold() for label in labels([Track(n, "eng", "x" * 99) for n in range(1, 9)])}) == 8
+    assert labels([Track(1, "eng"), Track(2, "yue")], ("yue",)) == ("yue", "yue 2")
     many = [Track(number) for number in range(1, 65)]
     assert listed(many).endswith("track 16 and 48 more")
     check_track(64, many, "a.mxf")
