@@ -44,11 +44,17 @@ def loads(text: str | bytes, **_: Any) -> Any:
             raise
     try:
         # The standard library accepts half a surrogate pair; the encoding below replaces it.
-        value = json.loads(found, strict=False, parse_constant=lambda _: None, parse_float=_finite)
+        value = json.loads(found, strict=False, parse_constant=lambda _: None, parse_float=_finite, parse_int=_in_range)
         whole = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as exc:
         raise JSONDecodeError(str(exc), found[:100], 0) from None
     return orjson.loads(whole.encode("utf-8", "replace"))
+
+
+def _in_range(text: str) -> int | float | None:
+    # orjson refuses whole numbers beyond the range of a float.
+    number = _finite(text)
+    return number if number is None or abs(number) >= 2**63 else int(text)
 
 
 def _finite(text: str) -> float | None:

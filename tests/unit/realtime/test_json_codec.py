@@ -24,6 +24,8 @@ from worker.realtime import json_codec
             ["w", dict.fromkeys(("logprob", "end", "start"))],
         ),
         ('["w", 1e999, -1.5E+400, 1.5]', ["w", None, None, 1.5]),
+        (f'["w", 1{"0" * 400}, -1{"0" * 5000}, 12]', ["w", None, None, 12]),
+        (f'["w", NaN, 1{"0" * 30}, 123456789012345678]', ["w", None, 1e30, 123456789012345678]),
         ('["a\tb\nc"]', ["a\tb\nc"]),
         (r'["\ud800", NaN]', ["?", None]),
     ],
