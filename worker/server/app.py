@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
 
-import socketio
 import structlog
 import uvloop
 from aiohttp import web
-from engineio.payload import Payload
-from socketio.packet import CONNECT_ERROR
 
 from worker.end_signals import end_signals
 from worker.errors import EndpointUnavailable
-from worker.realtime import json_codec, messages
+from worker.realtime import messages
 from worker.realtime.session_recording import Entry
-from worker.realtime.socketio_packets import BoundedPacket
 from worker.server import auth, recognizers
 from worker.server.fault_options import Fault, FaultSchedule
 from worker.server.health_routes import health_application
@@ -27,17 +22,14 @@ from worker.server.http_endpoint import HttpEndpoint, close_unauthenticated
 from worker.server.recognition_engine import EngineLoader
 from worker.server.recognizers import Recognizer, RecognizerLoader
 from worker.server.replay_session import NoRecognizer
-from worker.server.request_bodies import MAX_BODY_BYTES
 from worker.server.socketio_connections import SocketIoConnections
+from worker.server.socketio_server import SocketIoServer, create_socketio_server
 from worker.server.tcp_connection_limits import TcpConnections, limits_for
 from worker.server.websocket_frames import check_frames
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-# Maximum of packets in one polling request. Python-engineio's default of 16 is less than a burst of a fast client. More
-# than these would occupy the event loop for a second.
-_MAX_PAYLOAD_PACKETS: Final = 10_000
 # Connections allowed for each session of STT_SERVER_MAX_SESSIONS: some connections have no session (yet or any more).
 _CONNECTIONS_PER_SESSION: Final = 4
 # aiohttp waits this long for open connections. Before that, each websocket is closed: without both, a shutdown with an
@@ -51,7 +43,7 @@ class RunningServer:
     def __init__(
         self,
         settings: Settings,
-        sio: socketio.AsyncServer,
+        sio: SocketIoServer,
         runner: web.AppRunner,
         sockets: SocketIoConnections,
         loader: EngineLoader,
@@ -124,7 +116,7 @@ async def start(
     """
     accepted = auth.accepted_keys(settings)
     schedule = FaultSchedule(faults)
-    sio = _socketio_server()
+    sio = create_socketio_server()
     check_frames(sio)
     loader = EngineLoader(settings, recognizer)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
@@ -209,47 +201,6 @@ async def _serve(
             task.cancel()
         await asyncio.gather(stopped, ready, *more, return_exceptions=True)
         await server.close()
-
-
-class SocketIoServer(socketio.AsyncServer):  # type: ignore[misc]  # it ships no types
-    """The server of python-socketio. Its answer to an unknown namespace is an object, as in the official server,
-    because clients in other languages expect the field `message`."""
-
-    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
-        if pkt.packet_type == CONNECT_ERROR and isinstance(pkt.data, str):
-            pkt.data = {"message": "Invalid namespace"}
-        await super()._send_packet(eio_sid, pkt)
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """Replace a traceback of the library in a log record by one line, so that clients with invalid packets cannot flood
-    the log. Used as a log filter; returns True, so that the record is logged."""
-    if record.exc_info and (error := record.exc_info[1]) is not None:
-        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}"[:300], ()
-        record.exc_info = None
-    return True
-
-
-def _socketio_server() -> socketio.AsyncServer:
-    Payload.max_decode_packets = _MAX_PAYLOAD_PACKETS
-    # Without a logger from the caller, the libraries print every invalid message to standard error.
-    library_log = logging.getLogger("worker.server.socketio")
-    library_log.addHandler(logging.NullHandler())
-    library_log.setLevel(logging.WARNING)
-    library_log.addFilter(_in_one_line)
-    return SocketIoServer(
-        async_mode="aiohttp",
-        # Events are handled in the connection's read loop, in order: a slow handler slows its client.
-        async_handlers=False,
-        json=json_codec,
-        serializer=BoundedPacket,
-        max_http_buffer_size=MAX_BODY_BYTES,
-        # Pages of every origin may connect: a browser never adds the key header itself, so a page needs its own key.
-        cors_allowed_origins="*",
-        cors_credentials=False,
-        logger=library_log,
-        engineio_logger=library_log,
-    )
 
 
 def _reachable(host: str) -> str:

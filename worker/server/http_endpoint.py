@@ -171,6 +171,9 @@ class HttpEndpoint:
         self._posting.add(sid)
         try:
             body = await self._bodies.read(request, MAX_BODY_BYTES if self._sockets.verified(sid) else MAX_JOIN_BYTES)
+            if not self._sockets.serves(sid):
+                text = "the session that sid names has ended while its body arrived"
+                raise _RequestRefused(400, text, code=SESSION_UNKNOWN)
             if (problem := problem_with_packets(body)) is not None:
                 # python-engineio would answer with 200 and discard the packets, some of which may contain audio.
                 await self._sockets.close_session(sid)

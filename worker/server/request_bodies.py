@@ -10,6 +10,7 @@ from aiohttp import web
 from engineio.packet import packet_names
 from engineio.payload import Payload
 
+from worker.server.client_packets import ENGINE_TYPES
 from worker.text_escaping import printable
 
 MAX_BODY_BYTES: Final = 8_000_000
@@ -67,13 +68,19 @@ class BodyReader:
 
 
 def problem_with_packets(body: bytes) -> str | None:
-    """Return the reason why `body` is not a valid list of Engine.IO packets, or None if it is valid."""
+    """Return the reason why `body` is not a valid list of Engine.IO packets of a client, or None if it is valid."""
     try:
         packets = Payload(encoded_payload=body.decode()).packets
     except Exception as exc:  # noqa: BLE001  the library raises errors of many kinds for an invalid packet
         return printable(str(exc))[:200] or type(exc).__name__
-    unknown = next((one.packet_type for one in packets if one.packet_type >= len(packet_names)), None)
-    return None if unknown is None else f"there is no packet of type {unknown}"
+    # For a type that a client may not send, python-engineio would process only the packets before it, and close the
+    # session.
+    wrong = next((one.packet_type for one in packets if one.packet_type not in ENGINE_TYPES), None)
+    if wrong is None:
+        return None
+    if wrong >= len(packet_names):
+        return f"there is no packet of type {wrong}"
+    return f"a client may not send a packet of type {packet_names[wrong]}"
 
 
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import socketio
@@ -25,15 +26,13 @@ from worker.server.recognition_engine import EngineLoader, RecognitionEngine
 from worker.server.replay_session import ReplaySession
 from worker.server.session import Emit, ServerSession
 from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionEnding, SessionLimits
+from worker.server.socketio_server import MAX_UNREAD
 from worker.server.tcp_connection_limits import TcpConnections
 from worker.settings import Settings
 
 AnySession = ServerSession | ReplaySession
 
 _log = structlog.get_logger("worker.server")
-# A client with more unread messages than this is disconnected: without a limit, the queue of a client that does not
-# read its messages would grow forever.
-_MAX_UNREAD = 1000
 UPGRADE_TIMEOUT_S = 10.0
 """Maximum seconds from the start of a websocket upgrade to the end of its probe."""
 JOIN_TIMEOUT_S = 15.0
@@ -82,6 +81,7 @@ class SocketIoConnections:
         self._tcp_connections = tcp_connections
         self._recordings = recordings
         self._replayed = 0
+        sio.on_refused = self._refuse_packet
         sio.on("connect", self._connect)
         sio.on("disconnect", self._disconnect)
         sio.on(messages.START, self._start)
@@ -137,7 +137,7 @@ class SocketIoConnections:
 
     async def close_session(self, eio_sid: str) -> None:
         """Close a connection. A waiting poll gets the packet CLOSE."""
-        await self._sio.eio.sockets[eio_sid].close(wait=False)
+        await self._sio.eio.disconnect(eio_sid)
 
     def serves(self, eio_sid: str) -> bool:
         """Whether `eio_sid` is the id of an open connection with an accepted key."""
@@ -268,7 +268,7 @@ class SocketIoConnections:
                 sid, f"resource_exhausted: all {self._max_sessions} sessions of the server are in use"
             )
         else:
-            emit = self._emitter(sid)
+            emit: Emit = partial(self._emit, sid)
             if faults := self._faults.next_session():
                 connection.faulty = FaultySession(faults, emit, args[0])
                 engine, emit = connection.faulty.engine(engine), connection.faulty.emit
@@ -346,6 +346,11 @@ class SocketIoConnections:
         except protocol.ClientMessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
 
+    async def _refuse_packet(self, sid: str, problem: str) -> None:
+        connection = self._active_client(sid)
+        if connection is not None:
+            await self._refuse(sid, connection, problem)
+
     async def _refuse(self, sid: str, connection: _ClientState, problem: str) -> None:
         await self._emit(sid, messages.ERROR, {"error": problem})
         if connection.session is not None:
@@ -355,17 +360,11 @@ class SocketIoConnections:
         await self._emit(sid, messages.ERROR, {"error": error})
         await self._emit(sid, messages.CLOSED, {"code": TRY_LATER, "reason": error})
 
-    def _emitter(self, sid: str) -> Any:
-        async def emit(event: str, payload: dict[str, Any] | None) -> None:
-            await self._emit(sid, event, payload)
-
-        return emit
-
     async def _emit(self, sid: str, event: str, payload: dict[str, Any] | None) -> None:
         if sid not in self._connections:
             return
         socket = self._socket(sid)
-        if socket is not None and socket.queue.qsize() > _MAX_UNREAD:
+        if socket is not None and socket.queue.qsize() > MAX_UNREAD:
             _log.warning("connection closed: the client does not read its messages", unread=socket.queue.qsize())
             self._abort(sid)
             await socket.close(wait=False, abort=True)
