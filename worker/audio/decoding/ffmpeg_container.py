@@ -7,6 +7,7 @@ FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
@@ -62,6 +63,10 @@ WITHOUT_EDITS: Final = (
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
+_CHECKSUMMED: Final = ("tta", "wavpack")
+"""Codecs with a checksum in each frame that FFmpeg ignores by default. Without the check, damaged frames decode to
+noise or silence without an error. Lossy codecs are not checked, because some encoders write wrong checksums."""
+_CHECKED: Final = {"err_detect": "crccheck+explode"}
 _LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
 
 
@@ -128,6 +133,8 @@ class MediaContainer:
             self._zero_s = self._given_zero_s
         if self._stream.codec_context is not None:
             self._stream.thread_type = "NONE"
+            if self._stream.codec_context.name in _CHECKSUMMED:
+                self._stream.codec_context.options = _CHECKED
 
     @property
     def _may_begin_elsewhere(self) -> bool:
@@ -393,5 +400,12 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 def reason_of_fault(exc: Exception) -> str:
-    """Return the text of an exception of PyAV, without codes and addresses."""
+    """Return the text of an exception of PyAV, without codes and addresses.
+
+    FFmpeg's decoders also fail with error numbers of the operating system, such as EPERM, and with numbers that have no
+    text. These say nothing about the file. A failure to read the file is an exception of Python instead."""
+    if isinstance(exc, av.error.UndefinedError) or (
+        isinstance(exc, av.error.FFmpegError) and exc.errno in errno.errorcode and exc.errno != errno.ENOMEM
+    ):
+        return "the decoder refuses this data"
     return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)
