@@ -10,7 +10,7 @@ from typing import Final, cast
 from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.downmix import Pcm16, Samples, lead_frames
 from worker.audio.decoding.libsndfile import SndfileStream
-from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan, media_plan, read_plan
+from worker.audio.decoding.libsndfile_faults import FilePart, ReadPlan, exact_mp3_part, media_plan, read_plan
 from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.reader_errors import SndfileRefused, no_decoder, refused_by_both, without_media
 from worker.audio.decoding.truncation import missing_end
@@ -48,6 +48,7 @@ class SndfileSource(ReaderBase):
         for text in plan.warnings:
             self._warn(text)
         self._part: FilePart | None = plan.parts[0] if plan.parts else None
+        self._is_scanned = False
         self._stream: SndfileStream | None = self._opened()
         self.info = info = self._stream.info
         if info.frames == 0 or info.sample_rate not in _RATES:
@@ -66,6 +67,10 @@ class SndfileSource(ReaderBase):
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
         self._begin(start_frame, block_s)
+        if self.info.format.startswith("MP3/") and self._part is None and not self._is_scanned:
+            self._is_scanned, self._part = True, exact_mp3_part(self.path)
+            if self._part is not None:
+                self._close_stream()
         if self._stream is None or self._stream.used:
             self._close_stream()
             self._stream = self._opened()
@@ -115,11 +120,12 @@ class SndfileSource(ReaderBase):
             raise SndfileRefused(self.path, "its name has the ending of another format")
         if seeks_exactly(coding):
             return
+        is_scanned, self._is_scanned = self._is_scanned, True  # the scan of an MP3 reads the whole file
         try:
             next(self.blocks(block_s=0.1))
         except (StopIteration, DamagedSource) as exc:
             raise SndfileRefused(self.path, str(exc).removeprefix(f"{self.path}: "), damaged=True) from exc
-        self.frames_decoded = 0
+        self._is_scanned, self.frames_decoded = is_scanned, 0
 
     def _now_s(self) -> float:
         return self.frames_decoded / self.info.sample_rate

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, BinaryIO, Final
@@ -34,6 +35,7 @@ from worker.transient_os_errors import source_error
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile reports 2**63 - 1 if a header declares no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
 _MP3_RETRIES: Final = 64  # each retry skips a kilobyte of data that is not MP3
+_LOST_FRAMES: Final = "damaged frames"
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _FLAC_STEP: Final = 256
 _FLAC_HALVINGS: Final = 5
@@ -127,6 +129,7 @@ class SndfileStream:
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header declares {missing[0]} bytes of audio, the file has {missing[1]}")
         self._at, self._failed, self._fault = 0, False, ""
+        self._lost = deque(part.lost if part is not None else ())
         self._is_mp3, self._is_flac = reader.format == "MP3", reader.format == "FLAC"
 
     def _open(self) -> _Reader:
@@ -243,11 +246,19 @@ class SndfileStream:
                     blocks += mix.push(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
                 blocks += mix.push(buffer[:frames])
             self._at += silent + frames
+            self._report_lost()
             del buffer
             blocks.reverse()
             while blocks:
                 yield blocks.pop()
         yield from mix.flush()
+
+    def _report_lost(self) -> None:
+        """Report the lost ranges of the part that begin before the current position."""
+        while self._lost and self._lost[0][0] * self.info.sample_rate < self._at:
+            start_s, end_s = (self._before_s + time_s for time_s in self._lost.popleft())
+            self._undecoded.add(start_s, end_s, _LOST_FRAMES)
+            self._warn(f"damaged at about {start_s:.1f} s: {_LOST_FRAMES}")
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the number of frames read; 0 at the end of the file and at damage."""
@@ -287,6 +298,7 @@ class SndfileStream:
         if self._is_mp3:  # each call searches further; the length of the lost audio is unknown
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
+                    self._undecoded.add_unmeasured(self._now_s(), self._fault)
                     return 0, frames
         elif self._is_flac:  # the decoder cannot pass the fault, but a new one can seek past it
             gap, frames = self._flac_gap(buffer)

@@ -24,6 +24,7 @@ from worker.audio.file_formats.aiff import read_aiff
 from worker.audio.file_formats.au import read_au
 from worker.audio.file_formats.caf import read_caf
 from worker.audio.file_formats.data_extent import LONGER_THAN_DECLARED, LocatedAudio
+from worker.audio.file_formats.mp3_recording import Mp3Recording
 from worker.audio.file_formats.wav import read_riff
 from worker.audio.opened_file import SourceFile
 from worker.transient_os_errors import source_error
@@ -45,6 +46,8 @@ class FilePart:
     """(position, shift, damage): from second `position` of the decoded part on, timestamps are `shift` seconds later
     than the samples. `damage`: the reason if audio was lost there, else empty. There are no shifts if timestamps and
     samples agree."""
+    lost: tuple[tuple[float, float], ...] = ()
+    """(start, end): ranges of the decoded part, in seconds, whose audio was lost. The patches replace it by silence."""
     length_s: float | None = None
     """Length in seconds according to the header of the part, or None if unknown."""
     form: str = ""
@@ -140,21 +143,33 @@ def read_plan(path: SourceFile) -> ReadPlan:
     return ReadPlan()
 
 
-def _mp3_plan(path: SourceFile) -> ReadPlan:
-    recordings = mp3.scan_recordings(path)
+def exact_mp3_part(path: SourceFile) -> FilePart | None:
+    """Return how to read an MP3 file whose plan is empty, after a scan of all its frames: the whole file, without lost
+    frames and with a correct length tag. Returns None if it can be read unchanged. Raises WorkerShortage if the disk
+    fails."""
+    try:
+        parts = _mp3_plan(path, completely=True).parts
+    except OSError as exc:
+        raise source_error(exc, str(path)) from exc
+    return parts[0] if len(parts) == 1 else None
+
+
+def _mp3_plan(path: SourceFile, *, completely: bool = False) -> ReadPlan:
+    recordings = mp3.scan_recordings(path, completely=completely)
     # A length tag that agrees with the file makes the scan of all frames unnecessary.
-    if not recordings or (len(recordings) == 1 and recordings[0].trusted):
+    if not recordings or (len(recordings) == 1 and recordings[0].trusted and not recordings[0].lost):
         return ReadPlan()
     return ReadPlan(tuple(_mp3_part(recording) for recording in recordings))
 
 
-def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
+def _mp3_part(recording: Mp3Recording) -> FilePart:
     """Return a part that begins with a correct length tag. libsndfile drops the encoder padding that the tag declares,
     so there are no gaps between the parts."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     # A wrong tag is cut off and replaced, because libsndfile would use its values.
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
-    return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
+    silence, lost = recording.silence(), recording.lost_ranges_s
+    return FilePart(start, recording.end, head, silence, lost=lost, length_s=recording.length_s, form=form)
 
 
 def _ogg_plan(path: SourceFile) -> ReadPlan:
