@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import av
@@ -15,12 +16,15 @@ from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.decoding.ffmpeg_container import reason_of_fault
 from worker.audio.file_formats import mp3_frames
+from worker.audio.file_formats.raw_stream_gaps import raw_gaps
 from worker.audio.pcm_frames import wire_frames
 from worker.audio.undecoded_ranges import UndecodedRange
 
 LENGTH_S = 12.0
 WORDS = list(tones.speech(LENGTH_S - 1, 3))
 ZEROS, NOISE = b"\0", np.random.default_rng(2).bytes(1 << 16)
+AAC = Media("aac", "aac", "adts", "aac", 16000)
+AC3 = Media("ac3", "ac3", "ac3", "ac3", 48000)
 TTA = Media("tta", "tta", "tta", "tta", 16000)
 WAVPACK = Media("wavpack", "wv", "wv", "wavpack", 16000)
 TTA_IN_MATROSKA = Media("mka-tta", "mka", "matroska", "tta", 16000)
@@ -199,6 +203,37 @@ def test_a_length_tag_with_too_few_frames_hides_no_audio(tmp_path: Path) -> None
     assert [w.number for w in found] == [w.number for w in WORDS]
     assert undecoded == ()
     assert duration_s == pytest.approx(LENGTH_S, abs=0.03)
+
+
+# -- raw streams -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("media", "fill", "within_s"), [(AC3, ZEROS, 0.04), (AC3, NOISE, 0.04), (AAC, ZEROS, 0.8)])
+def test_words_after_a_hole_in_a_raw_stream_keep_their_times(
+    tmp_path: Path, media: Media, fill: bytes, within_s: float
+) -> None:
+    """The frames of AAC differ in size, so the length of the hole is only estimated."""
+    path = written(tmp_path / f"a.{media.ending}", media)
+    damage(path, 0.4, 0.6, fill)
+    found, warnings, undecoded, duration_s = read(path)
+    assert duration_s == pytest.approx(LENGTH_S, abs=within_s + 0.1)
+    assert any("could not be decoded: damaged frames" in text for text in warnings)
+    assert sum(r.end - r.start for r in undecoded) == pytest.approx(0.2 * LENGTH_S, abs=within_s + 0.1)
+    assert_times(found, undecoded, within_s)
+
+
+@pytest.mark.parametrize("media", [AC3, AAC], ids=str)
+def test_tags_in_a_raw_stream_are_not_lost_audio(tmp_path: Path, media: Media) -> None:
+    path = written(tmp_path / f"a.{media.ending}", media)
+    data, tag = path.read_bytes(), b"ID3\x04\0\0\0\0\x10\0" + bytes(2048)
+    assert raw_gaps(io.BytesIO(data)) == []
+    assert raw_gaps(io.BytesIO(tag + data + tag + data + b"TAG" + bytes(125))) == []
+    (gap,) = raw_gaps(io.BytesIO(tag + data + bytes(len(data)) + data))
+    assert (gap.start, gap.end) == (len(tag + data), len(tag + data + data))
+    assert gap.length_s == pytest.approx(LENGTH_S, abs=0.1)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", bytes(9000), b"\x0b\x77" * 4000, b"ID3\x03\0\0\0\0\x7f\x7f", NOISE])
+def test_other_bytes_have_no_gaps_of_a_raw_stream(data: bytes) -> None:
+    assert raw_gaps(io.BytesIO(data)) == []
 
 
 # -- checksums ---------------------------------------------------------------------------------------------------------

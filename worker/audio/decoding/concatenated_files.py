@@ -54,7 +54,7 @@ class ConcatenatedSource(ReaderBase):
         refused: SourceError | None = None
         forms: set[object] = set()
         for part in self._parts:
-            if part.form and part.form in forms:
+            if part.damage or (part.form and part.form in forms):
                 continue
             try:
                 with closing(self._open(part, 0.0)) as reader:
@@ -94,7 +94,7 @@ class ConcatenatedSource(ReaderBase):
                     at_s += len(silence) / self.info.sample_rate
                     yield from one_rate.feed(self.info.sample_rate, silence)
         yield from one_rate.flush()
-        if len(refusals) == len(self._parts):
+        if len(refusals) == sum(not part.damage for part in self._parts):
             raise refusals[0]
 
     def _check_length(self, part: FilePart, start_s: float, end_s: float) -> None:
@@ -106,17 +106,19 @@ class ConcatenatedSource(ReaderBase):
             )
 
     def _part_blocks(self, part: FilePart, at_s: float, refusals: list[SourceError]) -> Iterator[TimedBlock]:
+        if part.damage:
+            yield from self._silence(part, at_s, part.damage)
+            return
         try:
             reader = self._open(part, at_s)
         except SourceError as exc:
             refusals.append(exc)
-            yield from self._silence(part, at_s, exc)
+            yield from self._silence(part, at_s, str(exc).removeprefix(f"{self.path}: "))
             return
         with closing(reader):
             yield from _timed(reader.blocks(), part)
 
-    def _silence(self, part: FilePart, at_s: float, refused: SourceError) -> Iterator[TimedBlock]:
-        reason = str(refused).removeprefix(f"{self.path}: ")
+    def _silence(self, part: FilePart, at_s: float, reason: str) -> Iterator[TimedBlock]:
         if part.length_s is None:
             self._warn(f"a part of unknown length at {at_s:.1f} s could not be decoded: {reason}")
             self._undecoded.add_unmeasured(at_s, reason)

@@ -23,7 +23,7 @@ import soundfile
 from worker.audio.decoding.buffer_pool import scratch
 from worker.audio.decoding.decoder_notes import without_decoder_notes
 from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
-from worker.audio.decoding.libsndfile_faults import FilePart, PartFile
+from worker.audio.decoding.libsndfile_faults import DAMAGED_FRAMES, FilePart, PartFile
 from worker.audio.decoding.reader_errors import SndfileRefused
 from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
 from worker.audio.opened_file import SourceFile
@@ -35,7 +35,6 @@ from worker.transient_os_errors import source_error
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile reports 2**63 - 1 if a header declares no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
 _MP3_RETRIES: Final = 64  # each retry skips a kilobyte of data that is not MP3
-_LOST_FRAMES: Final = "damaged frames"
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _FLAC_STEP: Final = 256
 _FLAC_HALVINGS: Final = 5
@@ -257,8 +256,8 @@ class SndfileStream:
         """Report the lost ranges of the part that begin before the current position."""
         while self._lost and self._lost[0][0] * self.info.sample_rate < self._at:
             start_s, end_s = (self._before_s + time_s for time_s in self._lost.popleft())
-            self._undecoded.add(start_s, end_s, _LOST_FRAMES)
-            self._warn(f"damaged at about {start_s:.1f} s: {_LOST_FRAMES}")
+            self._undecoded.add(start_s, end_s, DAMAGED_FRAMES)
+            self._warn(f"damaged at about {start_s:.1f} s: {DAMAGED_FRAMES}")
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the number of frames read; 0 at the end of the file and at damage."""

@@ -25,11 +25,15 @@ from worker.audio.file_formats.au import read_au
 from worker.audio.file_formats.caf import read_caf
 from worker.audio.file_formats.data_extent import LONGER_THAN_DECLARED, LocatedAudio
 from worker.audio.file_formats.mp3_recording import Mp3Recording
+from worker.audio.file_formats.raw_stream_gaps import raw_gaps
 from worker.audio.file_formats.wav import read_riff
 from worker.audio.opened_file import SourceFile
+from worker.audio.undecoded_ranges import MIN_UNDECODED_S
 from worker.transient_os_errors import source_error
 
 _START_BYTES: Final = 64
+DAMAGED_FRAMES: Final = "damaged frames"
+_RAW_FORM: Final = "raw stream"
 _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff")
 
 
@@ -50,6 +54,8 @@ class FilePart:
     """(start, end): ranges of the decoded part, in seconds, whose audio was lost. The patches replace it by silence."""
     length_s: float | None = None
     """Length in seconds according to the header of the part, or None if unknown."""
+    damage: str = ""
+    """The reason if no audio of this part can be decoded. Silence of `length_s` replaces it."""
     form: str = ""
     """Codec, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
     first_sample: int = 0
@@ -259,8 +265,25 @@ def media_plan(path: SourceFile) -> ReadPlan:
     # begin with hours of silence. The patches change all timestamps to those of a stream that begins at 0. For other
     # codecs, FFmpeg computes the first timestamp from the first page.
     is_patched_flac = any(part.patches and part.form.startswith("FLAC") for part in plan.parts)
-    parts = plan.parts if plan.is_joined or is_patched_flac else sized.parts
+    parts = plan.parts if plan.is_joined or is_patched_flac else sized.parts or _raw_parts(path)
     return ReadPlan(parts, tuple(text for text in warnings if text))
+
+
+def _raw_parts(path: SourceFile) -> tuple[FilePart, ...]:
+    """Plan a raw stream with damaged ranges: one part for each range with frames, and one for each damaged range. The
+    result is empty for other files, and if the damage is too short to matter."""
+    with path.open("rb") as file:
+        gaps = [gap for gap in raw_gaps(file) if gap.length_s >= MIN_UNDECODED_S]
+        size = file.seek(0, os.SEEK_END)
+    parts: list[FilePart] = []
+    at = 0
+    for gap in gaps:
+        parts += (
+            FilePart(at, gap.start, form=_RAW_FORM),
+            FilePart(gap.start, gap.end, length_s=gap.length_s, damage=DAMAGED_FRAMES),
+        )
+        at = gap.end
+    return (*parts, FilePart(at, size, form=_RAW_FORM)) if parts else ()
 
 
 def _sized_plan(path: SourceFile) -> ReadPlan:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
+from worker.audio.file_formats.file_window import FileWindow
 from worker.audio.file_formats.mp3_frames import (
     LENGTH_TAG_MARKS,
     MAX_FRAME_BYTES,
@@ -22,41 +23,12 @@ from worker.audio.file_formats.mp3_frames import (
 )
 from worker.audio.file_formats.mp3_recording import LostFrames, Mp3Recording
 
-_CHUNK_BYTES: Final = 1 << 20
 _LOOK_BYTES: Final = 64  # these first bytes of a frame contain its header and the start of a length tag
 _MAX_TAG_LOOK_BYTES: Final = 1 << 14
 _SURE_FRAMES: Final = 3
 """Number of similar frames in a row from which a recording begins. Two may occur by chance in the data of a picture."""
 _MAX_RATIO: Final = 4
 """If a length tag declares more lost frames than the size of the gaps by this factor, or less, the tag is wrong."""
-
-
-class _Window:
-    """Reads a file forward, a megabyte at a time. `at` is an index into `data`. The last bytes before it remain in
-    `data`."""
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self._file = file
-        self._base = start
-        file.seek(start)
-        self.data = file.read(_CHUNK_BYTES)
-        self.at = 0
-
-    @property
-    def position(self) -> int:
-        """Byte position in the file."""
-        return self._base + self.at
-
-    def refill(self) -> bool:
-        """Read on, so that a megabyte follows `at`. Returns False at the end of the file."""
-        if self.at > len(self.data):
-            self._file.seek(self.at - len(self.data), 1)
-        drop = self.at if self.at > len(self.data) else max(0, self.at - MAX_FRAME_BYTES)
-        rest = self.data[drop:]
-        self._base += drop
-        self.at -= drop
-        self.data = rest + self._file.read(_CHUNK_BYTES)
-        return len(self.data) - self.at >= 4
 
 
 @dataclass(slots=True)
@@ -118,7 +90,7 @@ class Mp3Scanner:
     """Finds the recordings from a byte position to the end of a file."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._window = _Window(file, start)
+        self._window = FileWindow(file, start, MAX_FRAME_BYTES)
         self._size = size
         self._known: dict[bytes, Mp3Frame] = {}
         """Headers of the current recording."""

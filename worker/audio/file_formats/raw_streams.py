@@ -31,7 +31,7 @@ CodedFrame = tuple[str, int]
 
 def raw_stream(data: bytes) -> str | None:
     """Return the codec of a file that starts with `data`, or None if no frames directly follow each other."""
-    for find in (mpeg_frame, _adts_frame, _ac3_frame, _loas_frame):
+    for find in (mpeg_frame, adts_frame, ac3_frame, _loas_frame):
         if found := _chain(data[: 2 * _SEARCH_BYTES], find):
             return found
     if data.startswith(_DTS_MARKS):
@@ -45,7 +45,7 @@ def raw_stream(data: bytes) -> str | None:
 def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
     """Whether a file of MPEG, AC-3 or ADTS frames ends inside a frame. `head`, `tail`: first and last bytes of the
     file."""
-    for find in (mpeg_frame, _adts_frame, _ac3_frame):
+    for find in (mpeg_frame, adts_frame, ac3_frame):
         coding = _chain(head, find)
         if coding is not None:
             return _is_cut(tail, find, coding)
@@ -103,14 +103,16 @@ def mpeg_frame(data: bytes) -> CodedFrame | None:
     return f"MP{layer}", (72 if layer == 3 and version != 3 else 144) * 1000 * kbps // rate + padding
 
 
-def _adts_frame(data: bytes) -> CodedFrame | None:
+def adts_frame(data: bytes) -> CodedFrame | None:
+    """Parse a frame header of AAC in ADTS, at least 7 bytes."""
     if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0 or data[2] >> 2 & 15 > 12:
         return None
     size = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
     return ("AAC (ADTS)", size) if size > 7 else None
 
 
-def _ac3_frame(data: bytes) -> CodedFrame | None:
+def ac3_frame(data: bytes) -> CodedFrame | None:
+    """Parse a frame header of AC-3 or E-AC-3, at least 6 bytes."""
     if len(data) < 6 or data[:2] != b"\x0b\x77":
         return None
     if data[5] >> 3 > 10:
