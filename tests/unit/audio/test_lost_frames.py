@@ -25,6 +25,7 @@ WORDS = list(tones.speech(LENGTH_S - 1, 3))
 ZEROS, NOISE = b"\0", np.random.default_rng(2).bytes(1 << 16)
 AAC = Media("aac", "aac", "adts", "aac", 16000)
 AC3 = Media("ac3", "ac3", "ac3", "ac3", 48000)
+MP3_IN_WAV = Media("wav-mp3", "wav", "wav", "libmp3lame", 44100)
 TTA = Media("tta", "tta", "tta", "tta", 16000)
 WAVPACK = Media("wavpack", "wv", "wv", "wavpack", 16000)
 TTA_IN_MATROSKA = Media("mka-tta", "mka", "matroska", "tta", 16000)
@@ -91,6 +92,18 @@ def test_words_after_a_hole_in_an_mp3_keep_their_times(tmp_path: Path, mode: str
     assert [r.is_measured for r in undecoded] == [True]
     assert undecoded[0].end - undecoded[0].start == pytest.approx(0.2 * LENGTH_S, abs=0.6)
     assert_times(found, undecoded, within_s)
+
+
+@pytest.mark.parametrize("fill", [ZEROS, NOISE], ids=["zeros", "noise"])
+def test_words_after_a_hole_in_a_wav_file_with_mp3_keep_their_times(tmp_path: Path, fill: bytes) -> None:
+    path = written(tmp_path / "a.wav", MP3_IN_WAV)
+    assert read(path)[1:3] == ((), ())
+    damage(path, 0.4, 0.6, fill)
+    found, warnings, undecoded, duration_s = read(path)
+    assert duration_s == pytest.approx(LENGTH_S, abs=0.1)
+    assert any("damaged at about" in text for text in warnings)
+    assert sum(r.end - r.start for r in undecoded) == pytest.approx(0.2 * LENGTH_S, abs=0.1)
+    assert_times(found, undecoded, 0.06)
 
 
 def test_several_holes_in_an_mp3_are_each_replaced(tmp_path: Path) -> None:

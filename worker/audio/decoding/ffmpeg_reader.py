@@ -8,6 +8,7 @@ exact for every codec.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,7 +21,7 @@ from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer
 from worker.audio.decoding.frame_batches import MAX_BATCH_S, MIN_BATCH_S
-from worker.audio.decoding.libsndfile_faults import ReadPlan
+from worker.audio.decoding.libsndfile_faults import DAMAGED_FRAMES, ReadPlan
 from worker.audio.decoding.media_items import DecodedFrame
 from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
@@ -85,10 +86,21 @@ class MediaSource(ReaderBase):
             blocks = regrouped(self._mono(opened, min(MAX_BATCH_S, max(MIN_BATCH_S, block_s / 2))), size)
             if len(self.info.tracks) > 1:
                 blocks = self._check_silence(blocks)
-            yield from self._counted(blocks, start_frame)
+            lost = deque(self._part.lost if self._part is not None else ())
+            for block in self._counted(blocks, start_frame):
+                self._report_lost(lost)
+                yield block
+            self._report_lost(lost)
         finally:
             opened.close()
         self._check_end()
+
+    def _report_lost(self, lost: deque[tuple[float, float]]) -> None:
+        """Report the lost ranges of the part that begin before the current position, and remove them from `lost`."""
+        while lost and lost[0][0] * self.info.sample_rate < self.frames_decoded:
+            start_s, end_s = lost.popleft()
+            self._undecoded.add(start_s, end_s, DAMAGED_FRAMES)
+            self._warn(f"damaged at about {start_s:.1f} s: {DAMAGED_FRAMES}")
 
     def _check_silence(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
         """Yield the blocks unchanged. Warn at the end if all blocks were silent, because another track may contain the

@@ -25,8 +25,9 @@ from worker.audio.file_formats.au import read_au
 from worker.audio.file_formats.caf import read_caf
 from worker.audio.file_formats.data_extent import LONGER_THAN_DECLARED, LocatedAudio
 from worker.audio.file_formats.mp3_recording import Mp3Recording
+from worker.audio.file_formats.mp3_scan import Mp3Scanner
 from worker.audio.file_formats.raw_stream_gaps import raw_gaps
-from worker.audio.file_formats.wav import read_riff
+from worker.audio.file_formats.wav import mp3_in_wav, read_riff
 from worker.audio.opened_file import SourceFile
 from worker.audio.undecoded_ranges import MIN_UNDECODED_S
 from worker.transient_os_errors import source_error
@@ -265,7 +266,10 @@ def media_plan(path: SourceFile) -> ReadPlan:
     # begin with hours of silence. The patches change all timestamps to those of a stream that begins at 0. For other
     # codecs, FFmpeg computes the first timestamp from the first page.
     is_patched_flac = any(part.patches and part.form.startswith("FLAC") for part in plan.parts)
-    parts = plan.parts if plan.is_joined or is_patched_flac else sized.parts or _raw_parts(path)
+    if plan.is_joined or is_patched_flac:
+        parts = plan.parts
+    else:
+        parts = sized.parts or _raw_parts(path) or _wav_mp3_parts(path)
     return ReadPlan(parts, tuple(text for text in warnings if text))
 
 
@@ -284,6 +288,24 @@ def _raw_parts(path: SourceFile) -> tuple[FilePart, ...]:
         )
         at = gap.end
     return (*parts, FilePart(at, size, form=_RAW_FORM)) if parts else ()
+
+
+def _wav_mp3_parts(path: SourceFile) -> tuple[FilePart, ...]:
+    """Plan a WAV file with MP3 that has damaged ranges: the whole file with silent frames in their place. The result is
+    empty for other files."""
+    with path.open("rb") as file:
+        if (extent := mp3_in_wav(file)) is None:
+            return ()
+        size = file.seek(0, os.SEEK_END)
+        recordings = list(Mp3Scanner(file, *extent).recordings())
+    patches: list[tuple[int, bytes]] = []
+    lost: list[tuple[float, float]] = []
+    before_s = 0.0
+    for recording in recordings:
+        patches += recording.silence()
+        lost += ((before_s + start_s, before_s + end_s) for start_s, end_s in recording.lost_ranges_s)
+        before_s += recording.length_s
+    return (FilePart(0, size, b"", tuple(patches), lost=tuple(lost)),) if patches else ()
 
 
 def _sized_plan(path: SourceFile) -> ReadPlan:

@@ -33,7 +33,7 @@ _SEARCH_BYTES: Final = 1 << 20
 _MAX_SIZE: Final = 0xFFFFFFFF
 _SILENCE_BYTES: Final = 4
 _MAX_SILENCE_BYTES: Final = 64 << 20
-_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_PCM, _FLOAT, _ALAW, _ULAW, _MP3, _EXTENSIBLE = 1, 3, 6, 7, 0x55, 0xFFFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,15 @@ def read_riff(file: BinaryIO) -> Riff | None:
     if start[8:12] == b"WAVE" and start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return _read_wav(file, "big" if start[:4] == b"RIFX" else "little")
     return None
+
+
+def mp3_in_wav(file: BinaryIO) -> tuple[int, int] | None:
+    """Return the start and end, in bytes, of the audio of a WAV file if its codec is MP3, otherwise None."""
+    found = read_riff(file)
+    if found is None or found.tag != _MP3:
+        return None
+    size = file.seek(0, os.SEEK_END)
+    return found.start, size if found.declared_bytes is None else min(size, found.start + found.declared_bytes)
 
 
 def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
