@@ -219,3 +219,13 @@ def test_a_gap_after_damage_of_unknown_length_counts_as_lost() -> None:
     blocks.insert(50, TimedBlock(None, RATE, np.zeros(0, np.float32), "bad data"))
     pieces = list(StreamTimeline(None, lambda _: None).place(iter(blocks)))
     assert sum(len(piece.samples) for piece in pieces if piece.lost) == 3 * RATE
+
+
+@pytest.mark.parametrize(("between", "counts"), [(5, True), (45, False)])
+def test_only_a_gap_soon_after_damage_counts_as_lost(between: int, counts: bool) -> None:
+    """FFmpeg reports the damage before it returns the frames of earlier packets."""
+    signal = noise(2)
+    blocks = frames_of(signal, [at + (3.0 if at >= 1 else 0.0) for at in regular(signal)])
+    blocks.insert(50 - between, TimedBlock(None, RATE, np.zeros(0, np.float32), "bad data"))
+    pieces = list(StreamTimeline(None, lambda _: None).place(iter(blocks)))
+    assert sum(len(piece.samples) for piece in pieces if piece.lost) == (3 * RATE if counts else 0)

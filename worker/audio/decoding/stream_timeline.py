@@ -51,6 +51,9 @@ _MAX_WAIT_FOR_PAUSE_S: Final = 1.0
 """Audio without a pause for this long is music or noise, which is shortened outside of pauses too."""
 _QUIET: Final = 1e-3  # -60 dBFS
 _QUIET_SHARE: Final = 0.1  # relative to the recent peak level
+_LOST_BEFORE_S: Final = 0.5
+"""A gap is damage if a packet was lost at most this many seconds of audio before. After a damaged packet, FFmpeg still
+returns the frames of the packets before it."""
 _LEVEL_DECAY: Final = 0.995  # factor per block by which the remembered peak level falls
 
 
@@ -97,6 +100,7 @@ class StreamTimeline:
         self._level = 0.0
         self._next_cut_s = 0.0
         self._lost = ""
+        self._lost_end_s = 0.0  # end of the last lost packet
 
     def place(self, blocks: Iterator[TimedBlock]) -> Iterator[PlacedBlock]:
         """Yield all blocks in order, with silence in the gaps. Reads some blocks ahead."""
@@ -133,7 +137,10 @@ class StreamTimeline:
             silence_s, samples = self._correction(window)
         yield from self._silence(silence_s, head)
         window.popleft()
-        self._lost = head.lost
+        if head.lost:
+            self._lost, self._lost_end_s = head.lost, self._now_s + len(samples) / head.rate
+        elif self._now_s > self._lost_end_s + _LOST_BEFORE_S:
+            self._lost = ""
         if len(samples) or head.lost:
             self._began = self._began or len(samples) > 0
             self._now_s += len(samples) / head.rate
