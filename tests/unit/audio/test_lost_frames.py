@@ -17,6 +17,7 @@ from worker.audio.decoding.decode import open_source
 from worker.audio.decoding.ffmpeg_container import reason_of_fault
 from worker.audio.file_formats import mp3_frames
 from worker.audio.file_formats.raw_stream_gaps import raw_gaps
+from worker.audio.file_formats.wavpack_gaps import wavpack_gaps
 from worker.audio.pcm_frames import wire_frames
 from worker.audio.undecoded_ranges import UndecodedRange
 
@@ -27,6 +28,7 @@ AAC = Media("aac", "aac", "adts", "aac", 16000)
 AC3 = Media("ac3", "ac3", "ac3", "ac3", 48000)
 MP3_IN_WAV = Media("wav-mp3", "wav", "wav", "libmp3lame", 44100)
 TTA = Media("tta", "tta", "tta", "tta", 16000)
+WAVPACK_44 = Media("wavpack-44", "wv", "wv", "wavpack", 44100)
 WAVPACK = Media("wavpack", "wv", "wv", "wavpack", 16000)
 TTA_IN_MATROSKA = Media("mka-tta", "mka", "matroska", "tta", 16000)
 
@@ -231,6 +233,18 @@ def test_words_after_a_hole_in_a_raw_stream_keep_their_times(
     assert any("could not be decoded: damaged frames" in text for text in warnings)
     assert sum(r.end - r.start for r in undecoded) == pytest.approx(0.2 * LENGTH_S, abs=within_s + 0.1)
     assert_times(found, undecoded, within_s)
+
+
+@pytest.mark.parametrize("fill", [ZEROS, NOISE], ids=["zeros", "noise"])
+def test_wavpack_is_read_after_a_hole(tmp_path: Path, fill: bytes) -> None:
+    path = written(tmp_path / "a.wv", WAVPACK_44)
+    assert wavpack_gaps(io.BytesIO(path.read_bytes())) == []
+    damage(path, 0.4, 0.6, fill)
+    found, warnings, undecoded, duration_s = read(path)
+    assert duration_s == pytest.approx(LENGTH_S, abs=0.1)
+    assert any("could not be decoded: damaged frames" in text for text in warnings)
+    assert sum(r.end - r.start for r in undecoded) < 0.4 * LENGTH_S
+    assert_times(found, undecoded, 0.01)
 
 
 @pytest.mark.parametrize("media", [AC3, AAC], ids=str)

@@ -28,6 +28,7 @@ from worker.audio.file_formats.mp3_recording import Mp3Recording
 from worker.audio.file_formats.mp3_scan import Mp3Scanner
 from worker.audio.file_formats.raw_stream_gaps import raw_gaps
 from worker.audio.file_formats.wav import mp3_in_wav, read_riff
+from worker.audio.file_formats.wavpack_gaps import wavpack_gaps
 from worker.audio.opened_file import SourceFile
 from worker.audio.undecoded_ranges import MIN_UNDECODED_S
 from worker.transient_os_errors import source_error
@@ -274,10 +275,10 @@ def media_plan(path: SourceFile) -> ReadPlan:
 
 
 def _raw_parts(path: SourceFile) -> tuple[FilePart, ...]:
-    """Plan a raw stream with damaged ranges: one part for each range with frames, and one for each damaged range. The
-    result is empty for other files, and if the damage is too short to matter."""
+    """Plan a raw stream or a WavPack file with damaged ranges: one part for each range with frames, and one for each
+    damaged range. The result is empty for other files, and if the damage is too short to matter."""
     with path.open("rb") as file:
-        gaps = [gap for gap in raw_gaps(file) if gap.length_s >= MIN_UNDECODED_S]
+        gaps = [gap for gap in wavpack_gaps(file) or raw_gaps(file) if gap.length_s >= MIN_UNDECODED_S]
         size = file.seek(0, os.SEEK_END)
     parts: list[FilePart] = []
     at = 0
