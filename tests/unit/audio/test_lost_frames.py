@@ -137,6 +137,20 @@ def test_the_loss_of_one_frame_moves_no_words(tmp_path: Path, count: int) -> Non
     assert all(abs(w.start - said[w.number]) < 0.03 for w in found)
 
 
+def test_other_bytes_between_the_frames_of_a_complete_mp3_are_not_lost_audio(tmp_path: Path) -> None:
+    data = mp3(tmp_path / "a.mp3")
+    at = 0
+    while at < len(data) // 2:
+        frame = mp3_frames.parse(data[at : at + 4])
+        assert frame is not None
+        at += frame.length
+    (tmp_path / "a.mp3").write_bytes(data[:at] + bytes(5000) + data[at:])
+    found, _, undecoded, duration_s = read(tmp_path / "a.mp3")
+    assert duration_s == pytest.approx(LENGTH_S, abs=0.03)
+    assert undecoded == ()
+    assert_times(found, undecoded, 0.03)
+
+
 @pytest.mark.parametrize("start", [0, 30_000])
 def test_a_damaged_mp3_is_the_same_from_each_start(tmp_path: Path, start: int) -> None:
     path = tmp_path / "a.mp3"

@@ -294,10 +294,9 @@ class SndfileStream:
     def _skip_damage(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
         """Find the next audio after damage, and read that audio into `buffer`. Returns the number of silent frames that
         replace the lost audio, and the number of frames read. Returns (0, 0) if no audio follows."""
-        if self._is_mp3:  # each call searches further; the length of the lost audio is unknown
+        if self._is_mp3:  # each call searches further; silence already replaces lost frames, see `FilePart.lost`
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
-                    self._undecoded.add_unmeasured(self._now_s(), self._fault)
                     return 0, frames
         elif self._is_flac:  # the decoder cannot pass the fault, but a new one can seek past it
             gap, frames = self._flac_gap(buffer)
