@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.support.timedmedia import ogg_checksum, ogg_pages, ogg_shifted, write
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats import ogg
-from worker.audio.file_formats.ogg_granules import OggPage, checksum
+from worker.audio.file_formats.ogg_granules import FIRST, LAST, OggPage, checksum
 from worker.audio.pcm_frames import wire_frames
 
 WORDS = list(tones.speech(14, seed=9))
@@ -38,6 +39,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             write_timed(path, signal, container="ogg", codec=kind, rate=RATE)
         made[kind] = path.read_bytes()
     return made
+
+
+def speex_pages(seconds: int) -> list[bytes]:
+    """Pages of an Ogg stream of Speex at 16 kHz: two with headers, then one for each second with 50 packets."""
+    fields = (1, 80, 16000, 1, 4, 1, 0, 320, 1, 1, 0, 0, 0)
+    head = b"Speex   " + b"1.2".ljust(20, b"\0") + struct.pack("<13i", *fields)
+    bodies = [(0, [head]), (0, [bytes(8)]), *((16000 * (n + 1), [bytes(60)] * 50) for n in range(seconds))]
+    pages = []
+    for number, (granule, packets) in enumerate(bodies):
+        flags = FIRST if number == 0 else LAST if number == seconds + 1 else 0
+        start = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, 7, number, 0, len(packets))
+        page = start + bytes(map(len, packets)) + b"".join(packets)
+        pages.append(page[:22] + ogg_checksum(page) + page[26:])
+    return pages
 
 
 def read(path: Path) -> tuple[list[ToneWord], float, tuple[str, ...]]:
@@ -194,6 +209,18 @@ def test_a_missing_page_becomes_silence_of_its_length(
     with open_source(path) as source:
         list(source.blocks())
         assert bool(source.undecoded) == is_damaged
+
+
+def test_a_damaged_page_of_speex_is_a_gap_at_its_position(tmp_path: Path) -> None:
+    """The first page of audio follows the comments at once, and counts like all others."""
+    path = tmp_path / "a.ogg"
+    pages = speex_pages(seconds=6)
+    pages[4] = pages[4][:40] + b"damage" + pages[4][46:]
+    path.write_bytes(b"".join(pages))
+    stream = ogg.links(path).links[0].only
+    assert stream is not None
+    assert stream.shifts == [(2.0, 1.0, "damaged Ogg pages")]
+    assert stream.length_s == 6.0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -162,7 +162,7 @@ class _Speex:
         fields = [int.from_bytes(head[at : at + 4], "little") for at in range(36, 72, 4)]
         self.rate, self.channels = fields[0], fields[3]
         self._packet = fields[5] * (fields[7] or 1)
-        self._headers = 2 + fields[8]
+        self._headers = 1 + fields[8]  # the comments and the extra headers follow this one
         if not self.rate or not self._packet:
             raise ValueError("no sample rate")
 
