@@ -180,7 +180,7 @@ def ogg_shifted(data: bytes, shift: Callable[[int, int], int]) -> bytes:
     for page in ogg_pages(data):
         granule, moved = int.from_bytes(page[6:14], "little", signed=True), page
         if granule > 0:
-            moved = page[:6] + (granule + shift(number, granule)).to_bytes(8, "little") + page[14:]
+            moved = page[:6] + (granule + shift(number, granule)).to_bytes(8, "little", signed=True) + page[14:]
             moved = moved[:22] + ogg_checksum(moved) + moved[26:]
             number += 1
         out.append(moved)

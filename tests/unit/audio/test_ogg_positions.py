@@ -181,6 +181,32 @@ def test_an_empty_packet_of_flac_in_ogg_has_no_samples(tmp_path: Path, files: di
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start_s", [-0.96, -1.5], ids=["first_page_above_zero", "first_page_below_zero"])
+def test_a_stream_that_starts_below_zero_loses_no_audio(
+    tmp_path: Path, files: dict[str, bytes], kind: str, start_s: float
+) -> None:
+    """`ffmpeg -ss 7 -i a.ogg -c copy b.ogg` copies whole pages, and counts from the position 7 s."""
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(files[kind], lambda _n, _g: round(start_s * RATE)))
+    found, length_s, warnings = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert all(abs(f.start - w.start) < 0.03 for f, w in zip(found, WORDS, strict=True))
+    assert (round(length_s, 2), warnings) == (LENGTH_S, ())
+
+
+def test_a_stream_below_zero_may_have_one_position(tmp_path: Path) -> None:
+    """The only page with a position is the last page, which may also declare that its end is padding."""
+    path = tmp_path / "a.ogg"
+    words = [word for word in WORDS if word.end < 0.8]
+    write_words(path, words, RATE, audiofiles.VORBIS, duration_s=0.9)
+    path.write_bytes(ogg_shifted(path.read_bytes(), lambda _n, _g: -RATE // 2))
+    found, length_s, _ = read(path)
+    assert words
+    assert [w.number for w in found] == [w.number for w in words]
+    assert length_s == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_positions_that_jump_back_lose_no_audio(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(ogg_shifted(files[kind], lambda n, _: -4 * RATE if n >= 6 else 0))

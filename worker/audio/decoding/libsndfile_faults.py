@@ -257,17 +257,14 @@ def _located(file: BinaryIO) -> LocatedAudio | None:
 
 
 def media_plan(path: SourceFile) -> ReadPlan:
-    """Plan how FFmpeg reads a file. A file that has several parts, gaps in its timestamps, or a first timestamp that
-    FFmpeg would not find, is read in parts. Any other file is read as a whole, with a corrected header if its own
-    header declares a wrong length."""
+    """Plan how FFmpeg reads a file. A file that has several parts, or gaps in its timestamps, is read in parts. Any
+    other file is read as a whole, with corrected Ogg positions, or with a corrected header if its own header declares a
+    wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
     # A dictionary keeps the order and drops a warning that both checks give.
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
-    # For FLAC in Ogg, FFmpeg takes 0 as the first timestamp, so a stream that was recorded from its middle on would
-    # begin with hours of silence. The patches change all timestamps to those of a stream that begins at 0. For other
-    # codecs, FFmpeg computes the first timestamp from the first page.
-    is_patched_flac = any(part.patches and part.form.startswith("FLAC") for part in plan.parts)
-    if plan.is_joined or is_patched_flac:
+    has_patches = any(part.patches for part in plan.parts)
+    if plan.is_joined or has_patches:
         parts = plan.parts
     else:
         parts = sized.parts or _raw_parts(path) or _wav_mp3_parts(path)

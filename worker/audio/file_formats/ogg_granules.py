@@ -17,9 +17,13 @@ from worker.audio.file_formats.ogg_packets import CARRIED_BYTES, PacketClock, cl
 CONTINUED, FIRST, LAST = 1, 2, 4
 """Bits of header_type_flag: the page continues a packet, is the first page, is the last page of a logical stream (RFC
 3533, section 6)."""
+_NO_GRANULE: Final = -1  # no packet ends on the page
 _GRANULE_AT: Final = 6
 _CRC_AT: Final = 22
 _MIN_SHIFT_S: Final = 0.001
+_MAX_TRIM_S: Final = 0.125
+"""If the only page with a position has fewer samples than its packets, encoder padding at the end explains at most two
+packets, or this many seconds. A larger difference is a negative start."""
 # For each byte, the byte with reversed bits.
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -106,12 +110,7 @@ class StreamPositions:
         clock = self._clock
         if clock is None or self._start is None:
             return None
-        kept = self._samples + self._before_zero(clock) - clock.skipped
-        return max(0, kept + self._ahead - self._start) / clock.rate
-
-    def _before_zero(self, clock: PacketClock) -> int:
-        """Return the position of the first sample if it is below 0 and the decoder drops the samples up to 0."""
-        return min(self._start or 0, 0) if clock.drops_start else 0
+        return max(0, self._samples + self._ahead - self._start - clock.skipped) / clock.rate
 
     def note_damage(self, reason: str) -> None:
         """Record that pages before the next added page were lost."""
@@ -148,18 +147,24 @@ class StreamPositions:
             self._is_carrying = False
         self._next_number = page.number + 1
         before = self._samples
-        self._samples += clock.samples(page.body, *self._packets(page))
-        if page.granule < 0:  # no packet ends here
+        starts, carried = self._packets(page)
+        self._samples += clock.samples(page.body, starts, carried)
+        if page.granule < 0:
+            if page.granule != _NO_GRANULE:
+                self.patches += page.at_granule(self._samples)
             return
         ahead = page.granule - self._samples
         if self._start is None:
-            self._start = self._ahead = 0 if page.flags & LAST and ahead < 0 else ahead
+            longest_trim = max(2 * (self._samples - before) / max(1, len(starts)), _MAX_TRIM_S * clock.rate)
+            is_short = bool(page.flags & LAST) and -longest_trim <= ahead < 0
+            self._start = self._ahead = 0 if is_short else ahead
         is_trimmed = bool(page.flags & LAST) and ahead < self._ahead
         trim = ahead - self._ahead if is_trimmed else 0
         if not is_trimmed:
             self._shift(clock, before, ahead)
             self._ahead = ahead
-        granule = self._samples + self._before_zero(clock) + trim
+        # `ffmpeg -ss -c copy` writes streams that start below 0. libsndfile would drop as much from their end.
+        granule = self._samples + trim
         if granule != page.granule:
             self.patches += page.at_granule(granule)
         self._samples += trim
@@ -192,5 +197,5 @@ class StreamPositions:
         shift_s = (ahead - start) / clock.rate
         last_s = self.shifts[-1][1] if self.shifts else 0.0
         if abs(shift_s - last_s) >= _MIN_SHIFT_S:
-            position = max(0, before - clock.skipped + self._before_zero(clock))
+            position = max(0, before - clock.skipped)
             self.shifts.append((position / clock.rate, shift_s, self._damage))

@@ -30,8 +30,6 @@ class PacketClock(Protocol):
     channels: int
     skipped: int
     """Number of samples at the start of the stream that a decoder drops."""
-    drops_start: bool
-    """Whether a decoder drops the samples before position 0, if the positions begin below 0."""
 
     def take_header(self, packet: bytes) -> bool:
         """Read the next header packet. Returns False after the last one. Raises ValueError for a broken packet."""
@@ -68,7 +66,6 @@ def clock_of(first: bytes) -> PacketClock | None:
 class _Opus:
     name = "Opus"
     rate = _OPUS_RATE
-    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         self.channels = head[9]
@@ -95,7 +92,6 @@ class _Opus:
 class _Vorbis:
     name = "Vorbis"
     skipped = 0
-    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         self.channels = head[11]
@@ -156,7 +152,6 @@ def _vorbis_modes(setup: bytes) -> list[bool]:
 class _Speex:
     name = "Speex"
     skipped = 0
-    drops_start = True
 
     def __init__(self, head: bytes) -> None:
         fields = [int.from_bytes(head[at : at + 4], "little") for at in range(36, 72, 4)]
@@ -180,7 +175,6 @@ class _Speex:
 class _Flac:
     name = "FLAC"
     skipped = 0
-    drops_start = False
 
     def __init__(self, head: bytes) -> None:
         info = head[17:]  # STREAMINFO, after its block header
