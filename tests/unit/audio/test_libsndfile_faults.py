@@ -13,16 +13,27 @@ CONTENT = bytes(range(200))
 STEPS = st.lists(st.tuples(st.sampled_from(["set", "cur", "end", "read"]), st.integers(-60, 220)), max_size=12)
 
 
-@given(start=st.integers(0, 200), length=st.integers(0, 200), head=st.binary(max_size=20), steps=STEPS)
+BOUNDS = st.lists(st.integers(0, 200), max_size=6)
+
+
+@given(start=st.integers(0, 200), length=st.integers(0, 200), head=st.binary(max_size=20), cuts=BOUNDS, steps=STEPS)
 def test_a_part_behaves_like_a_separate_file(
-    tmp_path_factory: pytest.TempPathFactory, start: int, length: int, head: bytes, steps: list[tuple[str, int]]
+    tmp_path_factory: pytest.TempPathFactory,
+    start: int,
+    length: int,
+    head: bytes,
+    cuts: list[int],
+    steps: list[tuple[str, int]],
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "content"
     if not path.exists():
         path.write_bytes(CONTENT)
-    end = min(start + length, len(CONTENT))
-    expected = head + CONTENT[start:end]
-    real, ours = io.BytesIO(expected), PartFile(path, FilePart(start, max(start, end), head))
+    end = max(start, min(start + length, len(CONTENT)))
+    inside = sorted(cut for cut in cuts if start <= cut <= end)
+    omitted = tuple(zip(inside[::2], inside[1::2], strict=False))
+    kept = [at for at in range(start, end) if not any(first <= at < last for first, last in omitted)]
+    expected = head + bytes(CONTENT[at] for at in kept)
+    real, ours = io.BytesIO(expected), PartFile(path, FilePart(start, end, head, omitted=omitted))
     for what, number in steps:
         if what == "read":
             assert ours.read(abs(number)) == real.read(abs(number))

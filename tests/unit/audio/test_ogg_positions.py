@@ -237,6 +237,50 @@ def test_a_missing_page_becomes_silence_of_its_length(
         assert bool(source.undecoded) == is_damaged
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("repeats", ["one_page", "several_pages", "end", "each_page"])
+def test_repeated_pages_are_read_once(tmp_path: Path, files: dict[str, bytes], kind: str, repeats: str) -> None:
+    """A recorder that reconnects, or a damaged copy, writes some pages again, with the same numbers."""
+    pages = ogg_pages(files[kind])
+    middle = len(pages) // 2
+    written = {
+        "one_page": [*pages[:middle], *pages[middle - 1 :]],
+        "several_pages": [*pages[:middle], *pages[max(2, middle - 5) :]],
+        "end": [*pages, *pages[-2:]],
+        "each_page": [page for page in pages for _ in range(2)],
+    }
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"".join(written[repeats]))
+    found, length_s, warnings = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert all(abs(f.start - w.start) < 0.03 for f, w in zip(found, WORDS, strict=True))
+    assert (round(length_s, 2), warnings) == (LENGTH_S, ())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_joined_to_itself_is_read_twice(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+    """All its pages occur twice, but the second copy has its own start."""
+    path = tmp_path / "a.ogg"
+    path.write_bytes(2 * files[kind])
+    found, length_s, _ = read(path)
+    assert [w.number for w in found] == 2 * [w.number for w in WORDS]
+    assert length_s == pytest.approx(2 * LENGTH_S, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+def test_pages_with_equal_numbers_and_other_content_are_kept(
+    tmp_path: Path, files: dict[str, bytes], kind: str
+) -> None:
+    path = tmp_path / "a.ogg"
+    pages = [
+        page if n < 3 else page[:18] + bytes([3, 0, 0, 0]) + page[22:] for n, page in enumerate(ogg_pages(files[kind]))
+    ]
+    path.write_bytes(b"".join(page[:22] + ogg_checksum(page) + page[26:] for page in pages))
+    (link,), _, _ = ogg.links(path)
+    assert link.only is not None
+    assert link.only.repeats == []
+
+
 def test_a_damaged_page_of_speex_is_a_gap_at_its_position(tmp_path: Path) -> None:
     """The first page of audio follows the comments at once, and counts like all others."""
     path = tmp_path / "a.ogg"

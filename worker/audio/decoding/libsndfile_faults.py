@@ -14,8 +14,10 @@ Faults of libsndfile 1.2.2, all without an error message:
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import BinaryIO, Final, cast
 
 from worker.audio.decoding.truncation import missing_end
@@ -58,10 +60,17 @@ class FilePart:
     """Length in seconds according to the header of the part, or None if unknown."""
     damage: str = ""
     """The reason if no audio of this part can be decoded. Silence of `length_s` replaces it."""
+    omitted: tuple[tuple[int, int], ...] = ()
+    """(start, end): ranges of the file that are not read. Sorted, without overlaps, within the part."""
     form: str = ""
     """Codec, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
     first_sample: int = 0
     """The number that the first FLAC frame of the part gives its first sample. libsndfile seeks by these numbers."""
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the part has other bytes than the same range of the file."""
+        return bool(self.patches or self.omitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,10 @@ class PartFile:
         # Each `PartFile` opens its own reader, because several sections read the same source at the same time.
         self._file = path.open("rb")
         self._part = part
-        self._size = len(part.head) + part.end - part.start
+        bounds = (part.start, *(at for omitted in part.omitted for at in omitted), part.end)
+        self._ranges = [(start, end) for start, end in zip(bounds[::2], bounds[1::2], strict=True) if start < end]
+        self._range_starts = [0, *accumulate(end - start for start, end in self._ranges)]
+        self._size = len(part.head) + self._range_starts[-1]
         self._at = 0
         self._patched = [at for at, _ in part.patches]
 
@@ -105,11 +117,20 @@ class PartFile:
         data = head[self._at : self._at + count]
         wanted = min(count, self._size - self._at) - len(data)
         if wanted > 0:
-            at = self._part.start + max(0, self._at + len(data) - len(head))
-            self._file.seek(at)
-            data += self._with_patches(at, self._file.read(wanted))
+            data += b"".join(self._pieces(self._at + len(data) - len(head), wanted))
         self._at += len(data)
         return data
+
+    def _pieces(self, at: int, count: int) -> Iterator[bytes]:
+        """Yield `count` bytes of the file, range by range. `at`: position after `head`, without the omitted ranges."""
+        for number in range(bisect_right(self._range_starts, at) - 1, len(self._ranges)):
+            offset = self._ranges[number][0] + at - self._range_starts[number]
+            self._file.seek(offset)
+            piece = self._file.read(min(count, self._range_starts[number + 1] - at))
+            yield self._with_patches(offset, piece)
+            at, count = at + len(piece), count - len(piece)
+            if not count or at < self._range_starts[number + 1]:
+                return
 
     def _with_patches(self, at: int, data: bytes) -> bytes:
         if not self._patched:
@@ -188,7 +209,7 @@ def _ogg_plan(path: SourceFile) -> ReadPlan:
     # The form is empty for several streams, an unknown codec, and a stream that violates its specification.
     is_undamaged = is_single and complete and not damaged and bool(parts[0].form)
     # Reading a whole file unchanged is faster: libsndfile then reads it without Python callbacks.
-    is_plain = len(parts) == 1 and not parts[0].patches
+    is_plain = len(parts) == 1 and not parts[0].is_corrected
     return ReadPlan(() if is_plain else parts, warnings, is_undamaged)
 
 
@@ -196,8 +217,15 @@ def _ogg_part(link: ogg.OggLink) -> FilePart:
     stream = link.only
     if stream is None:
         return FilePart(link.start, link.end)
-    patches, shifts = tuple(stream.patches), tuple(stream.shifts)
-    return FilePart(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
+    return FilePart(
+        link.start,
+        link.end,
+        patches=tuple(stream.patches),
+        shifts=tuple(stream.shifts),
+        length_s=stream.length_s,
+        omitted=tuple(stream.repeats),
+        form=stream.form,
+    )
 
 
 def _flac_plan(path: SourceFile) -> ReadPlan:
@@ -258,13 +286,12 @@ def _located(file: BinaryIO) -> LocatedAudio | None:
 
 def media_plan(path: SourceFile) -> ReadPlan:
     """Plan how FFmpeg reads a file. A file that has several parts, or gaps in its timestamps, is read in parts. Any
-    other file is read as a whole, with corrected Ogg positions, or with a corrected header if its own header declares a
+    other file is read as a whole, with corrected Ogg pages, or with a corrected header if its own header declares a
     wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
     # A dictionary keeps the order and drops a warning that both checks give.
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
-    has_patches = any(part.patches for part in plan.parts)
-    if plan.is_joined or has_patches:
+    if plan.is_joined or any(part.is_corrected for part in plan.parts):
         parts = plan.parts
     else:
         parts = sized.parts or _raw_parts(path) or _wav_mp3_parts(path)

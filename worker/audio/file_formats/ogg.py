@@ -70,9 +70,10 @@ def links(path: SourceFile) -> OggLinks:
 
 
 def _add(link: OggLink, page: OggPage, *, first: bool, was_damaged: bool) -> None:
-    if first:
+    stream = link.streams.get(page.serial)
+    if first and (stream is None or not stream.is_repeated(page)):
         link.streams[page.serial] = StreamPositions(page)
-    elif (stream := link.streams.get(page.serial)) is not None:
+    elif stream is not None:
         if was_damaged:
             stream.note_damage(_DAMAGED)
         stream.add(page)

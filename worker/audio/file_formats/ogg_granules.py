@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from worker.audio.file_formats.ogg_packets import CARRIED_BYTES, PacketClock, clock_of
@@ -20,6 +21,7 @@ CONTINUED, FIRST, LAST = 1, 2, 4
 _NO_GRANULE: Final = -1  # no packet ends on the page
 _GRANULE_AT: Final = 6
 _CRC_AT: Final = 22
+_RECENT_PAGES: Final = 4096
 _MIN_SHIFT_S: Final = 0.001
 _MAX_TRIM_S: Final = 0.125
 """If the only page with a position has fewer samples than its packets, encoder padding at the end explains at most two
@@ -60,8 +62,13 @@ class OggPage:
         return self.data[27 + self.data[26] :]
 
     @property
+    def checksum(self) -> bytes:
+        """The checksum that the page declares: of its number, position, flags and content."""
+        return self.data[_CRC_AT : _CRC_AT + 4]
+
+    @property
     def is_intact(self) -> bool:
-        return self.data[_CRC_AT : _CRC_AT + 4] == checksum(self.data)
+        return self.checksum == checksum(self.data)
 
     def at_granule(self, granule: int) -> tuple[tuple[int, bytes], ...]:
         """Return the patches (offset, bytes) of the file that give the page another granule position and the checksum
@@ -82,7 +89,8 @@ def checksum(page: bytes) -> bytes:
 class StreamPositions:
     """Compares granule positions and samples of one logical stream, whose pages are added in order.
 
-    `patches`: the (offset, bytes) that make granule positions continuous. `shifts`: see `FilePart.shifts`."""
+    `patches`: the (offset, bytes) that make granule positions continuous. `repeats`: the (start, end) of the later copy
+    of pages that occur twice, in bytes from the start of the file. `shifts`: see `FilePart.shifts`."""
 
     def __init__(self, first: OggPage) -> None:
         self._clock: PacketClock | None = clock_of(first.body)
@@ -95,7 +103,9 @@ class StreamPositions:
         self._start: int | None = None
         self._ahead = 0
         self._damage = ""
+        self._recent = {first.number: first.checksum}
         self.patches: list[tuple[int, bytes]] = []
+        self.repeats: list[tuple[int, int]] = []
         self.shifts: list[tuple[float, float, str]] = []
 
     @property
@@ -116,10 +126,18 @@ class StreamPositions:
         """Record that pages before the next added page were lost."""
         self._damage = reason
 
+    def is_repeated(self, page: OggPage) -> bool:
+        """Whether the page equals one of the recent pages, with its number."""
+        return self._recent.get(page.number) == page.checksum
+
     def add(self, page: OggPage) -> None:
         """Add the next page, in order; the constructor received the first one."""
         if self._clock is None:
             return
+        if self.is_repeated(page):
+            self.repeats.append((page.offset, page.offset + len(page.data)))
+            return
+        self._remember(page)
         try:
             if self._in_headers:
                 self._take_headers(self._clock, page)
@@ -129,6 +147,12 @@ class StreamPositions:
             self._clock = None
             self.patches.clear()
             self.shifts.clear()
+
+    def _remember(self, page: OggPage) -> None:
+        self._recent[page.number] = page.checksum
+        # Many at a time, as in `duplicate_packets`.
+        if len(self._recent) > 2 * _RECENT_PAGES:
+            self._recent = dict(islice(self._recent.items(), _RECENT_PAGES, None))
 
     def _take_headers(self, clock: PacketClock, page: OggPage) -> None:
         at = 0
