@@ -61,20 +61,59 @@ def test_a_folder_becomes_transcripts_and_is_not_done_twice(cli: Cli) -> None:
     assert all(len(job["outputs"]) == 4 and job["duration_s"] > 1 for job in first["jobs"])
     cli.assert_nothing_left()
 
-    # A second run: one transcript was deleted, one file is new and one has changed. These are transcribed, the others
-    # skipped.
+    # A second run: one file is new and one has changed. These are transcribed, the others skipped. A deleted file is
+    # written from the JSON transcript.
     (out / "a.srt").unlink()
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("c.*")}
     said["new"] = write_audio(cli.folder / "in" / "new.wav", seed=5)
     said["deep/b"] = write_audio(cli.folder / "in" / "deep" / "b.flac", seed=6)
     second = cli.json("run", "in", *formats)
-    assert {Path(job["source"]).name for job in second["jobs"] if not job["skipped"]} == {"a.wav", "new.wav", "b.flac"}
-    assert (second["done"], second["skipped"], second["failed"]) == (5, 2, 0)
+    assert {Path(job["source"]).name for job in second["jobs"] if not job["skipped"]} == {"new.wav", "b.flac"}
+    assert (second["done"], second["skipped"], second["failed"]) == (5, 3, 0)
+    assert said["a"][0] in (out / "a.srt").read_text("utf-8")
     assert all(job["outputs"] for job in second["jobs"])
     assert len(stamps) == 8
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     for name, words in said.items():
         assert words_of(out / f"{name}.json") == words
+
+
+def test_missing_and_emptied_files_are_written_without_streaming_the_audio_again(cli: Cli) -> None:
+    said = {name: write_audio(cli.folder / "in" / f"{name}.wav", seed=seed) for seed, name in enumerate("abc")}
+    out = cli.folder / "transcripts"
+    assert cli.json("run", "in", "--format", "json,srt")["skipped"] == 0
+
+    def again(formats: str) -> dict[str, int]:
+        (out / ".stt-batch" / "worker.log").unlink(missing_ok=True)
+        found = cli.json("run", "in", "--format", formats)
+        assert "job started" not in cli.log("worker")
+        for name, words in said.items():
+            assert words_of(out / f"{name}.json") == words
+            for fmt in formats.split(","):
+                assert words[0] in (out / f"{name}.{fmt}").read_text("utf-8")
+        return {key: found[key] for key in ("done", "skipped", "failed")}
+
+    all_skipped = {"done": 3, "skipped": 3, "failed": 0}
+    (out / "a.srt").unlink()
+    (out / "b.srt").write_bytes(b"")
+    assert again("json,srt") == all_skipped
+    assert again("json,srt,vtt") == all_skipped
+    assert again("json,srt") == all_skipped
+    (out / "a.json").write_bytes(b"")
+    (out / "b.json").write_bytes((out / "b.json").read_bytes()[:-200])
+    assert again("json,srt") == all_skipped  # from the transcripts in the ledger
+    cli.assert_nothing_left()
+
+
+def test_a_folder_with_the_name_of_an_output_file_is_an_error(cli: Cli) -> None:
+    words = write_audio(cli.folder / "in" / "a.wav", seed=1)
+    write_audio(cli.folder / "in" / "b.wav", seed=2)
+    (cli.folder / "transcripts" / "b.srt").mkdir(parents=True)
+    found = cli.json("run", "in", "--format", "json,srt")
+    assert words_of(cli.folder / "transcripts" / "a.json") == words
+    (failed,) = [job for job in found["jobs"] if job["state"] == "failed"]
+    assert failed["error_code"] == "output"
+    assert "b.srt: a folder has this name; move it away" in failed["error"]
 
 
 def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:

@@ -19,15 +19,16 @@ from rich.console import Console
 from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
+from tasks.cli.run.complete_outputs import complete_outputs, write_stored
 from tasks.cli.run.file_groups import READ_AHEAD, small_groups
 from tasks.cli.run.file_states import File
-from tasks.cli.run.finished_before import finished_record, may_be_finished
+from tasks.cli.run.finished_before import finished_record, may_be_finished, record_finished
 from tasks.cli.run.hash_file import HashFile
 from tasks.cli.run.json_output import JsonEvents, JsonMode, document, line_of
 from tasks.cli.run.progress_display import RunDisplay
 from tasks.cli.run.progress_totals import RunTracker
 from tasks.cli.run.summary_browser import open_page
-from tasks.cli.sources.existing_outputs import all_there, finished_transcript
+from tasks.cli.sources.existing_outputs import all_written, check_no_folders
 from tasks.cli.sources.find_recordings import LeftOutFile
 from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_json
@@ -242,6 +243,9 @@ class BatchRun:
             # Not in a thread: the change to one and back takes longer than reading the transcript of a short file.
             record = finished_record(spec, identity)
             await asyncio.sleep(0)
+            with suppress(OutputError):  # reported when the job is queued
+                if record is None and await self._completed(file, spec, identity):
+                    record = finished_record(spec, identity)
             if record is None:
                 self._unfinished = item
                 return False
@@ -292,13 +296,18 @@ class BatchRun:
     async def _queue(self, producer: Producer, identified: asyncio.Queue[Identified | None]) -> None:
         item = self._unfinished or await identified.get()
         while item is not None:
-            await self._queue_one(producer, *item)
+            try:
+                await self._queue_one(producer, *item)
+            except OutputError as exc:
+                item[0].problem = (exc.code, str(exc))
             item = await identified.get()
 
     async def _queue_one(self, producer: Producer, file: File, spec: JobSpec, identity: str) -> None:
         """Queue the job of one file, unless an earlier run finished it."""
+        check_no_folders(spec)
         ours = await producer.ledger.claim_output(file.out_name, identity)
-        if not self._force and await self._found(producer, spec, identity):
+        completed = await self._completed(file, spec, identity)
+        if not self._force and await record_finished(producer, spec, identity):
             file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
             return
         created = await producer.record(identity, spec, force=self._force)
@@ -306,38 +315,23 @@ class BatchRun:
             await producer.ledger.requeue(identity)
             created = await producer.record(identity, spec)
         if created.state is JobState.DONE:
-            # Run a finished job again if its files are missing or may have been replaced by another job.
-            whole = ours and all_there(spec)
-            if whole:
-                file.skipped, file.record = True, await producer.ledger.get(identity)
+            # Write the files of a finished job again if they are missing or may have been replaced by another job.
+            record = await producer.ledger.get(identity)
+            whole = completed or (ours and record is not None and all_written(spec, record.ended_at))
+            if whole or await write_stored(producer.ledger, spec, identity, self._settings):
+                file.skipped, file.record = True, record
             else:
                 created = await producer.record(identity, spec, force=True)
         file.job_id = identity
         if not file.skipped:
             await producer.wake([identity])
 
-    async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
-        """Whether an earlier run wrote the files of a job but ended before it recorded the job as done. If so, record
-        the job as done now."""
-        from worker.ledger.lease import Lease  # noqa: PLC0415
-
-        ledger = producer.ledger
-        before = await ledger.get(identity)
-        if before is not None and before.state is JobState.DONE:
+    async def _completed(self, file: File, spec: JobSpec, identity: str) -> bool:
+        """Write missing files from the JSON transcript of the same audio. Returns whether that was possible."""
+        if self._force or file.key is not None:  # a key from a manifest does not depend on the audio
             return False
-        transcript = await asyncio.to_thread(finished_transcript, spec, identity)
-        if transcript is None:
-            return False
-        # A job that is recorded as running belongs to an earlier run that was killed together with its worker.
-        if before is not None and before.state is JobState.RUNNING:
-            await ledger.requeue(identity)
-        else:
-            await producer.record(identity, spec)
-        lease = await ledger.acquire(identity, "run")
-        if not isinstance(lease, Lease):  # a worker has acquired the job meanwhile
-            return False
-        await lease.finish(transcript, [output.text for output in spec.outputs()])
-        return True
+        content = self._identified.contents.get(identity, "")
+        return await complete_outputs(spec, identity, content, self._scope, self._settings)
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
         """Follow the jobs until every file has ended."""

@@ -6,20 +6,25 @@ file: 0.7 instead of 12.9 seconds of CPU time.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from tasks.cli.sources.existing_outputs import all_there, finished_transcript
+from tasks.cli.sources.existing_outputs import document_may_exist, finished_transcript
 from tasks.job_spec import JobSpec
 from worker.job_progress import Progress
 from worker.ledger.records import MAX_WARNINGS, JobRecord, JobState
 from worker.transcript.model import Transcript
 
+if TYPE_CHECKING:
+    from tasks.client.producer import Producer  # loads the Redis client, which takes 0.15 s
+
 
 def may_be_finished(spec: JobSpec) -> bool:
-    """Whether all output files of a job exist, and one of them shows which job wrote them. Reads no file."""
-    return "json" in spec.formats and all_there(spec)
+    """Whether a transcript exists that shows which job wrote it. Reads no file."""
+    return document_may_exist(spec)
 
 
 def finished_record(spec: JobSpec, identity: str) -> JobRecord | None:
@@ -37,6 +42,30 @@ def finished_record(spec: JobSpec, identity: str) -> JobRecord | None:
         return None
     document = written[spec.formats.index("json")]
     return _record(spec.batch, outputs, transcript) if document == max(written) else None
+
+
+async def record_finished(producer: Producer, spec: JobSpec, identity: str) -> bool:
+    """Whether an earlier run wrote the files of a job but ended before it recorded the job as done. If so, record
+    the job as done now."""
+    from worker.ledger.lease import Lease  # noqa: PLC0415
+
+    ledger = producer.ledger
+    before = await ledger.get(identity)
+    if before is not None and before.state is JobState.DONE:
+        return False
+    transcript = await asyncio.to_thread(finished_transcript, spec, identity)
+    if transcript is None:
+        return False
+    # A job that is recorded as running belongs to an earlier run that was killed together with its worker.
+    if before is not None and before.state is JobState.RUNNING:
+        await ledger.requeue(identity)
+    else:
+        await producer.record(identity, spec)
+    lease = await ledger.acquire(identity, "run")
+    if not isinstance(lease, Lease):  # a worker has acquired the job meanwhile
+        return False
+    await lease.finish(transcript, [output.text for output in spec.outputs()])
+    return True
 
 
 def _record(batch: str | None, outputs: Sequence[str], transcript: Transcript) -> JobRecord:

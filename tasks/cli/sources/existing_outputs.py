@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,15 +12,54 @@ from typing import Final
 from pydantic import ValidationError
 
 from tasks.job_spec import JobSpec
+from worker.errors import OutputError
 from worker.transcript.model import Transcript
 
 _ID_IN_JSON: Final = re.compile(rb'"job_id":\s*"([^"]*)"')
 _HEAD_BYTES: Final = 4096
+_TAIL_BYTES: Final = 64
+_CLOCKS_S: Final = 2.0
+"""Maximum difference between the clocks of the ledger and of the file system, with the precision of file times."""
 
 
-def all_there(spec: JobSpec) -> bool:
-    """Whether all local output files of a job exist. Outputs in object stores are not checked."""
-    return all(map(os.path.exists, _local(spec)))
+def all_written(spec: JobSpec, ended_at: float | None) -> bool:
+    """Whether all local output files of a job exist as it wrote them: none was emptied, and JSON is not cut off.
+    Outputs in object stores are not checked. `ended_at`: the end of the job, in seconds since 1970."""
+    latest = None if ended_at is None else ended_at + _CLOCKS_S
+    return all(is_written(path, latest) and (not path.endswith(".json") or _is_whole(path)) for path in _local(spec))
+
+
+def is_written(path: str, ended_at: float | None = None) -> bool:
+    """Whether this is a file, and was not emptied after `ended_at`, in seconds since 1970. Subtitles and texts that a
+    job wrote are empty if the recording has no speech."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  a Path would take longer
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and (found.st_size > 0 or ended_at is None or found.st_mtime <= ended_at)
+
+
+def modified_at(path: str) -> float | None:
+    """Return the time of the last change of a file in seconds since 1970, or None if it cannot be read."""
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116  a Path would take longer
+    except OSError:
+        return None
+
+
+def check_no_folders(spec: JobSpec) -> None:
+    """Raise OutputError if a folder has the name of an output file. The job could not write this file."""
+    for path in _local(spec):
+        if os.path.isdir(path):  # noqa: PTH112  a Path would take longer
+            raise OutputError(
+                f"cannot write {path}: a folder has this name; move it away, or choose another output folder"
+            )
+
+
+def document_may_exist(spec: JobSpec) -> bool:
+    """Whether a JSON transcript that may be that of the job exists. Reads no file."""
+    document = _document(_local(spec))
+    return document is not None and is_written(document, 0.0)
 
 
 def document_of(spec: JobSpec, identity: str) -> Path | None:
@@ -45,8 +85,8 @@ def finished_transcript(spec: JobSpec, identity: str) -> Transcript | None:
 def _read_document(spec: JobSpec, identity: str, *, whole: bool = False) -> tuple[Path, bytes] | None:
     """Return the path of a job's JSON transcript, and its first bytes, or all if `whole`."""
     paths = _local(spec)
-    document = next((path for path in paths if path.endswith(".json")), None)
-    if document is None or not all(map(os.path.exists, (path for path in paths if path != document))):
+    document = _document(paths)
+    if document is None or not all(map(os.path.isfile, (path for path in paths if path != document))):
         return None
     try:
         with open(document, "rb") as file:  # noqa: PTH123  a Path would take longer than the file
@@ -55,6 +95,20 @@ def _read_document(spec: JobSpec, identity: str, *, whole: bool = False) -> tupl
         return None
     found = _ID_IN_JSON.search(content, 0, _HEAD_BYTES)
     return (Path(document), content) if found is not None and found[1].decode() == identity else None
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a JSON file can be read and ends like one. Reads only its end."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  a Path would take longer than the file
+            file.seek(-min(_TAIL_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return file.read().rstrip().endswith(b"}")
+    except OSError:
+        return False
+
+
+def _document(paths: Sequence[str]) -> str | None:
+    return next((path for path in paths if path.endswith(".json")), None)
 
 
 def _local(spec: JobSpec) -> Sequence[str]:

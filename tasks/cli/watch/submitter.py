@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tasks.cli.sources.existing_outputs import all_there, document_of
+from tasks.cli.sources.existing_outputs import all_written, check_no_folders, document_of
 from tasks.client.producer import Producer, make_spec
 from tasks.job_spec import JobSpec, JobState, job_id
 from worker.audio.opened_file import FileStamp
-from worker.errors import SourceError, SourceNotFound
+from worker.errors import OutputError, SourceError, SourceNotFound
 from worker.ledger.records import JobRecord
 from worker.storage.sources.wildcards import content_of
 
@@ -124,11 +124,16 @@ class FolderSubmitter:
         After a restart of this process a failed job is only reported. If the file settles a second time, it was touched
         or replaced, and is submitted again.
         """
+        try:
+            check_no_folders(spec)
+        except OutputError as exc:
+            self._failed(path, "failed", exc.code, str(exc), identity)
+            return None
         if record is None:
             if document_of(spec, identity) is None:
                 return False
         elif record.state is JobState.DONE:
-            if not all_there(spec):
+            if not all_written(spec, record.ended_at):
                 return True
         elif record.state.ended and path not in self._taken:
             self._ended(path, record)
