@@ -122,6 +122,29 @@ def test_arriving_files_are_transcribed_and_a_restart_repeats_none(
     assert {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")} == stamps
 
 
+def test_an_emptied_transcript_is_written_again_and_a_folder_with_its_name_is_reported(
+    watching: Watching, fleet: Fleet
+) -> None:
+    fleet.start()
+    words = write_audio(watching.folder / "a.wav", seed=1)
+    write_audio(watching.folder / "b.wav", seed=2)
+    (watching.out / "b.wav.srt").mkdir(parents=True)
+    watching.start()
+    watching.until("done", "a.wav")
+    watching.until("failed", "b.wav")
+    assert watching.names("queued") == ["a.wav"]
+    (failed,) = watching.events("failed")
+    assert failed["error_code"] == "output"
+    assert "a folder has this name" in failed["error"]
+    watching.end()
+
+    (watching.out / "a.wav.json").write_bytes(b"")
+    watching.start()
+    watching.until("done", "a.wav", "a.wav")
+    assert words_of(watching.out / "a.wav.json") == words
+    watching.end()
+
+
 def test_a_killed_watch_continues_and_a_file_is_queued_when_complete_and_again_when_replaced(
     watching: Watching, fleet: Fleet
 ) -> None:
