@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
 
+from worker.audio.decoding.container_start import zero_of
 from worker.audio.decoding.duplicate_packets import RepeatFilter
 from worker.audio.decoding.ffmpeg_length import latest_end_s, seconds_of_tag
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
@@ -46,15 +47,6 @@ _RAW_STREAMS: Final = frozenset(
     ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc", "dv")
 )
 """Demuxers that FFmpeg often chooses for files that contain no audio."""
-_FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
-"""Containers whose timestamp 0 is second 0: audio whose first timestamp is 15 s begins at second 15."""
-_LIVE: Final = frozenset(("flv", "asf"))
-"""Containers like those of `_FROM_ZERO`, but the timestamps of a saved live stream may begin at any value."""
-_FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
-"""Containers whose timestamps begin at any value: the start of the earliest stream is second 0. Timestamps of
-containers that are in none of these lists are not used."""
-_MAX_LIVE_START_S: Final = 60.0
-_MAX_START_S: Final = 3600.0
 _SPARSE_TIMES: Final = ("mpegts", "mpeg")
 WITHOUT_EDITS: Final = (
     "its edit list changes the speed or pauses; all of the recording is read as it was before the edits, "
@@ -359,17 +351,6 @@ class MediaContainer:
 def is_installed() -> bool:
     """Whether PyAV (the extra `media`) is installed."""
     return av is not None
-
-
-def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
-    """Return whether the timestamps of a container are used, and which timestamp is position 0 of its timeline.
-    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
-    names = set(format_name.split(","))
-    if names & _FROM_ZERO:
-        return True, 0.0 if start_s <= _MAX_START_S else start_s
-    if names & _LIVE:
-        return True, 0.0 if start_s <= _MAX_LIVE_START_S else start_s
-    return bool(names & _FROM_FIRST), start_s
 
 
 def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None = None) -> Any:
