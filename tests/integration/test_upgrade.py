@@ -166,7 +166,7 @@ async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
         lease = await ledger.acquire(name, "me")
         assert isinstance(lease, Lease)
         await lease.fail("x", "y")
-    (taken,) = await outbox.claim(1)
+    (taken,) = (await outbox.claim(1)).messages
     await outbox.watch_batch("b", parse(f"{hook.url}/ok/batch"))
     raw.hset("stt:schema", mapping={"version": str(NEXT_VERSION), "reader": str(NEXT_VERSION)})
     before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}

@@ -3,14 +3,17 @@
 The pause after the first failed attempt is about STT_WEBHOOK_BACKOFF_S seconds. Each further pause is four times as
 long, up to MAX_BACKOFF_S. A Retry-After header of the receiver can lengthen a pause. After STT_WEBHOOK_ATTEMPTS
 attempts, or when every further attempt would fail in the same way, the message becomes a dead letter: `stt-batch
-webhooks` lists it, and `stt-batch webhooks retry` sends it again.
+webhooks` lists it, and `stt-batch webhooks retry` sends it again. While a receiver is paused (see `receiver_limits`),
+an attempt to send to it fails without a connection and counts as usual.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -20,15 +23,21 @@ from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.settings import Settings
+from worker.storage.address import Address
 from worker.webhooks.http_post import MAX_BODY_BYTES, SendResult, WebhookSender
 from worker.webhooks.outbox import Message, Outbox
+from worker.webhooks.receiver_limits import ReceiverLimits
 
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0
 """Mean seconds between two reads of the outbox while few messages are due; each pause is up to a third shorter or
 longer."""
-MAX_CONCURRENT: Final = 16
-"""Maximum number of concurrent attempts in one process."""
+SETTLE_S: Final = 0.02
+"""Seconds between the end of a delivery and the next read of the outbox, so that deliveries that end together cause one
+read."""
+MAX_CONCURRENT: Final = 32
+"""Maximum number of concurrent attempts, and so of connections, in one process."""
+PAUSED: Final = "not tried: this receiver did not answer other webhooks in time"
 MAX_BACKOFF_S: Final = 6 * 3600.0
 """Longest planned pause between two attempts, in seconds."""
 WARNING_INTERVAL_S: Final = 600.0
@@ -36,7 +45,10 @@ WARNING_INTERVAL_S: Final = 600.0
 
 
 class WebhookDeliverer:
-    """Delivers the messages of the outbox whose next attempt is due. Belongs to one event loop."""
+    """Delivers the messages of the outbox whose next attempt is due. Belongs to one event loop.
+
+    A message is only claimed when its delivery can start at once. Each delivery that ends makes room for another one,
+    so a slow receiver delays no others (see `receiver_limits`)."""
 
     def __init__(
         self, settings: Settings, outbox: Outbox, sender: WebhookSender, clock: Callable[[], float] = time.time
@@ -46,44 +58,84 @@ class WebhookDeliverer:
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
+        self._limits = ReceiverLimits()
+        self._running: set[asyncio.Task[None]] = set()
         self._warned: dict[str, float] = {}
 
     async def run(self) -> None:
         """Deliver messages until cancelled. Errors are logged and do not stop the delivery."""
-        while True:
-            tried = 0
-            try:
-                tried = await self.once()
-            except LedgerNewer as exc:
-                # Only workers of a newer version can read the messages. This worker finishes its jobs meanwhile.
-                self._warn("webhooks are left to newer workers", error=str(exc))
-            except LedgerUnavailable as exc:
-                self._warn("webhooks: Redis does not answer", error=str(exc))
-            except Exception:
-                logger.exception("webhooks: unexpected error; delivery continues")
-            # If the maximum number of messages was delivered, more messages are probably due, so the next call follows
-            # at once.
-            if tried < MAX_CONCURRENT:
-                await asyncio.sleep(jittered(POLL_S))
+        checked_at = -math.inf
+        try:
+            while True:
+                with self._logged_errors():
+                    # Deliveries end more often than batches.
+                    if time.monotonic() - checked_at >= POLL_S:
+                        await self._outbox.check_batches()
+                        checked_at = time.monotonic()
+                    await self._start_due()
+                await self._until_next_claim()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
 
     async def once(self) -> int:
-        """Make one attempt for each due message, for at most MAX_CONCURRENT messages. Returns their number.
+        """Make one attempt for each due message that can start at once. Returns their number when all have ended.
 
         If STT_WEBHOOK_SECRET is not set, no message is sent. Raises LedgerUnavailable and LedgerNewer."""
-        # This is also done without a secret. The messages then wait for a worker that has a secret.
         await self._outbox.check_batches()
+        started = await self._start_due()
+        if self._running:
+            await asyncio.wait(self._running)
+        return started
+
+    async def _start_due(self) -> int:
+        """Claim due messages while there are free connections, and start their deliveries. Returns their number."""
         if not self._sender.signs:
+            # The messages wait for a worker that has a secret.
             if waiting := await self._outbox.waiting():
                 self._warn("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
             return 0
-        messages = await self._outbox.claim(MAX_CONCURRENT)
-        # All attempts are awaited before an error is raised: the result of each must be recorded, or its receiver gets
-        # the webhook again.
-        results = await asyncio.gather(*(self._deliver(one) for one in messages), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return len(messages)
+        started, more = 0, True
+        while more and (room := MAX_CONCURRENT - len(self._running)) > 0:
+            claimed = await self._outbox.claim(room, self._limits.free(time.monotonic()))
+            more = claimed.more
+            started += len(claimed.messages)
+            for message in claimed.messages:
+                self._limits.begin(message)
+                task = asyncio.create_task(self._delivery(message))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        return started
+
+    async def _until_next_claim(self) -> None:
+        """Wait until a delivery has ended, but at most about POLL_S."""
+        pause_s = jittered(POLL_S)
+        if not self._running:
+            await asyncio.sleep(pause_s)
+            return
+        ended, _ = await asyncio.wait(self._running, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        if ended:
+            await asyncio.sleep(SETTLE_S)
+
+    async def _delivery(self, message: Message) -> None:
+        try:
+            with self._logged_errors():
+                await self._deliver(message)
+        finally:
+            self._limits.end(message)
+
+    async def _send(self, url: Address, message: Message) -> SendResult:
+        """Make one attempt, unless the receiver is paused, and record whether it answered."""
+        # With a single attempt per message, a message would become a dead letter without any attempt.
+        if self._settings.webhook_attempts > 1 and self._limits.is_paused(message, time.monotonic()):
+            return SendResult(False, PAUSED)
+        result = await self._sender.send(url, message.id, message.body, self._clock())
+        if result.timed_out:
+            self._limits.timed_out(message, time.monotonic())
+        else:
+            self._limits.answered(message)
+        return result
 
     async def _deliver(self, message: Message) -> None:
         """Make one attempt, and record its result in the outbox."""
@@ -94,7 +146,7 @@ class WebhookDeliverer:
         elif len(message.body) > MAX_BODY_BYTES:
             result = SendResult(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
         else:
-            result = await self._sender.send(message.url, message.id, message.body, self._clock())
+            result = await self._send(message.url, message)
         if result.delivered:
             metrics.WEBHOOKS.labels("delivered").inc()
             log.info("webhook delivered")
@@ -111,6 +163,18 @@ class WebhookDeliverer:
             metrics.WEBHOOKS.labels("failed").inc()
             log.warning("webhook not delivered", reason=result.reason, retry_in_s=round(pause_s, 1))
             await self._outbox.retry_later(message, pause_s, result.reason)
+
+    @contextmanager
+    def _logged_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerNewer as exc:
+            # Only workers of a newer version can read the messages. This worker finishes its jobs meanwhile.
+            self._warn("webhooks are left to newer workers", error=str(exc))
+        except LedgerUnavailable as exc:
+            self._warn("webhooks: Redis does not answer", error=str(exc))
+        except Exception:
+            logger.exception("webhooks: unexpected error; delivery continues")
 
     def _warn(self, event: str, **facts: object) -> None:
         """Log a warning, unless the same `event` was logged in the last WARNING_INTERVAL_S seconds."""

@@ -57,6 +57,8 @@ class SendResult:
     """Whether no further attempt is made, because it could only fail in the same way."""
     pause_s: float = 0.0
     """The pause before the next attempt that the receiver requests with Retry-After, in seconds; 0 if none."""
+    timed_out: bool = False
+    """Whether the attempt ended because there was no answer within STT_WEBHOOK_TIMEOUT_S."""
 
 
 def signing_keys(settings: Settings) -> tuple[bytes, ...]:
@@ -138,7 +140,7 @@ class WebhookSender:
         except aiohttp.InvalidURL:
             return SendResult(False, f"{url}: is not a valid address", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SettingsError) as exc:
-            return SendResult(False, self._reason(exc, route, url))
+            return SendResult(False, self._reason(exc, route, url), timed_out=isinstance(exc, TimeoutError))
 
     def _allowed_route(self, url: Address) -> Route | SendResult:
         """Return the route to the receiver. If the receiver must not or cannot be reached, return the failure."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -31,11 +31,15 @@ from worker.ledger.keys import Keys
 from worker.ledger.worker_registry import WorkerFacts, WorkerRegistry
 from worker.settings import Settings
 from worker.storage.address import Address, parse, show
+from worker.webhooks.receiver_limits import MAX_PER_HOST, MAX_PER_RECEIVER
 
 _LOG: Final = logging.getLogger(__name__)
 # STT_WEBHOOK_TIMEOUT_S is at most 60 s.
 CLAIM_S: Final = 120.0
 """Seconds for which a worker owns a claimed message: longer than one attempt can take."""
+MAX_READ_PER_CLAIM: Final = 500
+"""Maximum number of due messages that one call of `claim` reads. If all of them are due but only some can be claimed,
+the others become due again some seconds later, so that the next call reads the messages behind them."""
 DEAD_LETTER_TTL: Final = timedelta(days=30)
 """Lifetime of a dead letter, or STT_RESULT_TTL if that is longer."""
 BATCHES_PER_CHECK: Final = 200
@@ -65,6 +69,19 @@ class Message:
     """Why the last attempt failed, or why the message cannot be sent; empty if neither."""
     dead: bool
     """Whether the message is a dead letter."""
+    receiver: str = ""
+    """The name of the receiver, a hash of its address without the query; empty unless `Outbox.claim` returned it."""
+    host: str = ""
+    """The name of the host of the receiver, a hash as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer of `Outbox.claim`."""
+
+    messages: list[Message]
+    more: bool
+    """Whether more messages may be due for receivers with free deliveries."""
 
 
 class Outbox:
@@ -81,10 +98,21 @@ class Outbox:
         # A dead letter must not expire before the record of its job.
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
-    async def claim(self, count: int) -> list[Message]:
-        """Claim at most `count` due messages for CLAIM_S. The message that has been due for the longest comes first."""
-        found = await self._step("claim", count, int(CLAIM_S * 1000))
-        return [_message(item[0], _pairs(item[2:]), attempts=int(item[1]), due_at=0.0) for item in found]
+    async def claim(self, count: int, free: Mapping[str, int] | None = None) -> Claimed:
+        """Claim at most `count` due messages for CLAIM_S. The message that has been due for the longest comes first.
+
+        `free`: the maximum number of messages for some receivers and hosts by name. For all others it is
+        MAX_PER_RECEIVER and MAX_PER_HOST. Messages above these limits remain unclaimed, so that another worker can send
+        them."""
+        limits: list[str | int] = [MAX_PER_RECEIVER, MAX_PER_HOST]
+        for name, most in (free or {}).items():
+            limits += (name, most)
+        more, *found = await self._step("claim", count, int(CLAIM_S * 1000), MAX_READ_PER_CLAIM, *limits)
+        messages = [
+            _message(one[0], _pairs(one[4:]), attempts=int(one[1]), due_at=0.0, receiver=one[2], host=one[3])
+            for one in found
+        ]
+        return Claimed(messages, bool(more))
 
     async def mark_delivered(self, message: Message) -> bool:
         """Remove a delivered message. Returns False if another worker has claimed the message meanwhile."""
@@ -181,7 +209,16 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: float, dead: bool = False) -> Message:
+def _message(
+    message_id: str,
+    fields: dict[str, str],
+    *,
+    attempts: int,
+    due_at: float,
+    dead: bool = False,
+    receiver: str = "",
+    host: str = "",
+) -> Message:
     """Create a message from its fields in Redis. An unreadable message gets an empty body instead of raising an error,
     so that it does not stop the delivery of others."""
     reason, body = fields.get("reason", ""), b""
@@ -204,6 +241,8 @@ def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: 
         due_at=due_at,
         reason=reason,
         dead=dead,
+        receiver=receiver,
+        host=host,
     )
 
 
@@ -250,4 +289,4 @@ def _body(fields: dict[str, str]) -> bytes:
     )
 
 
-__all__ = ["CLAIM_S", "Message", "Outbox"]
+__all__ = ["CLAIM_S", "MAX_READ_PER_CLAIM", "Claimed", "Message", "Outbox"]

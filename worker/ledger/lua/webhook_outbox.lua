@@ -1,8 +1,10 @@
 -- One step of the outbox, named by ARGV[1]; see worker/webhooks/outbox.py.
 -- KEYS: outbox (zset: message -> time of the next attempt, ms), dead (zset: message -> time of the final failure, ms)
 -- ARGV: step, prefix of the keys of messages, then
---   claim: count, claim_ms          -> {{message, attempt, field, value, ...}, ...}: due messages, which no other worker
---                                      gets for claim_ms
+--   claim: count, claim_ms, scan, per_receiver, per_host, then pairs of a name and a number
+--       -> {more, {message, attempt, receiver, host, field, value, ...}, ...}: due messages, which no other worker gets for
+--          claim_ms: at most per_receiver of one receiver and per_host of one host, and at most the number for the name
+--          of a receiver or host that has one. `more` is 1 if a further call may find more. Reads at most `scan` messages.
 --   delivered: message, attempt     -> 1, or 0 if another worker has claimed the message since
 --   retry_later: message, attempt, delay_ms, reason   -> as delivered
 --   dead_letter: message, attempt, ttl_ms, reason     -> as delivered
@@ -20,25 +22,58 @@ if step == 'claim' or step == 'requeue' or step == 'batch' then
   if newer ~= '' then return {'newer', newer} end
 end
 
+-- The names of a message's receiver (its address without the query) and of the receiver's host. They are hashes, because
+-- an address can be long and may have bytes that the caller cannot return.
+local function names_of(url)
+  local address = url:match('^[^?#]*')
+  local host = address:match('^%a[%w+.-]*://[^/]*') or address
+  return 'r' .. redis.sha1hex(address), 'h' .. redis.sha1hex(host:lower())
+end
+
+local function claimed_message(message, key, claim_ms, receiver, host)
+  redis.call('ZADD', outbox, text(now_ms() + claim_ms), message)
+  local attempt = redis.pcall('HINCRBY', key, 'attempts', 1)
+  if type(attempt) ~= 'number' then
+    attempt = 1
+    redis.call('HSET', key, 'attempts', '1')
+  end
+  local found = { message, tostring(attempt), receiver, host }
+  for _, value in ipairs(redis.call('HGETALL', key)) do found[#found + 1] = value end
+  return found
+end
+
+-- Delay of messages that had to be passed over, when so many of them are due that they would hide the others. Each one
+-- gets a later time than the one before it, so that they do not all become due again at once.
+local PASSED_OVER_MS, PASSED_OVER_STEP_MS = 2000, 20
+
 if step == 'claim' then
-  local claimed = {}
-  for _, message in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', text(now_ms()), 'LIMIT', 0, ARGV[3])) do
+  local count, claim_ms, scan = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+  local free = {}
+  for index = 8, #ARGV - 2, 2 do free[ARGV[index]] = tonumber(ARGV[index + 1]) end
+  local answer, passed_over = { 0 }, {}
+  local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', text(now_ms()), 'LIMIT', 0, scan)
+  for _, message in ipairs(due) do
+    if #answer > count then return answer end
     local key = start .. message
     if redis.call('TYPE', key).ok ~= 'hash' then
       redis.call('ZREM', outbox, message)  -- it has expired, or another program wrote to its key
     else
-      redis.call('ZADD', outbox, text(now_ms() + tonumber(ARGV[4])), message)
-      local attempt = redis.pcall('HINCRBY', key, 'attempts', 1)
-      if type(attempt) ~= 'number' then
-        attempt = 1
-        redis.call('HSET', key, 'attempts', '1')
+      local receiver, host = names_of(redis.call('HGET', key, 'url') or '')
+      local of_receiver, of_host = free[receiver] or tonumber(ARGV[6]), free[host] or tonumber(ARGV[7])
+      if of_receiver > 0 and of_host > 0 then
+        free[receiver], free[host] = of_receiver - 1, of_host - 1
+        answer[#answer + 1] = claimed_message(message, key, claim_ms, receiver, host)
+      else
+        passed_over[#passed_over + 1] = message
       end
-      local found = { message, tostring(attempt) }
-      for _, value in ipairs(redis.call('HGETALL', key)) do found[#found + 1] = value end
-      claimed[#claimed + 1] = found
     end
   end
-  return claimed
+  if #due < scan then return answer end
+  answer[1] = 1
+  for index, message in ipairs(passed_over) do
+    redis.call('ZADD', outbox, text(now_ms() + PASSED_OVER_MS + index * PASSED_OVER_STEP_MS), message)
+  end
+  return answer
 end
 
 if step == 'requeue' then
