@@ -209,6 +209,7 @@ async def test_retry_after_delays_the_next_attempt(ledger: Ledger, post: Post, r
     [
         ("/fail/99/dead", 4, "HTTP 500"),
         ("/gone", 1, "HTTP 410"),
+        ("/login", 4, "HTTP 407: the receiver answered"),
         ("/move", 4, "HTTP 302: the address redirects"),
     ],
 )

@@ -9,6 +9,7 @@ python -m tests.support.receiver PORT LOG [CERTIFICATE]
 | `/hang/N/x`   | does not answer the first N requests, then answers 204      |
 | `/later/x`    | answers 429 with `Retry-After: 1` once, then 204            |
 | `/gone`       | answers 410                                                 |
+| `/login`      | answers 407                                                 |
 | `/move`       | redirects to `/ok`                                          |
 | `/flood`      | answers 200 and an endless body                             |
 | `/cut/N/x`    | closes the connection without an answer N times, then 204   |
@@ -65,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif what == "gone":
             self._answer(410)
+        elif what == "login":
+            self._answer(407)
         elif what == "move":
             self._answer(302, "Location", "/ok")
         elif what == "flood":

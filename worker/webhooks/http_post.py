@@ -132,7 +132,9 @@ class WebhookSender:
             async with guarded_session(timeout, self._settings, self._tls) as session:
                 response = await session.request("POST", url, route, may_be_private=private, headers=headers, data=body)
                 response.close()  # closed without reading the body
-                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                # A proxy forwards only requests without TLS. Any other 407 is an answer of the receiver.
+                forwarded = route.proxy is not None and not route.proxy.is_socks and url.scheme == "http"
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and forwarded:
                     return SendResult(False, proxy_refusal(response.status, "", route, url.host))
                 return _result_of(response.status, response.headers.get("Retry-After", ""), now)
         except PrivateHost:
@@ -188,6 +190,8 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
     # Standard Webhooks defines 410 as the request to send no more.
     if status == HTTPStatus.GONE:
         return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return SendResult(False, "HTTP 407: the receiver answered as a proxy that requires a login; check its address")
     pause_s = retry_after_s({"Retry-After": retry_after}, datetime.fromtimestamp(now, UTC), MAX_RETRY_AFTER_S)
     return SendResult(False, f"HTTP {status}", pause_s=pause_s or 0.0)
 
