@@ -30,6 +30,7 @@ from tasks.api import (
 from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
 from tasks.api.redis_time_limit import RedisTimeLimit
+from tasks.api.upload_store import store_of
 from worker.settings import Settings
 from worker.version import installed_version
 
@@ -62,11 +63,13 @@ def create_app(
 ) -> FastAPI:
     """Return the application. `routers`: further routes, such as those of the console. `on_open`: called with the
     application and its context when the application starts, for example to set `ApiContext.login`. `guards`: further
-    middleware, which sees each request first."""
+    middleware, which sees each request first. Raises SettingsError."""
+    # Not when the application starts: uvicorn would log the error as a traceback and end with a status of its own.
+    uploads = store_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings) as context:
+        async with opened(settings, uploads) as context:
             app.state.context = context
             for call in on_open:
                 call(app, context)

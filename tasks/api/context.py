@@ -16,7 +16,7 @@ from tasks.api.key_limits import KeyLimits
 from tasks.api.source_policy import SourcePolicy
 from tasks.api.submission import SubmissionQueue
 from tasks.api.upload_registry import UploadRegistry
-from tasks.api.upload_store import UploadStore, store_of
+from tasks.api.upload_store import UploadStore
 from tasks.client.control import Control
 from tasks.client.producer import Producer
 from worker.http_keys import Keyring, Principal, parse_keys
@@ -66,10 +66,9 @@ class ApiContext:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[ApiContext]:
-    """Open the connections and start the background tasks of an API process. Raises SettingsError."""
+async def opened(settings: Settings, uploads: UploadStore | None) -> AsyncIterator[ApiContext]:
+    """Open the connections and start the background tasks of an API process. `uploads`: that of `store_of`."""
     connection, producer = RedisConnection(settings.redis_url), Producer(settings)
-    uploads = store_of(settings)
     registry = UploadRegistry(settings, connection, producer.ledger, uploads)
     context = ApiContext(
         settings=settings,
