@@ -322,6 +322,13 @@ class RedisConnection:
         if hello_facts(answer).get("role", "master") != "master":
             raise ReadOnlyReplica(f"Redis at {self.address} {IS_REPLICA}")
 
+    async def check_writable(self, sorted_set: str) -> None:
+        """Raise LedgerUnavailable if Redis refuses writes: it is a replica, its memory or disk is full, or the user of
+        STT_REDIS_URL has no permission. `sorted_set`: any key for a sorted set; it is not changed."""
+        await self.check_primary()
+        # With XX this adds nothing to the key, but Redis applies all checks of a write.
+        await self.call(lambda redis: redis.zadd(sorted_set, {"": 0}, xx=True))
+
     async def close(self) -> None:
         """Close all connections."""
         async with self._translated():
