@@ -29,6 +29,7 @@ from tasks.api import (
 )
 from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
+from tasks.api.head_requests import HeadRequests
 from tasks.api.redis_time_limit import RedisTimeLimit
 from tasks.api.upload_store import store_of
 from worker.settings import Settings
@@ -88,12 +89,13 @@ def create_app(
     for router in (*ROUTERS, *routers):
         app.include_router(router)
     openapi.install(app)
+    app.add_middleware(HeadRequests)
     origins = [origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()]
     if origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=[
                 "authorization",
                 "x-api-key",

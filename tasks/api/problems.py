@@ -140,11 +140,13 @@ def _title(status: int) -> str:
 
 
 def _methods(routes: Iterable[BaseRoute], request: Request) -> list[str]:
-    """Return the methods that the path of a request supports. If several routes match, for example that of an action
-    and that of a batch with the same name, only the first one counts."""
+    """Return the methods that the path of a request supports; HEAD is supported wherever GET is (see `head_requests`).
+    If several routes match, for example that of an action and that of a batch with the same name, only the first one
+    counts."""
     matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     same = [route for route in matching if getattr(route, "path", "") == getattr(matching[0], "path", "")]
-    return sorted({method for route in same for method in getattr(route, "methods", None) or ()})
+    methods = {method for route in same for method in getattr(route, "methods", None) or ()}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

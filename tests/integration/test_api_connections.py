@@ -133,8 +133,8 @@ async def test_a_key_in_the_trailer_of_a_body_is_ignored(api: Api) -> None:
 
 async def test_status_405_lists_the_methods_of_the_path(api: Api) -> None:
     answer = await api.alice.put("/v1/jobs")
-    assert "use GET, POST" in problem(answer, 405)["detail"]
-    assert answer.headers["allow"] == "GET, POST"
+    assert "use GET, HEAD, POST" in problem(answer, 405)["detail"]
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     for path in ("/v1/jobs/retry", "/v1/batches/a/pause"):
         assert (await api.alice.put(path)).headers["allow"] == "POST"
 
