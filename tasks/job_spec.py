@@ -88,7 +88,7 @@ class JobSpec(BaseModel):
     # Jobs of a higher priority run first. Within one priority the batches run in rotation.
     priority: Literal["high", "normal", "low"] = "normal"
     # Seconds for which the finished job stays in Redis, instead of STT_RESULT_TTL. Its events then contain no text.
-    retain_s: float | None = Field(default=None, gt=0, le=31_536_000)
+    retain_s: float | None = Field(default=None, gt=0, le=31_536_000, allow_inf_nan=False)
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
     # Web address that is notified when the job has ended; signed, see the guide for services, Webhooks.

@@ -31,6 +31,7 @@ from tasks.api.access_log import AccessLog
 from tasks.api.context import ApiContext, opened
 from tasks.api.head_requests import HeadRequests
 from tasks.api.redis_time_limit import RedisTimeLimit
+from tasks.api.relative_redirects import RelativeRedirects
 from tasks.api.upload_store import store_of
 from worker.settings import Settings
 from worker.version import installed_version
@@ -89,6 +90,7 @@ def create_app(
     for router in (*ROUTERS, *routers):
         app.include_router(router)
     openapi.install(app)
+    app.add_middleware(RelativeRedirects)
     app.add_middleware(HeadRequests)
     origins = [origin.strip() for origin in settings.http_cors_origins.split(",") if origin.strip()]
     if origins:
@@ -96,15 +98,8 @@ def create_app(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
-            allow_headers=[
-                "authorization",
-                "x-api-key",
-                "content-type",
-                "idempotency-key",
-                "if-match",
-                "last-event-id",
-                "range",
-            ],
+            # Clients add headers of their own, such as `x-stainless-os` of OpenAI's JavaScript client.
+            allow_headers=["*"],
             expose_headers=["location", "retry-after", "content-range", "etag"],
             allow_credentials=False,
         )

@@ -53,10 +53,14 @@ async def list_jobs(
         str | None, Query(min_length=1, max_length=200, description="a part of the name of the source")
     ] = None,
     created_after: Annotated[
-        float | None, Query(ge=0, le=MAX_TIME_S, description="only jobs from this time on, in seconds since 1970")
+        float | None,
+        Query(
+            ge=0, le=MAX_TIME_S, allow_inf_nan=False, description="only jobs from this time on, in seconds since 1970"
+        ),
     ] = None,
     created_before: Annotated[
-        float | None, Query(ge=0, le=MAX_TIME_S, description="only jobs until this time, in seconds since 1970")
+        float | None,
+        Query(ge=0, le=MAX_TIME_S, allow_inf_nan=False, description="only jobs until this time, in seconds since 1970"),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="maximum number of jobs")] = 50,
     cursor: Annotated[

@@ -1,4 +1,4 @@
-"""Habits of HTTP clients that are no API calls of their own: such as HEAD."""
+"""Habits of HTTP clients that are no API calls of their own: HEAD, preflights of browsers, and a needless slash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api import Api, api_settings, running_api
+from tests.support.api import Api, api_settings, problem, running_api
 from tests.support.console_server import console_server, send
 from worker import metrics
 
@@ -98,3 +98,32 @@ def test_head_under_any_host_name_for_probes(redis_url: str) -> None:
     with console_server(redis_url) as url:
         for path in ("/healthz", "/readyz"):
             assert send(url, "HEAD", path, host="stt.internal").status == 200
+
+
+async def test_a_browser_may_send_any_header_from_a_listed_origin(api: Api) -> None:
+    """OpenAI's JavaScript client sends headers of its own."""
+    wanted = "authorization,content-type,if-match,x-stainless-lang,x-stainless-os,x-future"
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": wanted}
+    answer = await api.anyone.options("/v1/audio/transcriptions", headers={"origin": ORIGIN, **asked})
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-headers"] == wanted
+    assert "access-control-allow-credentials" not in answer.headers
+    other = await api.anyone.options("/v1/audio/transcriptions", headers={"origin": "https://evil.example", **asked})
+    assert other.status_code == 400
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_a_redirect_leads_to_no_other_scheme_or_host(api: Api) -> None:
+    """Behind a proxy with TLS, an absolute address would begin with http://."""
+    answer = await api.alice.get("/v1/jobs/?limit=1&source=a%20b", headers={"host": "stt.example"})
+    assert answer.status_code == 307
+    assert answer.headers["location"] == "/v1/jobs?limit=1&source=a%20b"
+    assert (await api.alice.get("/v1/jobs/", follow_redirects=True)).status_code == 200
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_a_value_that_is_no_number_is_called_so(api: Api, number: str) -> None:
+    answer = await api.alice.post("/v1/jobs", files={"file": ("a.wav", b"audio")}, data={"retain_s": number})
+    assert "retain_s: Input should be a finite number" in problem(answer, 422)["detail"]
+    answer = await api.alice.get("/v1/jobs", params={"created_after": number})
+    assert "created_after: Input should be a finite number" in problem(answer, 422)["detail"]
