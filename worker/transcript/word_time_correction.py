@@ -18,7 +18,7 @@ from worker.recent_items import RecentItems
 from worker.transcript.commit_audio import MAX_ONSETS, NEAR_S, CommitAudio
 from worker.transcript.delay_trend import MAX_STEP_S, DelayTrend
 from worker.transcript.voiced_runs import VoicedRuns
-from worker.transcript.word_time_repair import MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
+from worker.transcript.word_time_repair import MAX_EARLY_START_S, MAX_EDGE_ERROR_S, MAX_OUTSIDE_S, Times
 from worker.transcript.word_time_units import in_plausible_units
 
 MIN_SHIFT_S: Final = 0.02
@@ -94,13 +94,17 @@ class WordTimeCorrector:
         near = self._follow_trend(times, near, sound)
         cost = _cost(convert(times, near), sound)
         inside = _mostly_inside(convert(times, near), after_s, sent_s)
-        if inside and (cost <= MAX_ACCEPTED_COST or not sound or _is_near_sound(convert(times, near), sound)):
+        # The words of a long commit with times from the start of its segment match other speech well, but its first
+        # times are before its audio.
+        continues = self._relative is False or times[0][0] >= after_s - MAX_EARLY_START_S
+        near_sound = cost <= MAX_ACCEPTED_COST or not sound or _is_near_sound(convert(times, near), sound)
+        if inside and continues and near_sound:
             self._remember(near, sound)
             if after_s > 0 and sound:
                 self._relative = False
             return near
         sound = audio.sound
-        if inside and (moved := self._onto_sound(times, near, sound)) is not None:
+        if inside and continues and (moved := self._onto_sound(times, near, sound)) is not None:
             return moved
         far = self._other_form(times, sound, after_s, sent_s)
         # Much sound without text may precede the words, so later sound is searched as well. Repeated text is excluded,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from worker.realtime.messages import WireWord
@@ -15,6 +16,8 @@ MAX_OUTSIDE_S: Final = 0.5
 """Times up to this far outside the sent audio are accepted, because word ends are inexact."""
 MAX_EARLY_START_S: Final = 2.0
 """The start of a word is wrong if it is more than this before the audio of its commit."""
+MAX_STEP_S: Final = 3.0
+"""Maximum distance between the starts of two neighbouring words of a commit. A service commits at a longer pause."""
 
 Times = list[tuple[float, float]]
 """Start and end of each word of a commit."""
@@ -67,11 +70,17 @@ def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio)
 
 
 def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> list[float | None]:
-    """If most starts are within the audio (`from_s` to `to_s`), replace all starts outside the audio by None.
+    """If most starts are within the audio (`from_s` to `to_s`), replace the starts outside the audio by None.
 
-    If most starts are outside, the times have another unit or origin, and all starts are returned unchanged."""
+    If most starts are outside, the times have another unit or origin, and all starts are returned unchanged. This also
+    applies if the starts outside continue those within the audio without a jump: a part of a long commit with times
+    from the start of the segment may happen to be within the audio."""
     inside = [start is not None and from_s <= start <= to_s for start in starts]
     if sum(inside) * 2 <= len(starts):
+        return starts
+    known = [(start, good) for start, good in zip(starts, inside, strict=True) if start is not None]
+    crossings = [later - start for (start, good), (later, also) in pairwise(known) if good != also]
+    if crossings and all(0.0 <= step_s <= MAX_STEP_S for step_s in crossings):
         return starts
     return [start if good else None for start, good in zip(starts, inside, strict=True)]
 

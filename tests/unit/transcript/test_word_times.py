@@ -218,3 +218,20 @@ def test_one_impossible_word_does_not_affect_the_times_of_others(
         off = [abs(w.start - t[0]) for i, (w, t) in enumerate(zip(segment.words, words, strict=True)) if i != faulty]
         assert max(off) <= TOLERANCE_S
         assert all(one.start <= other.start for one, other in pairwise(segment.words))
+
+
+@pytest.mark.parametrize("words", [12, 26, 40])
+@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("paced", [True, False], ids=["1x", "max"])
+def test_a_long_commit_relative_to_its_segment_keeps_its_first_words(paced: bool, before: int, words: int) -> None:
+    """Most of its times happen to be within its audio. The others, which are before it, are no wrong times."""
+    plan = sentences(seed=5, count=before)
+    at_s, long, rng = plan[-1][-1][1] + 1.6, [], Random(words)
+    for _ in range(words):
+        long.append((at_s, at_s + rng.uniform(0.15, 0.45)))
+        at_s = long[-1][1] + rng.uniform(0.08, 0.2)
+    plan.append(long)
+    begins_s = [0.0, *(one[-1][1] + 1.5 for one in plan)]
+    segments = place(plan, [late(one, -s) for one, s in zip(plan, begins_s, strict=False)], paced=paced)
+    assert max(errors_s(plan, segments)) <= TOLERANCE_S
+    assert all(s.timing == "measured" for s in segments)
