@@ -64,6 +64,8 @@ class Commit:
     before_s: float | None = None
     """Start of the next commit's first word, in seconds since the start of the session, if the start was known when
     this commit was released."""
+    arrived: float = 0.0
+    """Clock time at which its first message arrived."""
 
 
 @dataclass(slots=True)
@@ -158,9 +160,8 @@ class CommitPairer:
                     # Wait less from now on, even if the service announced word times.
                     self._first_hold_s = min(self._first_hold_s, HOLD_S)
             self._released.append(entry)
-            commits.append(
-                Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
-            )  # fmt: skip
+            text, next_s = entry.text.strip(), self._next_start_s()
+            commits.append(Commit(text, entry.words, entry.language, entry.sent, next_s, entry.arrived))
             # With `drop_repeats`, later messages are compared with the words.
             if not self._drops:
                 entry.words = ()

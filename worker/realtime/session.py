@@ -35,6 +35,7 @@ from worker.realtime.messages import (
 from worker.realtime.rate_control import MIN_SPEED, RateControl
 from worker.realtime.session_states import EndReason, Phase, SessionEnd
 from worker.realtime.tail_flush import TOLERANCE_S, TailFlush
+from worker.realtime.text_delay import TextDelay
 from worker.recent_items import RecentItems
 from worker.settings import Settings
 
@@ -71,9 +72,11 @@ class Session:
         self._since = now  # start of the current phase
         self._opened = self._streaming_since = now
         self._ended_in = self.phase  # the phase before the end
+        self._ended_at = now
         self._commit_on_stop = False
         self._flow = FlowControl(settings, now)
         self._tail = TailFlush(settings)
+        self._delay = TextDelay(now)
         self._pairer = CommitPairer(drop_repeats=False)
         self._commits: list[Commit] = []
         self.commits_seen = 0
@@ -95,23 +98,22 @@ class Session:
             return
         self._flow.message_received(now)
         self._pairer.heard(now)
-        if self.phase is Phase.FLUSHING:
-            self._tail.answered(now)
         match message:
             case SessionStarted():
                 if self.phase is Phase.STARTING:
                     self._streaming_since = now
+                    self._delay.begin(now)
                     self._enter(Phase.STREAMING, now)
             case UpstreamStarted():
                 self._take_config(message)
             case Partial():
-                self._take_partial(message)
+                self._take_partial(message, now)
             case Committed():
                 self._take_committed(message, now)
             case ServiceError():
-                self._take_error(message)
+                self._take_error(message, now)
             case Closed():
-                self._take_closed(message)
+                self._take_closed(message, now)
             case _:
                 pass
 
@@ -127,8 +129,10 @@ class Session:
         the end of the file."""
         self._flow.sent(samples, now, runs=runs, padding=padding)
         if padding:
-            self._tail.padding_samples += samples
+            self._tail.sent(samples, now, speed=self.speed.current(now), due=self._text_due)
         else:
+            if runs:
+                self._delay.sound_sent(now)
             self.speed.lag(now, self._flow.voiced_since_text / self._settings.sample_rate)
 
     def achieved(self, now: float) -> float:
@@ -149,6 +153,7 @@ class Session:
         if self.phase is Phase.STREAMING:
             self.rotated = rotate
             self._tail.begin(now)
+            self._delay.input_ended(now)
             # The self-hosted service commits everything after stop-session, so it needs no silence.
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
@@ -161,7 +166,8 @@ class Session:
         answered = not self._commit_on_stop and not self._flow.voiced_since_message
         complete = self.phase is Phase.STOPPING and (answered or self._tail_committed())
         reason = EndReason.COMPLETED if complete else EndReason.DROPPED
-        self._finish(SessionEnd(reason, detail=lost.reason, close_code=lost.close_code, close_reason=lost.close_reason))
+        end = SessionEnd(reason, detail=lost.reason, close_code=lost.close_code, close_reason=lost.close_reason)
+        self._finish(end, now)
 
     def tick(self, now: float) -> None:
         """Release commits that have waited long enough, and end the session after a timeout."""
@@ -170,25 +176,24 @@ class Session:
             return
         start_s, stall_s = self._settings.start_timeout_s, self._settings.stall_timeout_s
         if self.phase is Phase.STARTING and now - self._since >= start_s:
-            self._finish(SessionEnd(EndReason.STALLED, detail=f"no session-started within {start_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"no session-started within {start_s:g} s"), now)
         # A peer that reads nothing causes no error and no disconnect event, only an `emit` that never ends.
         elif self._flow.stuck_s(now) >= stall_s:
-            self._finish(SessionEnd(EndReason.STALLED, detail=f"the service accepted no audio for {stall_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"the service accepted no audio for {stall_s:g} s"), now)
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
-            self._finish(SessionEnd(EndReason.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"no answer to speech for {stall_s:g} s"), now)
         elif self.phase is Phase.FLUSHING and self._flushed(now):
             # A stop would discard the partial text, so a service that sends nothing is treated as stalled.
             if self.pending_text and now - self._flow.last_message >= SILENT_SERVICE_S:
-                self._finish(
-                    SessionEnd(EndReason.STALLED, detail="a text was not committed, but no further message arrived")
-                )
+                detail = "a text was not committed, but no further message arrived"
+                self._finish(SessionEnd(EndReason.STALLED, detail=detail), now)
             else:
                 self._enter(Phase.STOPPING, now)
         elif self._stop_unanswered(now):
+            end = SessionEnd(EndReason.COMPLETED, detail="the service did not confirm the close")
             if self._flow.voiced_since_message:
-                self._finish(SessionEnd(EndReason.STALLED, detail="no answer to the last words or to stop-session"))
-            else:
-                self._finish(SessionEnd(EndReason.COMPLETED, detail="the service did not confirm the close"))
+                end = SessionEnd(EndReason.STALLED, detail="no answer to the last words or to stop-session")
+            self._finish(end, now)
 
     # -- decisions -------------------------------------------------------------------------------------------------
 
@@ -211,6 +216,8 @@ class Session:
         times = [now + 1.0]
         if self.phase is Phase.STARTING:
             times.append(self._since + self._settings.start_timeout_s)
+        if self.phase is Phase.FLUSHING and (at := self._tail.minimum_at(speed=self.speed.current(now))) > now:
+            times.append(at)
         if self._pairer.deadline is not None:
             times.append(self._pairer.deadline)
         return max(now, min(times))
@@ -246,14 +253,16 @@ class Session:
         does not matter."""
         flushed = self._ended_in in (Phase.FLUSHING, Phase.STOPPING)
         reached = self._tail_committed() and not self._flow.voiced_since_message
-        return flushed and not self.uncommitted_text and (self._tail.settled or reached)
+        # The text of the last sound may still be missing if the session ended before that text was due.
+        settled = self._tail.settled and self._ended_at >= self._text_due
+        return flushed and not self.uncommitted_text and (settled or reached)
 
     # -- internals -------------------------------------------------------------------------------------------------
 
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase, self._since = phase, now
 
-    def _finish(self, end: SessionEnd) -> None:
+    def _finish(self, end: SessionEnd, now: float) -> None:
         settled = self._pairer.release(math.inf, everything=True)
         # After a broken session, the first commit without word times and all later ones are not delivered: the next
         # session streams their audio again, so their text arrives again, with word times.
@@ -262,7 +271,7 @@ class Session:
             settled, again = settled[:count], settled[count:]
             self.unpaired = tuple(commit.text for commit in again)
         self._deliver(settled)
-        self._ended_in = self.phase
+        self._ended_in, self._ended_at = self.phase, now
         self.phase, self.end = Phase.ENDED, end
 
     def _deliver(self, commits: list[Commit]) -> None:
@@ -274,6 +283,8 @@ class Session:
             limit_s = (commit.sent + self.padding_samples) / self._rate + TOLERANCE_S
             ends = [w.end for w in commit.words if w.end is not None and w.end <= limit_s]
             self.committed_end_s = max([self.committed_end_s, *ends])
+            speed = self.speed.current(commit.arrived)
+            self._delay.committed(commit, speed=speed, rate=self._rate, limit_s=limit_s)
 
     def _take_config(self, message: UpstreamStarted) -> None:
         self.session_id = message.session_id or self.session_id
@@ -285,13 +296,13 @@ class Session:
         if message.commit_pause_s is not None:
             self._tail.set_commit_pause(message.commit_pause_s)
 
-    def _take_partial(self, message: Partial) -> None:
+    def _take_partial(self, message: Partial, now: float) -> None:
         self._pairer.note_partial(message)
-        self._take_text(message.text)
+        self._take_text(message.text, now)
         self.partial = message.text
 
     def _take_committed(self, message: Committed, now: float) -> None:
-        self._take_text(message.text)
+        self._take_text(message.text, now)
         self._tail.committed()
         # The commit contains the last partial text. If a later partial repeats one of the two texts, it is an echo and
         # no new speech.
@@ -304,22 +315,23 @@ class Session:
                 self._echoes.append(text)
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
 
-    def _take_text(self, text: str) -> None:
+    def _take_text(self, text: str, now: float) -> None:
         """Note a text if it is new in this session. Only new text shows that the service transcribes: a service that
         stopped transcribing may still repeat its last text every second, repeat commits, or send empty commits."""
         text = text.strip()
+        self._delay.answered(now, text=bool(text))
         if text and text not in self._texts:
             self._flow.new_text()
+            self._tail.new_text(now)
             self._texts.append(text)
 
-    def _take_error(self, message: ServiceError) -> None:
+    def _take_error(self, message: ServiceError, now: float) -> None:
         if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self.commits_seen and message.name in HARMLESS_AT_END:
             return
-        self._finish(
-            SessionEnd(EndReason.ERROR, name=message.name, detail=message.text, retry_after_s=message.retry_after_s)
-        )
+        end = SessionEnd(EndReason.ERROR, name=message.name, detail=message.text, retry_after_s=message.retry_after_s)
+        self._finish(end, now)
 
-    def _take_closed(self, message: Closed) -> None:
+    def _take_closed(self, message: Closed, now: float) -> None:
         detail = close_text(message.code, message.reason)
         orderly = self.phase is Phase.STOPPING
         if self._commit_on_stop:
@@ -327,7 +339,7 @@ class Session:
             # answer stop-session with 1005 or 1006.
             orderly = orderly and (message.reason == REASON_STOPPED or self._tail_committed())
         reason = EndReason.COMPLETED if orderly else EndReason.CLOSED
-        self._finish(SessionEnd(reason, detail=detail, close_code=message.code, close_reason=message.reason))
+        self._finish(SessionEnd(reason, detail=detail, close_code=message.code, close_reason=message.reason), now)
 
     def _expects_answer(self) -> bool:
         if self.phase is Phase.STREAMING:
@@ -352,4 +364,9 @@ class Session:
             pending=bool(self.pending_text) or self._pairer.deadline is not None,
             covered=self.commits_seen > 0 and self._tail_committed(),
             unanswered=self._flow.voiced_since_message > 0,
+            due=self._text_due,
         )
+
+    @property
+    def _text_due(self) -> float:
+        return self._delay.due(self._flow.voiced_end / self._rate, self._tail.pause_s)
