@@ -21,7 +21,13 @@ from worker.transcript.commit_audio import CommitAudio
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
-from worker.transcript.resume_position import RESUME_MARGIN_S, WORD_END_TOLERANCE_S, resume_position
+from worker.transcript.resume_position import (
+    MAX_TEXT_DELAY_S,
+    RESUME_MARGIN_S,
+    WORD_END_TOLERANCE_S,
+    earliest_end_s,
+    resume_position,
+)
 from worker.transcript.voiced_runs import session_voiced_runs
 from worker.transcript.word_time_correction import SURROUNDING_S, WordTimeCorrector, fits
 from worker.transcript.word_time_repair import Times
@@ -61,23 +67,30 @@ class Assembler:
         self._untimed = False  # whether any segment so far has no word times
         self._estimated_in_row = 0  # commits without word times since the last one with word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
+        self._repeated = False  # whether the session has repeated text and has sent no new text
+        self._repetitions = 0  # number of latest sessions of this kind
         self._start_s = start_s
-        self._committed_until_s = start_s  # the text of all audio before this position (s) is certainly committed
+        self._committed_until_s = start_s  # the text of all audio before this position (s) is probably committed
+        self._resume_after_s = start_s  # the same, but certainly: text without word times may end before its estimate
         self._floor_s = start_s  # earliest start of the next measured word; estimated ends do not move it
         self.until_s = start_s
         """Position in the file, in seconds, at which the last committed word ends."""
         self.dropped = 0
         """Number of repeated texts that were dropped because no sound was left in which they could have been spoken."""
         for segment in committed:
-            self._remember(segment)
+            self._remember(segment, segment.end - MAX_TEXT_DELAY_S)
 
     def resume_s(self, sent_s: float) -> float:
         """Return the position in the file, in seconds, at which the next session has to start. `sent_s`: position up to
         which audio was sent.
 
         See `resume_position`."""
-        if self._paced and self._estimated_in_row >= MAX_ESTIMATED_IN_ROW:
-            self._trust_estimates(self.until_s)
+        self._repetitions = self._repetitions + 1 if self._repeated else 0
+        if self._sends_no_times and (self._repetitions or not self._overlap_filter.stores_end):
+            # Sessions that all end before the first new text must not start at the same position without end.
+            delay_s = MAX_TEXT_DELAY_S / 2**self._repetitions
+            self._resume_after_s = max(self._resume_after_s, self.until_s - delay_s)
+            self._overlap_filter.remember("", end_only=True)
         return self._resume_s(sent_s)
 
     def session_completed(self, from_s: float, sent_s: float) -> None:
@@ -85,19 +98,25 @@ class Assembler:
         in order, and that another session follows."""
         # The service has committed all text of this audio, so the audio of estimated commits is not sent again. An
         # earlier session may have sent more audio: the estimated end of its last commit can be after `sent_s`.
-        self._trust_estimates(min(self.until_s, sent_s))
+        self._count_as_committed(min(self.until_s, sent_s))
         if self._resume_s(sent_s) <= from_s + RESUME_MARGIN_S:
             # The service has no text for the sound at the start: the next session would be the same again, without end.
-            self._committed_until_s = max(self._committed_until_s, sent_s)
+            self._count_as_committed(sent_s)
 
-    def _trust_estimates(self, until_s: float) -> None:
+    def _count_as_committed(self, until_s: float) -> None:
         """Count the audio up to `until_s`, an end that may be estimated, as committed."""
         self._committed_until_s = max(self._committed_until_s, until_s)
+        self._resume_after_s = max(self._resume_after_s, until_s)
         self._overlap_filter.forget()
 
+    @property
+    def _sends_no_times(self) -> bool:
+        """Whether the service sends no word times, and audio is sent in real time."""
+        return self._paced and (not self._last_words or self._estimated_in_row >= MAX_ESTIMATED_IN_ROW)
+
     def _resume_s(self, sent_s: float) -> float:
-        onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
-        return resume_position(onset_s, self._committed_until_s, sent_s, self._start_s)
+        onset_s = self._voice.onset_s(self._resume_after_s + WORD_END_TOLERANCE_S)
+        return resume_position(onset_s, self._resume_after_s, sent_s, self._start_s)
 
     def begin(self, from_s: float) -> None:
         """Prepare for the commits of a new session. `from_s`: position in the file, in seconds, at which the session
@@ -108,6 +127,7 @@ class Assembler:
         self._resumed = from_s < self.until_s
         self._word_times, self._duplicates = WordTimeCorrector(), DuplicateTextFilter()
         self._late_commits.clear()
+        self._repeated = False
         self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
@@ -132,7 +152,9 @@ class Assembler:
         else:
             segment = self._estimated(deduplicated.text, commit, timeline.to_file_s(audio.sent_s))
         if segment is not None:
-            self._remember(segment)
+            # In session time, because skipped silence takes no time.
+            delayed_s = timeline.to_session_s(segment.end) - MAX_TEXT_DELAY_S
+            self._remember(segment, timeline.to_file_s(delayed_s))
         self._voice.forget_before(self._committed_until_s - VOICE_HISTORY_S)
         return segment
 
@@ -194,20 +216,26 @@ class Assembler:
         start_s = min(self._voice.onset_s(self.until_s) or self.until_s, end_s)
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
 
-    def _remember(self, segment: Segment) -> None:
-        """Update the committed positions and words. Late segments are not passed here."""
+    def _remember(self, segment: Segment, delayed_s: float) -> None:
+        """Update the committed positions and words. Late segments are not passed here. `delayed_s`: see
+        `earliest_end_s`."""
         self.until_s = max(self.until_s, segment.end)
+        self._repeated = False
         # An estimated end can be far after the speech: at full speed, or if the service is late. If other commits had
         # word times, the service was interrupted before it could send those of this commit, so it is late. The next
         # session must then start before this text.
         measured = segment.timing == "measured"
         self._estimated_in_row = 0 if measured else self._estimated_in_row + 1
-        sends_no_times = not self._last_words or self._estimated_in_row >= MAX_ESTIMATED_IN_ROW
-        if measured or (self._paced and sends_no_times):
+        if measured:
+            self._count_as_committed(segment.end)
+            self._floor_s = max(self._floor_s, segment.end)
+        elif self._sends_no_times:
+            # Speech that was sent before the text arrived may belong to the next commit.
             self._committed_until_s = max(self._committed_until_s, segment.end)
-            if measured:
-                self._floor_s = max(self._floor_s, segment.end)
-            self._overlap_filter.forget()
+            self._resume_after_s = earliest_end_s(
+                segment.text, self._voice, self._resume_after_s, delayed_s, segment.end
+            )
+            self._overlap_filter.remember(segment.text, end_only=True)
         else:
             self._overlap_filter.remember(segment.text)
         if segment.words:
@@ -228,7 +256,8 @@ class Assembler:
             end = min(max(timeline.to_file_s(end_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
-        fresh = self._overlap_filter.new_words(self._fresh(words))
+        later = bool(words) and words[-1].end > self.until_s + OVERLAP_TOLERANCE_S
+        fresh = self._overlap_filter.new_words(self._fresh(words), later=later)
         if not fresh:
             return None
         text = deduplicated.text if len(fresh) == len(words) else text_of_words(deduplicated.text, words, fresh)
@@ -240,12 +269,13 @@ class Assembler:
 
         The segment begins with the first sound after the previous commit. `sent_s`: position in the file, in seconds,
         after which the text cannot have been spoken."""
-        text = self._overlap_filter.new_text(text)
+        end_s = min(self._voice.end_s(sent_s) or sent_s, sent_s)
+        text = self._overlap_filter.new_text(text, later=end_s > self.until_s + OVERLAP_TOLERANCE_S)
         if not text:
             self._estimated_in_row += 1
+            self._repeated = True
             return None
-        end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
-        end_s = min(end_s, max(sent_s, self.until_s))
+        end_s = max(end_s, self.until_s)
         start_s = min(self._voice.onset_s(self.until_s + WORD_END_TOLERANCE_S) or self.until_s, end_s)
         self._resumed = False
         return _segment(text, _ms(start_s), _ms(end_s), commit.language, timing="estimated")
@@ -262,7 +292,7 @@ class Assembler:
     def _is_committed(self, word: Word) -> bool:
         """Whether an earlier session committed the word. Compares its time with the committed audio, and its text with
         committed words near the same time."""
-        if (word.start + word.end) / 2 < self._committed_until_s:
+        if (word.start + word.end) / 2 < self._resume_after_s:
             return True
         # The times of two sessions differ, so the same word may be placed after the committed text this time.
         return any(
