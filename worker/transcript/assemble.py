@@ -67,6 +67,7 @@ class Assembler:
         self._untimed = False  # whether any segment so far has no word times
         self._estimated_in_row = 0  # commits without word times since the last one with word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
+        self._repeated_until_s = 0.0  # end of the last word with times in a resumed session, also if it is repeated
         self._repeated = False  # whether the session has repeated text and has sent no new text
         self._repetitions = 0  # number of latest sessions of this kind
         self._start_s = start_s
@@ -127,7 +128,7 @@ class Assembler:
         self._resumed = from_s < self.until_s
         self._word_times, self._duplicates = WordTimeCorrector(), DuplicateTextFilter()
         self._late_commits.clear()
-        self._repeated = False
+        self._repeated, self._repeated_until_s = False, 0.0
         self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
@@ -194,17 +195,20 @@ class Assembler:
     def _commit_audio(self, commit: Commit, timeline: Timeline) -> CommitAudio:
         """Return the audio in which a commit can have been spoken. It begins at the end of the committed text. It ends
         at the start of the next commit if that is known, otherwise at the end of the sent audio."""
-        # A resumed session sends some audio of committed text again, so the commit may cover audio from the start of
-        # the session.
-        after_s = 0.0 if self._resumed else timeline.to_session_s(self._committed_until_s)
+        after_s = timeline.to_session_s(self._repeated_until_s if self._resumed else self._committed_until_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
             sent_s = commit.before_s
+        words_s = sent_word_range(commit.words, sent_s)
+        # A resumed session sends some audio of committed text again. So the commit may cover audio from the end of the
+        # words that this session has sent, new or not. A commit that arrives late may cover audio before them.
+        if self._resumed and words_s[0] < after_s - OVERLAP_TOLERANCE_S:
+            after_s = 0.0
         return CommitAudio(
             lambda until_s: session_voiced_runs(self._voice, timeline, after_s, until_s),
             after_s,
             sent_s,
-            sent_word_range(commit.words, sent_s),
+            words_s,
             bounded=self._paced,
         )
 
@@ -256,6 +260,7 @@ class Assembler:
             end = min(max(timeline.to_file_s(end_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
+        self._repeated_until_s = max([self._repeated_until_s, *(w.end for w in words)])
         later = bool(words) and words[-1].end > self.until_s + OVERLAP_TOLERANCE_S
         fresh = self._overlap_filter.new_words(self._fresh(words), later=later)
         if not fresh:
