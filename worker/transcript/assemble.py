@@ -73,6 +73,7 @@ class Assembler:
         self._start_s = start_s
         self._committed_until_s = start_s  # the text of all audio before this position (s) is probably committed
         self._resume_after_s = start_s  # the same, but certainly: text without word times may end before its estimate
+        self._completed_s = start_s  # end of the audio of the sessions that ended in order; no word is cut there
         self._floor_s = start_s  # earliest start of the next measured word; estimated ends do not move it
         self.until_s = start_s
         """Position in the file, in seconds, at which the last committed word ends."""
@@ -100,6 +101,7 @@ class Assembler:
         # The service has committed all text of this audio, so the audio of estimated commits is not sent again. An
         # earlier session may have sent more audio: the estimated end of its last commit can be after `sent_s`.
         self._count_as_committed(min(self.until_s, sent_s))
+        self._completed_s = max(self._completed_s, sent_s)
         if self._resume_s(sent_s) <= from_s + RESUME_MARGIN_S:
             # The service has no text for the sound at the start: the next session would be the same again, without end.
             self._count_as_committed(sent_s)
@@ -117,6 +119,8 @@ class Assembler:
 
     def _resume_s(self, sent_s: float) -> float:
         onset_s = self._voice.onset_s(self._resume_after_s + WORD_END_TOLERANCE_S)
+        if onset_s is None and sent_s <= self._completed_s:
+            return self._completed_s
         return resume_position(onset_s, self._resume_after_s, sent_s, self._start_s)
 
     def begin(self, from_s: float) -> None:

@@ -115,7 +115,7 @@ def test_a_session_resumes_before_the_first_sound_that_is_not_committed() -> Non
     place(assembler, timeline(), commit("one", (1.0, 2.95)))
     assert assembler.resume_s(60.0) == 49.5
     place(assembler, timeline(), commit("two", (50.0, 52.0)))
-    assert assembler.resume_s(60.0) == 60.0
+    assert assembler.resume_s(60.0) == 59.5
 
 
 def test_repeated_estimated_text_is_dropped_after_a_resume() -> None:

@@ -42,3 +42,22 @@ def test_a_resumed_session_that_commits_each_word_loses_and_moves_none(pause_s: 
         segments = continued(words, step / 20)
         assert [segment.text for segment in segments] == [f"w{number}" for number in range(12)]
         assert [segment.start for segment in segments] == pytest.approx(starts, abs=0.001)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["measured", "too short to be measured"])
+@pytest.mark.parametrize("pause_s", [0.06, 0.09, 0.2, 5.0])
+@pytest.mark.parametrize("sent_of_word_s", [0.01, 0.03])
+def test_a_word_whose_start_was_sent_is_sent_again(seen: bool, pause_s: float, sent_of_word_s: float) -> None:
+    """The session ends right after a commit. The first milliseconds of the next word were sent already."""
+    word_s = 1.4 + pause_s
+    sent_s = word_s + sent_of_word_s
+    assembler = Assembler(voiced((1.0, 1.4), *([(word_s, sent_s)] if seen else [])), paced=True)
+    place(assembler, timeline(length_s=sent_s), commit("one", (1.0, 1.4), sent_s=sent_s))
+    assert assembler.resume_s(sent_s) <= word_s - 0.4
+
+
+def test_a_session_after_a_planned_end_repeats_no_audio() -> None:
+    assembler = Assembler(voiced((1.0, 1.4)), paced=True)
+    place(assembler, timeline(length_s=5.0), commit("one", (1.0, 1.4), sent_s=5.0))
+    assembler.session_completed(0.0, 5.0)
+    assert assembler.resume_s(5.0) == 5.0
