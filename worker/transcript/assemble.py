@@ -10,15 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from math import inf
 from typing import Any, Final
 
 from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
+from worker.realtime.text_match import effort, letters
 from worker.recent_items import RecentItems
 from worker.session_timeline import Timeline
-from worker.transcript.commit_audio import CommitAudio
-from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
+from worker.transcript.commit_audio import NEARBY_S, CommitAudio
+from worker.transcript.duplicate_text import (
+    MAX_LETTERS_PER_S,
+    MAX_RECENT_COMMITS,
+    DeduplicatedCommit,
+    DuplicateTextFilter,
+    count_dropped_copies,
+)
 from worker.transcript.model import Segment, Word
 from worker.transcript.resume_overlap import OverlapFilter, text_of_words
 from worker.transcript.resume_position import (
@@ -64,6 +72,8 @@ class Assembler:
         self._last_words: tuple[Word, ...] = ()
         self._forgotten = False  # whether words before `_last_words` were committed and are no longer stored
         self._late_commits: RecentItems[tuple[str, tuple[WireWord, ...]]] = RecentItems(MAX_LATE_COMMITS)
+        # Texts of the latest commits, reduced to letters and digits.
+        self._recent_texts: RecentItems[str] = RecentItems(MAX_RECENT_COMMITS)
         self._untimed = False  # whether any segment so far has no word times
         self._estimated_in_row = 0  # commits without word times since the last one with word times
         self._resumed = False  # whether the session may still repeat words of an earlier session
@@ -80,6 +90,7 @@ class Assembler:
         self.dropped = 0
         """Number of repeated texts that were dropped because no sound was left in which they could have been spoken."""
         for segment in committed:
+            self._recent_texts.append(letters(segment.text))
             self._remember(segment, segment.end - MAX_TEXT_DELAY_S)
 
     def resume_s(self, sent_s: float) -> float:
@@ -140,9 +151,10 @@ class Assembler:
 
         Returns None if the commit contains no new text."""
         # Late commits are not known to the filter of duplicate texts, so their repetitions are dropped here.
-        if (commit.text, commit.words) in self._late_commits:
+        if (commit.text, commit.words) in self._late_commits or self._is_replayed(commit, timeline):
             self.dropped += count_dropped_copies(commit.text, None)
             return None
+        self._recent_texts.append(letters(commit.text))
         if (segment := self._placed_late(commit, timeline)) is not None:
             self._late_commits.append((commit.text, commit.words))
             self._last_words = tuple(sorted((*self._last_words, *segment.words), key=lambda w: w.start))
@@ -162,6 +174,17 @@ class Assembler:
             self._remember(segment, timeline.to_file_s(delayed_s))
         self._voice.forget_before(self._committed_until_s - VOICE_HISTORY_S)
         return segment
+
+    def _is_replayed(self, commit: Commit, timeline: Timeline) -> bool:
+        """Whether a commit is sent again by a new session, before the audio of this session can contain its text."""
+        sent_s = min(commit.sent, timeline.sent) / timeline.rate
+        plain = letters(commit.text)
+        if sent_s > NEARBY_S or not plain or plain not in "".join(self._recent_texts):
+            return False
+        # If no sound was measured at all, the measurement is not reliable.
+        measured = self._voice.end_s(inf) is not None
+        sound_s = session_voiced_runs(self._voice, timeline, 0.0, sent_s).voiced_s(0.0, sent_s) if measured else sent_s
+        return sound_s < effort(commit.text) / MAX_LETTERS_PER_S
 
     def _placed_late(self, commit: Commit, timeline: Timeline) -> Segment | None:
         """Convert a late commit: one that arrives after a commit whose speech is later in the file. Returns None if the

@@ -61,3 +61,50 @@ def test_a_session_after_a_planned_end_repeats_no_audio() -> None:
     place(assembler, timeline(length_s=5.0), commit("one", (1.0, 1.4), sent_s=5.0))
     assembler.session_completed(0.0, 5.0)
     assert assembler.resume_s(5.0) == 5.0
+
+
+SENTENCES: Final = [(1.0, 2.0), (4.0, 5.0), (8.0, 9.0)]
+
+
+def resumed(*, new_worker: bool) -> tuple[Assembler, float]:
+    """Return an assembler whose second session begins after two commits, and the start of this session."""
+    first = Assembler(voiced(*SENTENCES), paced=True)
+    commits = [
+        commit("one two three", (1.0, 1.3), (1.3, 1.6), (1.6, 2.0)),
+        commit("four five six", (4.0, 4.3), (4.3, 4.6), (4.6, 5.0)),
+    ]
+    segments = place(first, timeline(length_s=8.5), *commits)
+    assembler = Assembler(voiced(*SENTENCES[2:]), paced=True, committed=segments) if new_worker else first
+    from_s = 7.5
+    assembler.begin(from_s)
+    return assembler, from_s
+
+
+@pytest.mark.parametrize("sent_s", [0.0, 0.25, 0.5])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("new_worker", [False, True])
+def test_old_commits_that_a_new_session_sends_again_are_dropped(sent_s: float, timed: bool, new_worker: bool) -> None:
+    """They arrive before the audio of the new session can contain them. Their times are those of the old session."""
+    assembler, from_s = resumed(new_worker=new_worker)
+    times = [(4.0, 4.3), (4.3, 4.6), (4.6, 5.0)] if timed else []
+    old = [commit("one two three", sent_s=sent_s), commit("Four, five, six.", *times, sent_s=sent_s)]
+    new = commit("seven", (0.5, 1.5), sent_s=3.0)
+    segments = place(assembler, timeline(from_s), *old, new)
+    assert [(segment.text, segment.start) for segment in segments] == [("seven", 8.0)]
+    assert assembler.dropped == 2
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_text_that_is_said_again_at_the_start_of_a_new_session_stays(timed: bool) -> None:
+    assembler, from_s = resumed(new_worker=False)
+    times = [(0.5, 0.8), (0.8, 1.1), (1.1, 1.5)] if timed else []
+    (segment,) = place(assembler, timeline(from_s), commit("four five six", *times, sent_s=3.0))
+    assert segment.start == 8.0
+
+
+def test_text_that_is_said_again_stays_if_no_sound_was_measured() -> None:
+    assembler = Assembler(voiced(), paced=True)
+    place(assembler, timeline(length_s=5.0), commit("no", (1.0, 1.3), sent_s=2.8))
+    assembler.begin(5.0)
+    (segment,) = place(assembler, timeline(5.0), commit("no", (0.5, 0.8), sent_s=2.3))
+    assert segment.start == 5.5
