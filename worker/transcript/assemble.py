@@ -33,7 +33,6 @@ from worker.transcript.resume_position import (
     MAX_TEXT_DELAY_S,
     RESUME_MARGIN_S,
     WORD_END_TOLERANCE_S,
-    earliest_end_s,
     resume_position,
 )
 from worker.transcript.voiced_runs import session_voiced_runs
@@ -248,8 +247,8 @@ class Assembler:
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
 
     def _remember(self, segment: Segment, delayed_s: float) -> None:
-        """Update the committed positions and words. Late segments are not passed here. `delayed_s`: see
-        `earliest_end_s`."""
+        """Update the committed positions and words. Late segments are not passed here. `delayed_s`: position
+        MAX_TEXT_DELAY_S before the end of the segment; a text without word times does not end before it."""
         self.until_s = max(self.until_s, segment.end)
         self._repeated = False
         # An estimated end can be far after the speech: at full speed, or if the service is late. If other commits had
@@ -263,9 +262,7 @@ class Assembler:
         elif self._sends_no_times:
             # Speech that was sent before the text arrived may belong to the next commit.
             self._committed_until_s = max(self._committed_until_s, segment.end)
-            self._resume_after_s = earliest_end_s(
-                segment.text, self._voice, self._resume_after_s, delayed_s, segment.end
-            )
+            self._resume_after_s = max(self._resume_after_s, min(delayed_s, segment.end))
             self._overlap_filter.remember(segment.text, end_only=True)
         else:
             self._overlap_filter.remember(segment.text)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.audio.voice_activity import VoiceActivityMap
-from worker.realtime.text_match import effort
-from worker.transcript.duplicate_text import MAX_LETTERS_PER_S
-
 RESUME_MARGIN_S: Final = 0.5
 """A resumed session starts this long before the first uncommitted sound, so that the service gets the first word
 completely."""
@@ -30,19 +26,3 @@ def resume_position(onset_s: float | None, committed_until_s: float, sent_s: flo
     if onset_s is None:
         return max(max(sent_s, committed_until_s) - RESUME_MARGIN_S, start_s)
     return max(start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
-
-
-def earliest_end_s(text: str, voice: VoiceActivityMap, after_s: float, delayed_s: float, end_s: float) -> float:
-    """Return the earliest position at which a text without word times may end. All times are positions in the file, in
-    seconds.
-
-    `after_s`: earliest end of the text before it. `delayed_s`: position MAX_TEXT_DELAY_S before the end of the audio
-    that was sent when the text arrived. `end_s`: end of the sound in that audio. The text does not end before
-    `delayed_s`, nor before there was enough sound after `after_s` to say it."""
-    least_s, at = effort(text) / MAX_LETTERS_PER_S, after_s
-    for start, end in voice.runs_s(after_s, end_s) or [(after_s, end_s)]:  # no runs: sent by an earlier attempt
-        at = min(end, start + least_s)
-        if at < end:
-            break
-        least_s -= end - start
-    return min(end_s, max(at, delayed_s))
