@@ -105,9 +105,10 @@ def silence_warning(tracks: Sequence[Track], number: int) -> str:
     return f"audio track {number}, which was read, is silent; there are also {others}; choose with --track"
 
 
-def labels(tracks: Sequence[Track], given: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return a unique name for each track: its language, title or number. `given`: names of the first tracks."""
-    names = list(given)
+def labels(tracks: Sequence[Track], first_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return a unique name for each track: its language, title or number. `first_names`: the names of
+    the first tracks, if they are given."""
+    names = list(first_names)
     for track in tracks[len(names) :]:
         unique = [name for name in (track.language, track.title) if name and _is_unique(name, tracks, names)]
         name = unique[0] if unique else f"{track.language} {track.number}" if track.language else str(track.number)

@@ -20,7 +20,7 @@ def resume_position(onset_s: float | None, committed_until_s: float, sent_s: flo
 
     `onset_s`: start of the first sound without committed text, or None if there is no such sound. `committed_until_s`:
     end of the last committed word. `sent_s`: end of the sent audio. `start_s`: start of the part of the file that is
-    streamed. // The result is RESUME_MARGIN_S before `onset_s`, but not after `sent_s`. If `onset_s` is None, the
+    streamed. The result is RESUME_MARGIN_S before `onset_s`, but not after `sent_s`. If `onset_s` is None, the
     result is RESUME_MARGIN_S before the end of the sent audio or of the last committed word, whichever is later: the
     first milliseconds of a word may have been sent, and are no sound yet. The result is never before `start_s`."""
     if onset_s is None:

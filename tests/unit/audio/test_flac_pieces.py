@@ -200,7 +200,7 @@ def test_audio_after_damage_in_a_joined_file_keeps_its_time(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("is_declared", [False, True], ids=["unknown-length", "declared"])
 @pytest.mark.parametrize("sizes", [(40, 40), (3, 200), (200, 3), (60, 200, 60)], ids=str)
-def test_a_large_joined_file_is_noticed_without_a_search(
+def test_a_large_joined_file_is_noticed_at_the_checked_positions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], is_declared: bool
 ) -> None:
     """Some positions are checked before the whole file is searched. `sizes`: number of frames of each file."""

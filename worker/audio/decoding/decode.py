@@ -57,7 +57,8 @@ class SndfileSource(ReaderBase):
             raise SndfileRefused(path, f"has an audio header, but it {fault}", damaged=True)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. Damaged audio after the start is skipped; in FLAC, silence replaces it."""
+        """See `ReaderBase.blocks`. In FLAC and MP3, silence replaces damaged audio after the start.
+        In other formats, such audio is skipped."""
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:

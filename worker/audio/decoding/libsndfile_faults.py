@@ -1,4 +1,5 @@
-"""Finds files that libsndfile would read wrongly, and plans how to read them: in parts, or with corrected headers.
+"""Finds files that libsndfile or FFmpeg would read wrongly, and plans how to read them: in parts, or with corrected
+headers.
 
 Faults of libsndfile 1.2.2, all without an error message:
 - MP3 without a length tag: libsndfile estimates the length from the first frames, and may miss half of a variable-rate
@@ -9,6 +10,9 @@ Faults of libsndfile 1.2.2, all without an error message:
 - CAF of unknown length: libsndfile refuses the file.
 - W64: libsndfile reads the chunks after the audio as audio.
 - Ogg that is cut off: libsndfile reports no damage.
+- MP3 with damaged frames: libsndfile continues after them without a gap.
+- FLAC that was cut or joined without decoding: libsndfile takes the frame numbers for positions.
+- Ogg pages that a file contains twice: libsndfile reads both.
 """
 
 from __future__ import annotations
@@ -149,8 +153,8 @@ class PartFile:
 
 
 def read_plan(path: SourceFile) -> ReadPlan:
-    """Plan how libsndfile reads a file. Reads the header of the file. For MP3 and Ogg, all frame or page headers are
-    read if necessary, which takes up to 0.1 s for an hour of audio. Raises WorkerShortage if the disk fails."""
+    """Plan how libsndfile reads a file. Reads the header of the file. For MP3, FLAC and Ogg, all frame or page headers
+    are read if necessary, which takes up to 0.1 s for an hour of audio. Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)

@@ -7,6 +7,7 @@ replace frames of a recording, the number of these frames is computed, see `lost
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
@@ -23,20 +24,23 @@ from worker.audio.file_formats.mp3_frames import (
 )
 from worker.audio.file_formats.mp3_recording import LostFrames, Mp3Recording
 
-_LOOK_BYTES: Final = 64  # these first bytes of a frame contain its header and the start of a length tag
+_STARTS: Final = re.compile(rb"\xff[\xe2\xe3\xea\xeb\xf2\xf3\xfa\xfb]|ID3")
+"""Bytes with which a frame of layer III or an ID3 tag begins. Two searches would take minutes for a megabyte of 0xFF,
+see `raw_stream_gaps`."""
+_FRAME_START_BYTES: Final = 64  # these first bytes of a frame contain its header and the start of a length tag
 _MAX_TAG_LOOK_BYTES: Final = 1 << 14
 _SURE_FRAMES: Final = 3
 """Number of similar frames in a row from which a recording begins. Two may occur by chance in the data of a picture."""
 _MAX_RATIO: Final = 4
-"""If a length tag declares more lost frames than the size of the gaps by this factor, or less, the tag is wrong."""
+"""A length tag is ignored if it declares more than this many times as many lost frames as the gaps have room for."""
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenRecording:
     """The recording that is being read."""
 
     header: bytes
-    like: Mp3Frame
+    first_frame: Mp3Frame
     audio_start: int
     end: int
     """Position after its last frame."""
@@ -52,8 +56,8 @@ class _Open:
     def closed(self, end: int) -> Mp3Recording:
         gap_bytes = sum(gap_end - start for start, gap_end, _ in self.gaps)
         frame_bytes = (self.end - self.audio_start - gap_bytes - self.tag_bytes) / self.count
-        declared = tagged_frames(self.tag, self.like.side_bytes) if self.tag else 0
-        declared_bytes = tagged_bytes(self.tag, self.like.side_bytes) if self.tag else 0
+        declared = tagged_frames(self.tag, self.first_frame.side_bytes) if self.tag else 0
+        declared_bytes = tagged_bytes(self.tag, self.first_frame.side_bytes) if self.tag else 0
         is_cut = self.end + MAX_FRAME_BYTES < self.audio_start - len(self.tag) + declared_bytes
         missing = declared - self.count if declared else None
         lost = lost_frames(self.gaps, frame_bytes, missing, is_cut=is_cut or not declared_bytes)
@@ -66,15 +70,16 @@ def lost_frames(
 ) -> tuple[LostFrames, ...]:
     """Return the frames that were lost in the gaps of a recording.
 
-    `gaps`: see `_Open.gaps`. `frame_bytes`: mean size of its frames. `missing`: number of frames that the length tag
-    declares and that are not there, or None without a tag. `is_cut`: whether some of these may be missing at the end
-    instead."""
+    `gaps`: see `_OpenRecording.gaps`. `frame_bytes`: mean size of its frames. `missing`: number of frames that the
+    length tag declares and that are not there, or None without a tag. `is_cut`: whether some of these may be missing at
+    the end instead."""
     sizes = [(end - start) / frame_bytes for start, end, _ in gaps]
     estimate = sum(sizes)
     if not gaps or (missing is not None and missing <= 0):
         return ()
     total = estimate
-    if missing is not None and estimate <= _MAX_RATIO * missing and missing <= _MAX_RATIO * estimate:
+    # Fewer frames than the gaps have room for are plausible: the gaps may contain bytes that were never frames.
+    if missing is not None and missing <= _MAX_RATIO * estimate:
         total = min(missing, estimate) if is_cut else missing
     # Rounding the sums instead of each gap avoids that many small errors add up.
     found, exact, whole = [], 0.0, 0
@@ -87,14 +92,15 @@ def lost_frames(
 
 
 class Mp3Scanner:
-    """Finds the recordings from a byte position to the end of a file."""
+    """Finds the recordings in a part of a file."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        """`start`, `size`: byte positions of the start and the end of the part."""
         self._window = FileWindow(file, start, MAX_FRAME_BYTES)
         self._size = size
         self._known: dict[bytes, Mp3Frame] = {}
         """Headers of the current recording."""
-        self._open: _Open | None = None
+        self._open: _OpenRecording | None = None
         self._in_sync = False
         """Whether a frame of the current recording ends at the position of the window."""
         self._is_ended = False
@@ -102,8 +108,8 @@ class Mp3Scanner:
 
     def recordings(self) -> Iterator[Mp3Recording]:
         window = self._window
-        while window.at + _LOOK_BYTES <= len(window.data) or window.refill():
-            if self._in_sync and self._follow() and window.at + _LOOK_BYTES > len(window.data):
+        while window.position < self._size and (window.at + _FRAME_START_BYTES <= len(window.data) or window.refill()):
+            if self._in_sync and self._follow() and window.at + _FRAME_START_BYTES > len(window.data):
                 continue
             if window.at + (_SURE_FRAMES + 1) * MAX_FRAME_BYTES > len(window.data):
                 window.refill()
@@ -114,7 +120,7 @@ class Mp3Scanner:
                 continue
             tag_at = window.at + 4 + frame.side_bytes
             is_tag = window.data[tag_at : tag_at + 4] in LENGTH_TAG_MARKS
-            if self._open is None or is_tag or self._is_ended or not frame.is_similar(self._open.like):
+            if self._open is None or is_tag or self._is_ended or not frame.is_similar(self._open.first_frame):
                 if self._open is not None and self._open.count:
                     yield self._open.closed(self._open.end)
                 self._begin(head, frame, is_tag=is_tag)
@@ -132,7 +138,7 @@ class Mp3Scanner:
         window = self._window
         tag = window.data[window.at : window.at + frame.length] if is_tag else b""
         window.at += len(tag)
-        self._open = _Open(head, frame, window.position, window.position, tag)
+        self._open = _OpenRecording(head, frame, window.position, window.position, tag)
         self._known, self._is_ended = {}, False
 
     def _follow(self, at_least: int = 0) -> int:
@@ -140,7 +146,7 @@ class Mp3Scanner:
         not examined."""
         window, known, opened = self._window, self._known, self._open
         data, at, count, length = window.data, window.at, 0, 0
-        last = len(data) - _LOOK_BYTES
+        last = len(data) - _FRAME_START_BYTES
         while at <= last or count < at_least:
             frame = known.get(data[at : at + 4])
             if frame is None:
@@ -161,12 +167,12 @@ class Mp3Scanner:
     def _is_frame(self, frame: Mp3Frame) -> bool:
         """Whether the header at the position of the window begins a frame. A header that does not follow a similar
         frame may occur by chance."""
-        if self._in_sync and self._open is not None and frame.is_similar(self._open.like):
+        if self._in_sync and self._open is not None and frame.is_similar(self._open.first_frame):
             return True
-        return self._is_chain(self._window.at, frame, is_end_enough=True)
+        return self._is_chain(self._window.at, frame, accepts_end_of_file=True)
 
-    def _is_chain(self, at: int, frame: Mp3Frame | None, *, is_end_enough: bool) -> bool:
-        """Whether `_SURE_FRAMES` similar frames follow each other from index `at`. `is_end_enough`: whether fewer
+    def _is_chain(self, at: int, frame: Mp3Frame | None, *, accepts_end_of_file: bool) -> bool:
+        """Whether `_SURE_FRAMES` similar frames follow each other from index `at`. `accepts_end_of_file`: whether fewer
         frames are enough at the end of the file."""
         data = self._window.data
         for _ in range(_SURE_FRAMES - 1):
@@ -174,7 +180,7 @@ class Mp3Scanner:
                 return False
             at += frame.length
             if at + 4 > len(data):
-                return is_end_enough
+                return accepts_end_of_file
             following = parse(data[at : at + 4])
             if not frame.is_similar(following):
                 return False
@@ -202,16 +208,15 @@ class Mp3Scanner:
                 self._is_ended, self._in_sync = True, False
             return
         self._in_sync = False
-        found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)
-        places = [place for place in (found, tag) if place >= 0]
-        window.at = min(places) if places else max(at + 1, len(data) - 3)
+        found = _STARTS.search(data, at + 1)
+        window.at = found.start() if found else max(at + 1, len(data) - 3)
 
-    def _inner_start(self, opened: _Open) -> int | None:
+    def _inner_start(self, opened: _OpenRecording) -> int | None:
         """Return the index inside the last frame at which an ID3 tag or other frames begin, or None."""
         data, end = self._window.data, self._window.at
         for at in range(max(0, end - opened.last_bytes + 4), end if opened.count else 0):
             if data[at] == 0x49 and tag_bytes(data[at : at + 32]):
                 return at
-            if data[at] == 0xFF and self._is_chain(at, parse(data[at : at + 4]), is_end_enough=False):
+            if data[at] == 0xFF and self._is_chain(at, parse(data[at : at + 4]), accepts_end_of_file=False):
                 return at
         return None
