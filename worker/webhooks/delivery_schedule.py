@@ -68,7 +68,7 @@ class WebhookDeliverer:
         try:
             while True:
                 with self._logged_errors():
-                    # Deliveries end more often than batches.
+                    # Each delivery that ends causes a claim, but the batches need a check only once per POLL_S.
                     if time.monotonic() - checked_at >= POLL_S:
                         await self._outbox.check_batches()
                         checked_at = time.monotonic()
@@ -127,8 +127,9 @@ class WebhookDeliverer:
 
     async def _send(self, url: Address, message: Message) -> SendResult:
         """Make one attempt, unless the receiver is paused, and record whether it answered."""
-        # With a single attempt per message, a message would become a dead letter without any attempt.
-        if self._settings.webhook_attempts > 1 and self._limits.is_paused(message, time.monotonic()):
+        # The last attempt is always made: no message becomes a dead letter without one.
+        is_last = message.attempts >= self._settings.webhook_attempts
+        if not is_last and self._limits.is_paused(message, time.monotonic()):
             return SendResult(False, PAUSED)
         result = await self._sender.send(url, message.id, message.body, self._clock())
         if result.timed_out:

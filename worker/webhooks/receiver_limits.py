@@ -5,8 +5,8 @@ receiver that does not answer must not stop the others on its host. Both have a 
 that no receiver and no host takes all connections of a worker. The limit is higher after an answer.
 
 Without an answer to MAX_UNANSWERED different messages in a row, a receiver is paused for PAUSE_S: its messages then
-fail without a connection. A whole host is paused after MAX_SILENT_RECEIVERS of its receivers did not answer. After the
-pause one message at a time is tried, until the receiver answers again.
+fail without a connection. After the pause one message at a time is tried, until the receiver answers again. A host is
+never paused: after a pause, each attempt would probably meet one of its silent receivers, and pause the host again.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ MAX_PER_HOST: Final = 8
 """Maximum number of simultaneous deliveries to one host in one process, if its last answer is not known."""
 MAX_AFTER_ANSWER: Final = 16
 """Maximum number of simultaneous deliveries to one receiver, and to one host, after it answered in time."""
-MAX_ANSWERING: Final = 64
+MAX_RESPONSIVE: Final = 64
 """Maximum number of receivers and hosts whose answers are remembered: those of the latest answers."""
 MAX_UNANSWERED: Final = 3
 """Number of messages without an answer in time after which a receiver is paused."""
-MAX_SILENT_RECEIVERS: Final = 4
-"""Number of receivers without an answer in time after which their host is paused. A single one may have a fault of its
-own."""
 PAUSE_S: Final = 30.0
 """Seconds of a pause."""
 MAX_REMEMBERED: Final = 500
-"""Maximum number of receivers and hosts whose missing answers are remembered."""
+"""Maximum number of receivers whose missing answers are remembered."""
 
 
 class Target(Protocol):
@@ -49,10 +46,10 @@ class ReceiverLimits:
 
     def __init__(self) -> None:
         self._running: Counter[str] = Counter()
-        # Receiver -> messages without an answer since its last answer; host -> receivers. The newest comes last.
+        # Receiver -> ids of the messages without an answer since its last answer. The newest receiver comes last.
         self._silent: dict[str, set[str]] = {}
         self._paused_until: dict[str, float] = {}
-        self._answering: dict[str, None] = {}
+        self._responsive: dict[str, None] = {}
         """Receivers and hosts that answered in time. The latest answer comes last."""
 
     def begin(self, target: Target) -> None:
@@ -67,48 +64,46 @@ class ReceiverLimits:
                 del self._running[name]
 
     def answered(self, target: Target) -> None:
-        """Record that the receiver can be used: it answered, or the connection failed at once."""
+        """Record an attempt that did not time out: the receiver answered, or refused the connection."""
+        self._silent.pop(target.receiver, None)
+        self._paused_until.pop(target.receiver, None)
         for name in (target.receiver, target.host):
-            self._silent.pop(name, None)
-            self._paused_until.pop(name, None)
-            self._answering.pop(name, None)
-            self._answering[name] = None
-        while len(self._answering) > MAX_ANSWERING:
-            del self._answering[next(iter(self._answering))]
+            self._responsive.pop(name, None)
+            self._responsive[name] = None
+        while len(self._responsive) > MAX_RESPONSIVE:
+            del self._responsive[next(iter(self._responsive))]
 
-    def timed_out(self, target: Target, now: float) -> None:
+    def timed_out(self, target: Target, now_s: float) -> None:
         """Record that the receiver did not answer in time."""
-        self._add(target.receiver, target.id, MAX_UNANSWERED, now)
-        self._add(target.host, target.receiver, MAX_SILENT_RECEIVERS, now)
-
-    def is_paused(self, target: Target, now: float) -> bool:
-        """Whether a message to this receiver should fail without a connection."""
-        return any(self._paused_until.get(name, now) > now for name in (target.receiver, target.host))
-
-    def free(self, now: float) -> dict[str, int]:
-        """Return the number of deliveries that may start now, for each receiver and host where it is not
-        MAX_PER_RECEIVER or MAX_PER_HOST."""
-        found = {name: self._limit(name) - self._running[name] for name in self._running.keys() | self._answering}
-        for name, until in self._paused_until.items():
-            if until <= now:  # the pause is over: one message at a time shows whether the receiver answers again
-                found[name] = 1 - self._running[name]
-        return {name: max(0, count) for name, count in found.items()}
-
-    def _add(self, name: str, evidence: str, most: int, now: float) -> None:
-        self._answering.pop(name, None)
+        name = target.receiver
+        self._responsive.pop(name, None)
+        self._responsive.pop(target.host, None)
         silent = self._silent.pop(name, set())
         self._silent[name] = silent
-        if len(silent) < most:
-            silent.add(evidence)
-        if len(silent) >= most:
-            self._paused_until[name] = now + PAUSE_S
+        if len(silent) < MAX_UNANSWERED:
+            silent.add(target.id)
+        if len(silent) >= MAX_UNANSWERED:
+            self._paused_until[name] = now_s + PAUSE_S
         while len(self._silent) > MAX_REMEMBERED:
             oldest = next(iter(self._silent))
             del self._silent[oldest]
             self._paused_until.pop(oldest, None)
 
+    def is_paused(self, target: Target, now_s: float) -> bool:
+        """Whether a message to this receiver should fail without a connection."""
+        return self._paused_until.get(target.receiver, now_s) > now_s
+
+    def free(self, now_s: float) -> dict[str, int]:
+        """Return the number of deliveries that may start now, for each receiver and host where it is not
+        MAX_PER_RECEIVER or MAX_PER_HOST."""
+        found = {name: self._limit(name) - self._running[name] for name in self._running.keys() | self._responsive}
+        for name, until in self._paused_until.items():
+            if until <= now_s:  # the pause is over: one message at a time shows whether the receiver answers again
+                found[name] = 1 - self._running[name]
+        return {name: max(0, count) for name, count in found.items()}
+
     def _limit(self, name: str) -> int:
-        if name in self._answering:
+        if name in self._responsive:
             return MAX_AFTER_ANSWER
         return MAX_PER_HOST if name.startswith("h") else MAX_PER_RECEIVER
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,10 @@ class MemoryOutbox:
         self.delivered: list[str] = []
         self.failed: list[tuple[str, str]] = []
         self.dead: list[tuple[str, str]] = []
+        self.retries = False
+        """Whether failed messages are due again at once."""
+        self.more = 0
+        """Number of claims that report further due messages beyond the limits."""
 
     async def check_batches(self) -> int:
         return 0
@@ -47,7 +52,8 @@ class MemoryOutbox:
                     left[name] -= 1
                 self.due.remove(one)
                 claimed.append(one)
-        return Claimed(claimed, False)
+        self.more -= 1
+        return Claimed(claimed, self.more >= 0)
 
     async def mark_delivered(self, one: Message) -> bool:
         self.delivered.append(one.to)
@@ -55,6 +61,8 @@ class MemoryOutbox:
 
     async def retry_later(self, one: Message, delay_s: float, reason: str) -> bool:
         self.failed.append((one.to, reason))
+        if self.retries:
+            self.due.append(replace(one, attempts=one.attempts + 1))
         return True
 
     async def dead_letter(self, one: Message, reason: str) -> bool:
@@ -149,12 +157,17 @@ async def test_a_receiver_that_did_not_answer_is_not_tried_for_each_message(monk
         assert outbox.failed[-1] == ("https://slow.example/hang", PAUSED)
 
 
-async def test_no_message_becomes_a_dead_letter_without_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+async def test_no_message_becomes_a_dead_letter_without_an_attempt(
+    monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
     outbox = MemoryOutbox(*HANGING[:50])
-    async with delivering(monkeypatch, outbox, webhook_attempts=1) as sender:
+    outbox.retries, outbox.more = True, 3
+    async with delivering(monkeypatch, outbox, webhook_attempts=attempts) as sender:
         sender.release.set()
         await until(lambda: len(outbox.dead) == 50)
-        assert sender.tried["slow.example"] == 50
+        assert sender.tried["slow.example"] >= 50
+        assert PAUSED not in {reason for _, reason in outbox.dead}
 
 
 async def test_many_messages_to_a_receiver_that_answers_are_all_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
