@@ -94,11 +94,13 @@ ERROR_NAMES: Final = frozenset({*KIND_OF_NAME, *KIND_OF_GENERAL_NAME})
 MAX_READ: Final = 2000
 """Maximum characters of a text that are searched: a service may send a text of any length."""
 _CREDENTIAL: Final = r"(?:x-)?(?:api[ _-]?keys?|(?:access|bearer|auth(?:entication|orization)?) tokens?|credentials?)"
-_REASONS: Final = (
-    "invalid|incorrect|expired|revoked|missing|required|insufficient|exhausted|exceeded"
-    "|suspended|disabled|upgrade|renew"
-)
 _FUNDS: Final = r"(?:credits?|balance|funds?|quota|minutes|allowance)"
+_LASTING: Final = (
+    r"\b(?:invalid|incorrect|expired|revoked|missing|required|insufficient|exhausted|exceeded|suspended|disabled|upgrade"
+    r"|renew|wrong|unknown|unauthori[sz]ed|locked|overdue|not recogni[sz]ed"
+    rf"|(?:low|out of|not enough|no(?: more| remaining)?) {_FUNDS})\b|不足|欠費|欠费|無效|无效"
+)
+"""Reasons for which a refusal lasts."""
 # The order matters, because the first match decides. Words about rates come first, because "quota of 5 requests per
 # minute exceeded" does not mean that the account has no credit. The words of a busy service come last, because "limit"
 # is a part of many other errors.
@@ -113,7 +115,7 @@ _WORDS: Final[tuple[tuple[ErrorKind, re.Pattern[str]], ...]] = tuple(
         (
             # A part of the service fails that would check the key or the account. The text names no other reason.
             ErrorKind.SERVICE,
-            rf"\A(?![\s\S]*\b(?:{_REASONS})\b)[\s\S]*?(?:\btemporarily unavailable\b"
+            rf"\A(?![\s\S]*(?:{_LASTING}))[\s\S]*?(?:\btemporarily unavailable\b"
             r"|\b(?:service|server|system|backend|check|lookup|verification|provider)\b[^.]{0,30}"
             r"\b(?:unavailable|timed? ?out)\b"
             r"|\b(?:authentication|authorization|permissions?|billing|payment|quota|account)\b[^.]{0,20}"

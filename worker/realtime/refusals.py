@@ -154,8 +154,8 @@ def of_error(name: str, text: str, pause_s: float | None = None) -> Refusal:
 def of_close(code: int | None, reason: str, detail: str) -> Refusal:
     """Read a close of a session. `detail`: text for the message.
 
-    The service has accepted the request of the session. So a private close code such as 4400 or 4409, without a reason,
-    does not mean that the request is wrong: it is retried."""
+    The service has accepted the request of the session. So a private close code such as 4400 or 4409 whose reason names
+    no known cause does not mean that the request is wrong: it is retried."""
     kind = kind_of_close(code, reason)
     if kind in _KIND_IN_SESSION and kind_of((), reason) is ErrorKind.UNKNOWN:
         kind = ErrorKind.UNKNOWN

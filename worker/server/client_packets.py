@@ -12,7 +12,7 @@ from worker.text_escaping import printable
 
 ENGINE_TYPES: Final = frozenset({CLOSE, PONG, MESSAGE})
 """Types of the Engine.IO packets that a client may send, except for the upgrade to a websocket. In Engine.IO 4 only the
-server sends PING, and OPEN and NOOP."""
+server sends OPEN, PING and NOOP."""
 NAMESPACE: Final = "/"
 """The only namespace of the service."""
 EVENT_TYPES: Final = frozenset({EVENT, BINARY_EVENT})

@@ -90,8 +90,7 @@ class SocketIoServer(socketio.AsyncServer):  # type: ignore[misc]  # it ships no
             await self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
         elif packet.packet_type in EVENT_TYPES:
             await self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
-        else:
-            await self._handle_ack(eio_sid, packet.namespace, packet.id, packet.data)
+        # The service asks for no acknowledgement, and python-socketio would log a warning for each.
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.realtime.commit_pairing import same_times
+from worker.realtime.commit_pairing import SAME_TIME_S, same_times
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
 from worker.recent_items import RecentItems
@@ -169,9 +169,10 @@ class DuplicateTextFilter:
             kept = [0] if same else list(range(number))
         else:
             kept = _copies_with_sound(times, sound) or [0]
-        if sound and len(letters(whole.text)) == number:
-            # One character said twice, such as 謝謝: both often have the time of one token. The length of the sound
-            # decides below.
+        starts = [group[0].start for group in groups if group[0].start is not None]
+        if sound and len(letters(whole.text)) == number and max(starts) - min(starts) <= SAME_TIME_S:
+            # One character said twice, such as 謝謝: services give both the time of one token, so the sound at their
+            # times cannot separate them. The length of the sound decides below.
             kept = list(range(number))
         if len(kept) == number and sound:
             first_s, last_s = min(one[0][0] for one in times), max(one[-1][1] for one in times)

@@ -46,23 +46,23 @@ class _EarlierWords:
     """The first words so far with each text and start, in milliseconds."""
 
     def __init__(self) -> None:
-        self._by_place: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
-        """Start -> index, for the words with one text within _SAME_MS. So each place has few entries."""
+        self._by_bucket: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+        """Start -> index, for the words with one text within _SAME_MS. So each bucket has few entries."""
 
     def add(self, text: str, start_ms: int, index: int) -> None:
-        self._by_place[text, start_ms // _SAME_MS].setdefault(start_ms, index)
+        self._by_bucket[text, start_ms // _SAME_MS].setdefault(start_ms, index)
 
     def first_at_same_time(self, text: str, start_ms: int) -> int | None:
         """Return the index of the first word with this text at about this start, or None."""
-        places = (self._by_place.get((text, start_ms // _SAME_MS + step), {}) for step in (-1, 0, 1))
+        buckets = (self._by_bucket.get((text, start_ms // _SAME_MS + step), {}) for step in (-1, 0, 1))
         return min(
-            (index for place in places for at_ms, index in place.items() if abs(at_ms - start_ms) <= _SAME_MS),
+            (index for bucket in buckets for at_ms, index in bucket.items() if abs(at_ms - start_ms) <= _SAME_MS),
             default=None,
         )
 
 
 class _LatestStarts:
-    """The starts so far that no later word reaches, in order of their indices. So they fall."""
+    """Monotonic stack of starts: each entry starts later than all words after it."""
 
     def __init__(self) -> None:
         self._negative_ms: list[int] = []

@@ -19,7 +19,7 @@ from worker.transcript.model import Transcript
 if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
 
-_MAX_PERMUTED: Final = 5
+MAX_PERMUTED_FORMATS: Final = 5
 """Maximum number of formats that are tried in all orders, which takes 261 job ids and 5 ms."""
 
 
@@ -85,7 +85,7 @@ def _format_lists(spec: JobSpec) -> Iterator[tuple[str, ...]]:
     for count in range(1, len(known) + 1):
         for given in combinations(known, count):
             if "json" in given:
-                yield from permutations(given) if len(known) <= _MAX_PERMUTED else (given,)
+                yield from permutations(given) if len(known) <= MAX_PERMUTED_FORMATS else (given,)
 
 
 def _missing(places: Mapping[str, str]) -> list[str]:

@@ -18,14 +18,14 @@ from worker.transcript.model import Transcript
 _ID_IN_JSON: Final = re.compile(rb'"job_id":\s*"([^"]*)"')
 _HEAD_BYTES: Final = 4096
 _TAIL_BYTES: Final = 64
-_CLOCKS_S: Final = 2.0
+MAX_CLOCK_DIFFERENCE_S: Final = 2.0
 """Maximum difference between the clocks of the ledger and of the file system, with the precision of file times."""
 
 
 def all_written(spec: JobSpec, ended_at: float | None) -> bool:
     """Whether all local output files of a job exist as it wrote them: none was emptied, and JSON is not cut off.
     Outputs in object stores are not checked. `ended_at`: the end of the job, in seconds since 1970."""
-    latest = None if ended_at is None else ended_at + _CLOCKS_S
+    latest = None if ended_at is None else ended_at + MAX_CLOCK_DIFFERENCE_S
     return all(is_written(path, latest) and (not path.endswith(".json") or _is_whole(path)) for path in _local(spec))
 
 

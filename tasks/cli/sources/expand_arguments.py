@@ -21,7 +21,7 @@ from typing import Final
 
 from tasks.batches.manifest import ManifestEntry, is_manifest, read_entries
 from tasks.batches.number_format import format_count
-from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOutFile, recording_behind, scan_folder
+from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOutFile, recording_of_link, scan_folder
 from tasks.cli.sources.source_table import FoundSource, SourceTable
 from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
@@ -109,7 +109,7 @@ def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> 
     for item in scan_folder(folder, media=media):
         if isinstance(item, LeftOutFile):
             listing.left_out.append(item)
-        elif twin := recording_behind(item, folder, media=media):
+        elif twin := recording_of_link(item, folder, media=media):
             listing.left_out.append(LeftOutFile(str(item), f"is a link to {twin}, which is transcribed itself"))
         else:
             listing.found.add(_file(item, below / item.relative_to(folder).as_posix()))

@@ -85,7 +85,7 @@ def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) 
     return _why_unfit(path) or (None if media or is_audio_name(path) else NEEDS_MEDIA)
 
 
-def recording_behind(link: Path, folder: Path, *, media: bool) -> Path | None:
+def recording_of_link(link: Path, folder: Path, *, media: bool) -> Path | None:
     """Return the recording below `folder` to which a link refers. Returns None for a path that is no link, and for a
     link to a file that `scan_folder` does not yield."""
     if not link.is_symlink():

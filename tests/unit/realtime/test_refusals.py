@@ -253,6 +253,13 @@ LASTING_CHECKS = (
     ("The service is unavailable because your subscription has expired", e.AccountRefused),
     ("Service unavailable: payment required", e.AccountRefused),
     ("Server check: invalid API key, timed out", e.AuthRefused),
+    ("out of credits: the service is temporarily unavailable", e.AccountRefused),
+    ("no credits left; service unavailable", e.AccountRefused),
+    ("payment overdue, account service unavailable", e.AccountRefused),
+    ("Account locked, service unavailable", e.AccountRefused),
+    ("Unknown API key: service unavailable", e.AuthRefused),
+    ("unauthorized: the authentication service timed out", e.AuthRefused),
+    ("額度不足: the service is temporarily unavailable", e.AccountRefused),
 )
 
 

@@ -217,6 +217,15 @@ def test_characters_said_twice_stay_if_they_share_their_times(text: str, kind: s
     assert "".join(word.text for word in segment.words) == text
 
 
+@pytest.mark.parametrize("character", ["好", "I "])
+def test_a_single_character_with_a_time_in_silence_is_dropped(character: str) -> None:
+    words = tuple(WireWord(character.strip(), at, at + 0.3, 0.9) for at in (1.0, 2.5))
+    assembler, line = Assembler(voiced((1.0, 1.3)), paced=True), timeline()
+    segment = assembler.place(commit((character * 2).strip(), words, 4.0), line)
+    assert segment is not None
+    assert segment.text == character.strip()
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_single_character_is_dropped_if_its_sound_is_too_short_for_all_copies(times: int) -> None:
     assembler, line = Assembler(voiced((1.0, 1.0 + 0.2 * times)), paced=True), timeline()
