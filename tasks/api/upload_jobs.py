@@ -156,22 +156,28 @@ class UploadRequest:
     async def _submit(
         self, file: UploadedFile, key: str | None, reservation: Reservation, *, force: bool
     ) -> StateChange:
-        context, principal, spec = self._context, self._principal, file.spec
-        if key is not None:
-            identity = job_id_of(key, principal)
-            before = await context.ledger.get(identity)
-            if before is not None and not force:
-                check_repeated(before, spec, upload=True)
-                if _upload_of(before.spec, context) is None:
-                    raise key_reused(["source"])
-            first = await context.registry.first_content(identity, file.stored.sha256, replace=force)
-            if first != file.stored.sha256:
-                raise key_reused(["the contents of the files"])
-            if before is not None and not force:
-                return StateChange(identity, before.state, before.state)
-        else:
-            identity = self.identify(file)
-        return await self.record(file, identity, reservation, force=force)
+        if key is None:
+            return await self.record(file, self.identify(file), reservation, force=force)
+        context, content = self._context, file.stored.sha256
+        identity = job_id_of(key, self._principal)
+        before = await context.ledger.get(identity)
+        if before is not None and not force:
+            check_repeated(before, file.spec, upload=True)
+            if _upload_of(before.spec, context) is None:
+                raise key_reused(["source"])
+        exists = before is not None
+        if await context.registry.first_content(identity, content, exists=exists, replace=force) != content:
+            raise key_reused(["the contents of the files"])
+        if before is not None and not force:
+            return StateChange(identity, before.state, before.state)
+        try:
+            change = await self.record(file, identity, reservation, force=force)
+        except SttError:
+            if not exists:
+                await context.registry.forget_content(identity)
+            raise
+        await context.registry.keep_content(identity)
+        return change
 
     def identify(self, file: UploadedFile) -> str:
         """Return the id of the job for the content of a file."""

@@ -39,6 +39,8 @@ UNCLAIMED_S: Final = 120.0
 CHECK_S: Final = 1800.0
 """Seconds between two checks whether the job of an upload still exists."""
 MAX_CHECKED: Final = 500
+SUBMISSION_S: Final = 600.0
+"""Maximum seconds between the upload and the record of its job."""
 
 
 class UploadRegistry:
@@ -66,16 +68,31 @@ class UploadRegistry:
         await self._put({_member(job_id, address): time.time() + CHECK_S})
         await self._connection.call(lambda redis: redis.zrem(self._key, _member("", address)))
 
-    async def first_content(self, job_id: str, content: str, *, replace: bool) -> str:
+    async def first_content(self, job_id: str, content: str, *, exists: bool, replace: bool) -> str:
         """Return the sha256 of the first upload for a job with an idempotency key. This is `content` for the first
-        request, and with `replace`. Raises LedgerUnavailable.
+        request, and with `replace`. `exists`: whether the job exists. Raises LedgerUnavailable.
 
-        Of several requests at the same time, one is the first: the job may not exist yet."""
-        key = self._keys.upload(job_id)
-        answers = await self._connection.pipeline(
-            lambda p: (p.set(key, content, px=self._ttl, nx=not replace), p.get(key), p.pexpire(key, self._ttl))
+        Of several requests at the same time, one is the first, although the job does not exist yet. Call
+        `keep_content` when the job exists, and `forget_content` if it could not be recorded."""
+        key, short_ms = self._keys.upload(job_id), int(SUBMISSION_S * 1000)
+        _, first, left_ms = await self._connection.pipeline(
+            lambda p: (p.set(key, content, px=short_ms, nx=not replace), p.get(key), p.pttl(key))
         )
-        return str(answers[1])
+        if exists:
+            await self.keep_content(job_id)
+        elif first != content and left_ms > short_ms:  # that of an earlier job, whose record has expired
+            await self._connection.call(lambda redis: redis.set(key, content, px=short_ms))
+            return content
+        return str(first)
+
+    async def keep_content(self, job_id: str) -> None:
+        """Keep the sha256 of the first upload as long as the record of its job. Raises LedgerUnavailable."""
+        await self._connection.call(lambda redis: redis.pexpire(self._keys.upload(job_id), self._ttl))
+
+    async def forget_content(self, job_id: str) -> None:
+        """Let another upload use the key, because no job was recorded. Without Redis, the sha256 expires."""
+        with suppress(LedgerUnavailable):
+            await self._connection.call(lambda redis: redis.delete(self._keys.upload(job_id)))
 
     async def check_soon(self, address: Address, job_id: str) -> None:
         """Let the next `clean` look at the upload of a job that may read another file now. Raises LedgerUnavailable."""

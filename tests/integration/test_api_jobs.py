@@ -16,9 +16,11 @@ import pytest
 from tasks.api.key_limits import KeyLimits
 from tasks.api.problems import Problem
 from tests.support.api import Api, api_settings, problem, running_api
+from worker.errors import QueueFull
 from worker.http_keys import Principal, Role
 from worker.ledger.connection import RedisConnection
 from worker.ledger.deletion import JobDeletion
+from worker.ledger.keys import Keys
 from worker.ledger.ledger import Ledger
 from worker.settings import load
 
@@ -191,6 +193,24 @@ async def test_a_repeated_upload_with_an_idempotency_key_is_one_job(api: Api) ->
     job = answers[taken[0]].json()
     await JobDeletion(api.context.settings, api.context.connection).delete([job["id"]])
     assert (await upload(b"corrected")).status_code == 202
+
+
+async def test_an_idempotency_key_without_a_job_is_free_for_another_upload(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a refused submission, and after the record of the job has expired."""
+    headers = {"Idempotency-Key": "call-1"}
+    full = AsyncMock(side_effect=QueueFull("full"))
+    with monkeypatch.context() as patched:
+        patched.setattr(api.context.submissions, "submit", full)
+        refused = await api.alice.post("/v1/jobs", files={"file": ("a.wav", b"a")}, headers=headers)
+        assert refused.status_code == 429
+    answer = await api.alice.post("/v1/jobs", files={"file": ("b.wav", b"b")}, headers=headers)
+    assert answer.status_code == 202
+    key = Keys(api.context.settings.redis_prefix).job(answer.json()["id"])
+    await api.context.connection.call(lambda redis: redis.delete(key))
+    assert (await api.alice.post("/v1/jobs", files={"file": ("c.wav", b"c")}, headers=headers)).status_code == 202
+    problem(await api.alice.post("/v1/jobs", files={"file": ("d.wav", b"d")}, headers=headers), 409)
 
 
 async def test_a_key_of_a_job_without_upload_is_refused_for_an_upload(api: Api) -> None:

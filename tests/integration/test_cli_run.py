@@ -105,6 +105,20 @@ def test_missing_and_emptied_files_are_written_without_streaming_the_audio_again
     cli.assert_nothing_left()
 
 
+def test_a_manifest_entry_with_an_id_is_not_completed_from_other_audio(cli: Cli) -> None:
+    """The id of its job does not depend on the audio."""
+    source = cli.folder / "in" / "a.wav"
+    write_audio(source, seed=1)
+    (cli.folder / "calls.jsonl").write_text(json.dumps({"source": str(source), "id": "call-1"}))
+    cli.json("run", "calls.jsonl", "--format", "json,srt")
+    (written,) = (path for path in (cli.folder / "transcripts").rglob("a.json") if ".stt-batch" not in path.parts)
+    words = write_audio(source, seed=2)
+    for path in (written, written.with_suffix(".srt")):
+        path.unlink()
+    assert cli.json("run", "calls.jsonl", "--format", "json,srt")["skipped"] == 0
+    assert words_of(written) == words
+
+
 def test_a_folder_with_the_name_of_an_output_file_is_an_error(cli: Cli) -> None:
     words = write_audio(cli.folder / "in" / "a.wav", seed=1)
     write_audio(cli.folder / "in" / "b.wav", seed=2)

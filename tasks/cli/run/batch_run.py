@@ -244,7 +244,7 @@ class BatchRun:
             record = finished_record(spec, identity)
             await asyncio.sleep(0)
             with suppress(OutputError):  # reported when the job is queued
-                if record is None and await self._completed(file, spec, identity):
+                if record is None and await self._completed(file, spec, identity, ours=None):
                     record = finished_record(spec, identity)
             if record is None:
                 self._unfinished = item
@@ -306,7 +306,7 @@ class BatchRun:
         """Queue the job of one file, unless an earlier run finished it."""
         check_no_folders(spec)
         ours = await producer.ledger.claim_output(file.out_name, identity)
-        completed = await self._completed(file, spec, identity)
+        completed = await self._completed(file, spec, identity, ours=ours)
         if not self._force and await record_finished(producer, spec, identity):
             file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
             return
@@ -318,7 +318,9 @@ class BatchRun:
             # Write the files of a finished job again if they are missing or may have been replaced by another job.
             record = await producer.ledger.get(identity)
             whole = completed or (ours and record is not None and all_written(spec, record.ended_at))
-            if whole or await write_stored(producer.ledger, spec, identity, self._settings):
+            # A key from a manifest does not depend on the audio: the stored transcript may be that of other audio.
+            stored = not whole and file.key is None
+            if whole or (stored and await write_stored(producer.ledger, spec, identity, self._settings)):
                 file.skipped, file.record = True, record
             else:
                 created = await producer.record(identity, spec, force=True)
@@ -326,12 +328,13 @@ class BatchRun:
         if not file.skipped:
             await producer.wake([identity])
 
-    async def _completed(self, file: File, spec: JobSpec, identity: str) -> bool:
-        """Write missing files from the JSON transcript of the same audio. Returns whether that was possible."""
+    async def _completed(self, file: File, spec: JobSpec, identity: str, *, ours: bool | None) -> bool:
+        """Write missing files from the JSON transcript of the same audio. Returns whether that was possible. `ours`:
+        see `complete_outputs`."""
         if self._force or file.key is not None:  # a key from a manifest does not depend on the audio
             return False
         content = self._identified.contents.get(identity, "")
-        return await complete_outputs(spec, identity, content, self._scope, self._settings)
+        return await complete_outputs(spec, identity, content, self._scope, self._settings, ours=ours)
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
         """Follow the jobs until every file has ended."""

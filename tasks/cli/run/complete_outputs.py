@@ -23,16 +23,22 @@ MAX_PERMUTED_FORMATS: Final = 5
 """Maximum number of formats that are tried in all orders, which takes 261 job ids and 5 ms."""
 
 
-async def complete_outputs(spec: JobSpec, identity: str, content: str, scope: str, settings: Settings) -> bool:
+async def complete_outputs(
+    spec: JobSpec, identity: str, content: str, scope: str, settings: Settings, *, ours: bool | None
+) -> bool:
     """Write the files of a job from its JSON transcript, if some are missing or the transcript was written for other
     formats. Returns whether files were written. Raises OutputError.
 
-    `identity`, `content`, `scope`: id of the job, and the values from which it was computed (see `job_id`)."""
+    `identity`, `content`, `scope`: id of the job, and the values from which it was computed (see `job_id`). `ours`:
+    whether this job was the last one that wrote files of this name. Another job may have replaced some of them. If this
+    is not known (None), nothing is written if a file is newer than the JSON transcript."""
+    if ours is None and await asyncio.to_thread(_has_newer_file, dict(_places(spec))):
+        return False
     transcript = await asyncio.to_thread(_transcript, spec, identity, content, scope)
     if transcript is None:
         return False
     written = spec.formats
-    if transcript.job_id == identity:
+    if transcript.job_id == identity and ours is not False:
         # Existing files of this job stay unchanged. JSON is written last, which shows that all files are complete.
         written = ("json", *await asyncio.to_thread(_missing, dict(_places(spec))))
     await _write(transcript.model_copy(update={"job_id": identity}), spec, written, settings)
@@ -86,6 +92,12 @@ def _format_lists(spec: JobSpec) -> Iterator[tuple[str, ...]]:
         for given in combinations(known, count):
             if "json" in given:
                 yield from permutations(given) if len(known) <= MAX_PERMUTED_FORMATS else (given,)
+
+
+def _has_newer_file(places: Mapping[str, str]) -> bool:
+    written_at = modified_at(places.get("json", ""))
+    times = [modified_at(path) for path in places.values()]
+    return any(time is not None and (written_at is None or time > written_at) for time in times)
 
 
 def _missing(places: Mapping[str, str]) -> list[str]:

@@ -33,10 +33,10 @@ def written(folder: Path, formats: tuple[str, ...], **options: Any) -> Transcrip
     return transcript
 
 
-async def completed(spec: JobSpec, content: str = CONTENT, scope: str = SCOPE) -> bool:
+async def completed(spec: JobSpec, content: str = CONTENT, scope: str = SCOPE, *, ours: bool | None = True) -> bool:
     """Whether a later run of the same command completes the files. Asserts that the job is finished then."""
     identity = job_id(spec, content, scope=scope)
-    done = await complete_outputs(spec, identity, content, scope, Settings())
+    done = await complete_outputs(spec, identity, content, scope, Settings(), ours=ours)
     assert not done or finished_transcript(spec, identity) is not None
     return done
 
@@ -57,6 +57,20 @@ async def test_a_missing_file_is_written_and_the_others_stay(tmp_path: Path, is_
     assert (tmp_path / "a.vtt").read_text("utf-8") == "edited by a person"
     assert finished_transcript(spec, transcript.job_id) == transcript
     assert not await completed(spec)  # nothing is missing any more
+
+
+@pytest.mark.parametrize("ours", [False, None])
+async def test_a_file_that_another_job_replaced_is_not_kept(tmp_path: Path, ours: bool | None) -> None:
+    """`run --format srt` with other audio of the same name. Without the ledger, no file is written at all."""
+    written(tmp_path, ("json", "srt", "vtt"))
+    text = (tmp_path / "a.srt").read_text("utf-8")
+    (tmp_path / "a.srt").write_text("other audio")
+    later_s = (tmp_path / "a.json").stat().st_mtime + 1
+    os.utime(tmp_path / "a.srt", (later_s, later_s))
+    (tmp_path / "a.vtt").unlink()
+    assert await completed(spec_of(tmp_path, ("json", "srt", "vtt")), ours=ours) is (ours is False)
+    assert (tmp_path / "a.srt").read_text("utf-8") == ("other audio" if ours is None else text)
+    assert (tmp_path / "a.vtt").exists() is (ours is False)
 
 
 @pytest.mark.parametrize(
