@@ -467,7 +467,7 @@ def test_an_operator_probes_a_paused_key_and_sends_failed_webhooks_again(
         lease = await ledger.acquire("a", "w")
         assert isinstance(lease, Lease)
         await lease.fail("source_damaged", "broken")
-        (message,) = await outbox.claim(1)
+        (message,) = (await outbox.claim(1)).messages
         await outbox.dead_letter(message, "HTTP 500")
         await connection.close()
 

@@ -111,5 +111,5 @@ async def test_event_metrics_and_webhook_carry_it(
     text = metrics.exposition(metrics.WORKER, "")[0].decode()
     assert 'stt_jobs_needing_review_total{reason="low_confidence"}' in text
     assert "stt_job_confidence_ratio_bucket" in text
-    (message,) = await Outbox(settings, connection).claim(1)
+    (message,) = (await Outbox(settings, connection).claim(1)).messages
     assert Quality.model_validate(json.loads(message.body)["data"]["quality"]) == LOW

@@ -144,7 +144,7 @@ async def by_hand(settings: Settings) -> None:
     await lease.finish(a_transcript("g-incomplete").model_copy(update={"coverage": coverage}), ())
     await producer.watch_batch("golden", parse(f"{HOOK}/ok/batch"))
     outbox = Outbox(settings, connection)
-    (first,) = await outbox.claim(1)
+    (first,) = (await outbox.claim(1)).messages
     await outbox.dead_letter(first, "HTTP 410")
     await producer.close()
     await connection.close()

@@ -129,7 +129,8 @@ class Assembler:
 
     def _resume_s(self, sent_s: float) -> float:
         onset_s = self._voice.onset_s(self._resume_after_s + WORD_END_TOLERANCE_S)
-        if onset_s is None and sent_s <= self._completed_s:
+        # A new attempt knows no sound, and only the end of the stored segments.
+        if onset_s is None and max(sent_s, self._resume_after_s) <= self._completed_s:
             return self._completed_s
         return resume_position(onset_s, self._resume_after_s, sent_s, self._start_s)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from tests.unit.transcript.build import segment
 from tests.unit.transcript.test_assemble import commit, place, timeline, voiced
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
@@ -54,6 +55,13 @@ def test_a_word_whose_start_was_sent_is_sent_again(seen: bool, pause_s: float, s
     assembler = Assembler(voiced((1.0, 1.4), *([(word_s, sent_s)] if seen else [])), paced=True)
     place(assembler, timeline(length_s=sent_s), commit("one", (1.0, 1.4), sent_s=sent_s))
     assert assembler.resume_s(sent_s) <= word_s - 0.4
+
+
+def test_a_new_attempt_starts_at_the_end_of_the_stored_segments() -> None:
+    """It knows no sound yet, and has sent no audio."""
+    stored = [segment("one two", 1.0, 2.0), segment("three", 3.0, 4.0)]
+    assembler = Assembler(voiced(), paced=True, committed=stored)
+    assert assembler.resume_s(0.0) == pytest.approx(3.5)
 
 
 def test_a_session_after_a_planned_end_repeats_no_audio() -> None:
