@@ -269,7 +269,7 @@ def kind_of_close(code: int | None, reason: str) -> ErrorKind:
 
 def status_of(code: object) -> int | None:
     """Return the HTTP error status that a code is: a number, its digits, `HTTP 401`, or a private close code such as
-    4401. None for any other value."""
+    4401. Returns None for any other value."""
     if isinstance(code, str):
         found = _STATUS_TEXT.fullmatch(code.strip())
         code = int(found[1]) if found else None

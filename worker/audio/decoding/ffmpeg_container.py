@@ -159,7 +159,7 @@ class MediaContainer:
     @property
     def length_s(self) -> float | None:
         """Length from the start of the timeline to the end of the longest stream, in seconds, as FFmpeg reports it.
-        None if unknown."""
+        Is None if FFmpeg reports none."""
         duration = self._container.duration
         if not duration:
             return None
