@@ -176,7 +176,7 @@ class UploadRequest:
             if not exists:
                 await context.registry.forget_content(identity)
             raise
-        await context.registry.keep_content(identity)
+        await context.registry.keep_content(identity, content)
         return change
 
     def identify(self, file: UploadedFile) -> str:

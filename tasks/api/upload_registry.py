@@ -79,15 +79,18 @@ class UploadRegistry:
             lambda p: (p.set(key, content, px=short_ms, nx=not replace), p.get(key), p.pttl(key))
         )
         if exists:
-            await self.keep_content(job_id)
+            await self._connection.call(lambda redis: redis.pexpire(key, self._ttl))
         elif first != content and left_ms > short_ms:  # that of an earlier job, whose record has expired
             await self._connection.call(lambda redis: redis.set(key, content, px=short_ms))
             return content
         return str(first)
 
-    async def keep_content(self, job_id: str) -> None:
-        """Keep the sha256 of the first upload as long as the record of its job. Raises LedgerUnavailable."""
-        await self._connection.call(lambda redis: redis.pexpire(self._keys.upload(job_id), self._ttl))
+    async def keep_content(self, job_id: str, content: str) -> None:
+        """Keep the sha256 of the upload as long as the record of its job. Raises LedgerUnavailable.
+
+        It is written again, because an equal upload at the same moment that was refused may have called
+        `forget_content`."""
+        await self._connection.call(lambda redis: redis.set(self._keys.upload(job_id), content, px=self._ttl))
 
     async def forget_content(self, job_id: str) -> None:
         """Let another upload use the key, because no job was recorded. Without Redis, the sha256 expires."""
